@@ -1,0 +1,94 @@
+"""Types of the Rust core. Arrays must be C-contiguous float64 / int64; the Python layer sees to that."""
+
+from collections.abc import Callable
+from typing import TypedDict, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Progress = Callable[[int, int], object] | None
+"""Called from the calling thread, about ten times a second, with (rows done, rows in all)."""
+
+class Certificates(TypedDict):
+    lower: NDArray[np.float64]  # (m,) proven lower bound on the radius, input-space l2 norm
+    upper: NDArray[np.float64]  # (m,) norm of a re-predicted adversarial perturbation; inf: none
+    status: NDArray[np.uint8]  # (m,) index into STATUSES
+    predicted: NDArray[np.int64]  # (m,) class code; -1: not reached before the time limit
+    rival: NDArray[np.int64]  # (m,) training row whose cell the adversarial point lies in; -1: none
+    seconds: NDArray[np.float64]  # (m,) processor time spent on the row
+    programs: NDArray[np.uint32]  # (m,) quadratic programs begun
+    steps: NDArray[np.uint32]  # (m,) active-set steps taken
+    adversarial: NDArray[np.float64] | None  # (m, d); a row without one repeats the test point
+
+STATUSES: tuple[str, ...]
+"""("exact", "bounded", "misclassified", "unfinished")"""
+
+@final
+class Index:
+    """Training rows, prepared once. Keeps a reference to ``rows``, which must not be changed afterwards."""
+
+    def __new__(
+        cls,
+        rows: NDArray[np.float64],  # (n, d)
+        codes: NDArray[np.int64],  # (n,) class codes 0 … n_classes - 1
+        n_classes: int,
+        components: NDArray[np.float64] | None,  # (p, d) G; None: Euclidean
+        rotation: NDArray[np.float64]
+        | None,  # (p, p) hint: rows = principal axes of the embedded rows, any values are safe
+        n_jobs: int = 1,
+        progress: _Progress = None,
+    ) -> Index: ...
+    @property
+    def n_samples(self) -> int: ...
+    @property
+    def n_features(self) -> int: ...
+    @property
+    def spectral_norm_bound(self) -> float: ...
+    @property
+    def memory_bytes(self) -> int: ...
+    def kneighbors(
+        self,
+        queries: NDArray[np.float64],
+        k: int,
+        squared: bool = False,
+        n_jobs: int = 1,
+        progress: _Progress = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]: ...  # (m, k), (m, k)
+    def kneighbors_per_class(
+        self,
+        queries: NDArray[np.float64],
+        k: int,
+        squared: bool = False,
+        n_jobs: int = 1,
+        progress: _Progress = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]: ...  # (m, n_classes, k), padded with inf and -1
+    def certify(
+        self,
+        queries: NDArray[np.float64],  # (m, d)
+        codes: NDArray[np.int64]
+        | None,  # (m,) true class codes (-1: a class never seen in training); None: the predicted ones
+        adversarial: bool = False,
+        time_limit: float | None = None,
+        n_jobs: int = 1,
+        progress: _Progress = None,
+    ) -> Certificates: ...
+
+def pairwise_distances(
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    components: NDArray[np.float64] | None,
+    squared: bool = False,
+    n_jobs: int = 1,
+    progress: _Progress = None,
+) -> NDArray[np.float64]: ...
+def triplet_radius(
+    queries: NDArray[np.float64],
+    same: NDArray[np.float64],
+    other: NDArray[np.float64],
+    components: NDArray[np.float64] | None,
+    perturbation: bool = False,
+    n_jobs: int = 1,
+    progress: _Progress = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]: ...  # signed radii (m,), perturbations (m, d)
+def spectral_norm_bound(components: NDArray[np.float64]) -> float: ...
+def build_info() -> dict[str, str]: ...  # version, profile ("release" | "debug"), target, simd, compiler

@@ -1,0 +1,141 @@
+//! `Index`: the prepared training rows.
+
+use super::arrays::{BorrowedRows, into_matrix, matrix};
+use super::certify::certificates;
+use super::enter::{Call, enter};
+use crate::certify;
+use crate::metric::Metric;
+use crate::search::index::{Index as Core, Training};
+use crate::search::neighbors::{NeighborRequest, Neighbors, kneighbors};
+use numpy::{PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::sync::Arc;
+
+/// Training rows, prepared once.
+#[pyclass(frozen, module = "certimetric._native")]
+pub struct Index {
+    core: Core,
+}
+
+type Pair<'py, A, B> = (Bound<'py, A>, Bound<'py, B>);
+
+#[pymethods]
+impl Index {
+    #[new]
+    #[pyo3(signature = (rows, codes, n_classes, components, rotation, n_jobs = 1, progress = None))]
+    fn new(
+        py: Python<'_>,
+        rows: &Bound<'_, PyArray2<f64>>,
+        codes: PyReadonlyArray1<'_, i64>,
+        n_classes: usize,
+        components: Option<PyReadonlyArray2<'_, f64>>,
+        rotation: Option<PyReadonlyArray2<'_, f64>>,
+        n_jobs: usize,
+        progress: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let features = rows.shape()[1];
+        let store = Arc::new(BorrowedRows::new(rows)?);
+        let codes = codes.as_slice()?;
+        let components = components.as_ref().map(|g| matrix("components", g, features)).transpose()?;
+        let rotation = rotation.as_ref().map(PyReadonlyArray2::as_slice).transpose()?;
+        let call = Call { jobs: n_jobs, time_limit: None, progress };
+        let core = enter(py, &call, |team, control| {
+            let metric = components
+                .map_or_else(|| Metric::euclidean(features), |g| Metric::from_components(features, g));
+            Core::build(Training { rows: store, codes, classes: n_classes, metric, rotation }, team, control)
+        })?;
+        Ok(Self { core })
+    }
+
+    #[getter]
+    fn n_samples(&self) -> usize {
+        self.core.len()
+    }
+
+    #[getter]
+    fn n_features(&self) -> usize {
+        self.core.features()
+    }
+
+    #[getter]
+    fn spectral_norm_bound(&self) -> f64 {
+        self.core.metric().spectral_norm_up()
+    }
+
+    #[getter]
+    fn memory_bytes(&self) -> usize {
+        self.core.memory_bytes()
+    }
+
+    #[pyo3(signature = (queries, k, squared = false, n_jobs = 1, progress = None))]
+    fn kneighbors<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyReadonlyArray2<'py, f64>,
+        k: usize,
+        squared: bool,
+        n_jobs: usize,
+        progress: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Pair<'py, PyArray2<f64>, PyArray2<i64>>> {
+        let request = NeighborRequest { k, per_class: false, squared };
+        let found = self.search(py, &queries, request, n_jobs, progress)?;
+        Ok((into_matrix(py, found.distances, k), into_matrix(py, found.rows, k)))
+    }
+
+    #[pyo3(signature = (queries, k, squared = false, n_jobs = 1, progress = None))]
+    fn kneighbors_per_class<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyReadonlyArray2<'py, f64>,
+        k: usize,
+        squared: bool,
+        n_jobs: usize,
+        progress: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Pair<'py, PyArray3<f64>, PyArray3<i64>>> {
+        let request = NeighborRequest { k, per_class: true, squared };
+        let found = self.search(py, &queries, request, n_jobs, progress)?;
+        let shape = [queries.shape()[0], self.core.classes(), k];
+        let distances = into_matrix(py, found.distances, k).reshape(shape)?;
+        Ok((distances, into_matrix(py, found.rows, k).reshape(shape)?))
+    }
+
+    #[pyo3(signature = (queries, codes, adversarial = false, time_limit = None, n_jobs = 1, progress = None))]
+    fn certify<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyReadonlyArray2<'py, f64>,
+        codes: Option<PyReadonlyArray1<'py, i64>>,
+        adversarial: bool,
+        time_limit: Option<f64>,
+        n_jobs: usize,
+        progress: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let values = matrix("queries", &queries, self.core.features())?;
+        let codes = codes.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
+        let call = Call { jobs: n_jobs, time_limit, progress };
+        let radii = enter(py, &call, |team, control| {
+            certify::certify(&self.core, values, codes, adversarial, team, control)
+        })?;
+        certificates(py, radii, adversarial.then_some(self.core.features()))
+    }
+}
+
+impl Index {
+    fn search<'py>(
+        &self,
+        py: Python<'py>,
+        queries: &PyReadonlyArray2<'py, f64>,
+        request: NeighborRequest,
+        jobs: usize,
+        progress: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Neighbors> {
+        if request.k == 0 {
+            return Err(PyValueError::new_err("k is 0; expected at least 1"));
+        }
+        let values = matrix("queries", queries, self.core.features())?;
+        let call = Call { jobs, time_limit: None, progress };
+        enter(py, &call, |team, control| kneighbors(&self.core, values, request, team, control))
+    }
+}

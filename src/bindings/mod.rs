@@ -1,0 +1,34 @@
+//! The Python module `certimetric._native`: thin adapters, one file per core module.
+//!
+//! The Python layer validates and makes arrays contiguous; here they are borrowed, and results move out.
+
+mod arrays;
+mod certify;
+mod enter;
+mod index;
+mod search;
+
+use pyo3::prelude::*;
+use std::collections::BTreeMap;
+
+/// Facts about this build, for `show_versions` and for the warning about debug builds.
+#[pyfunction]
+fn build_info() -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("profile", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
+        ("target", format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)),
+        ("simd", crate::geometry::simd::Kernels::best().name().to_owned()),
+    ])
+}
+
+#[pymodule(name = "_native")]
+fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<index::Index>()?;
+    module.add_function(wrap_pyfunction!(build_info, module)?)?;
+    module.add_function(wrap_pyfunction!(search::pairwise_distances, module)?)?;
+    module.add_function(wrap_pyfunction!(search::triplet_radius, module)?)?;
+    module.add_function(wrap_pyfunction!(search::spectral_norm_bound, module)?)?;
+    module.add("STATUSES", crate::certify::Status::NAMES)?;
+    Ok(())
+}

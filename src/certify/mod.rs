@@ -1,0 +1,175 @@
+//! Certified radii: how far a test point must move before the classifier's answer changes.
+
+pub mod finish;
+pub mod nearest;
+pub mod pool;
+pub mod probe;
+pub mod screen;
+
+use crate::certify::nearest::NearestCertifier;
+use crate::error::{Error, Result};
+use crate::geometry::simd::Kernels;
+use crate::parallel::{Control, Team};
+use crate::search::index::Index;
+use crate::search::neighbors::for_scales;
+use crate::search::scan::{Tile, tile_size};
+use std::ops::Range;
+use std::time::Instant;
+
+/// What is known of a test point's radius.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Both ends agree, up to rounding.
+    Exact,
+    /// A valid interval with a gap.
+    Bounded,
+    /// The answer is wrong without any perturbation: radius 0.
+    Misclassified,
+    /// The time limit came first: `[0, ∞)`.
+    Unfinished,
+}
+
+impl Status {
+    /// Names, in the order of the discriminants.
+    pub const NAMES: [&'static str; 4] = ["exact", "bounded", "misclassified", "unfinished"];
+}
+
+/// The certified radius of one test point, in the caller's units, ℓ2 in input space.
+#[derive(Debug, Clone)]
+pub struct Radius {
+    /// Proven: `lower ≤ r*`.
+    pub lower: f64,
+    /// Proven: `r* ≤ upper`, the norm of a perturbation that was re-predicted; infinite if there is none.
+    pub upper: f64,
+    pub status: Status,
+    /// Class without perturbation; −1 where unknown.
+    pub predicted: i64,
+    /// The training row whose cell the adversarial point lies in; −1 if there is none.
+    pub rival: i64,
+    /// The adversarial point, if asked for; the test point itself where there is none.
+    pub adversarial: Option<Vec<f64>>,
+    pub seconds: f64,
+    pub programs: u32,
+    pub steps: u32,
+}
+
+impl Default for Radius {
+    fn default() -> Self {
+        Self {
+            lower: 0.0,
+            upper: f64::INFINITY,
+            status: Status::Unfinished,
+            predicted: -1,
+            rival: -1,
+            adversarial: None,
+            seconds: 0.0,
+            programs: 0,
+            steps: 0,
+        }
+    }
+}
+
+impl Radius {
+    fn misclassified(class: usize) -> Self {
+        Self { upper: 0.0, status: Status::Misclassified, predicted: class as i64, ..Self::default() }
+    }
+
+    /// No row of another class can ever be the nearest.
+    fn unreachable() -> Self {
+        Self { lower: f64::INFINITY, status: Status::Exact, ..Self::default() }
+    }
+}
+
+/// Certified radii of many test points, in their order.
+///
+/// `codes` holds their true classes (−1 for one that training never saw); without it the predicted class
+/// is certified. Cost per point: one thin product with the training set and, typically, the work of one or
+/// two small quadratic programs. Points that the time limit leaves out are [`Status::Unfinished`].
+pub fn certify(
+    index: &Index,
+    queries: &[f64],
+    codes: Option<&[i64]>,
+    adversarial: bool,
+    team: &Team,
+    control: &Control,
+) -> Result<Vec<Radius>> {
+    let d = index.features();
+    let total = queries.len() / d;
+    if queries.len() != total * d {
+        return Err(Error::Shape { argument: "queries", expected: total * d, found: queries.len() });
+    }
+    if let Some(found) = codes.map(<[i64]>::len).filter(|&found| found != total) {
+        return Err(Error::Shape { argument: "codes", expected: total, found });
+    }
+    let mut radii: Vec<Radius> = vec![Radius::default(); total];
+    control.expect(total);
+    for_scales(index, queries, team, |index, ids| {
+        let kernels = Kernels::best();
+        team.for_chunks(
+            ids.len(),
+            4 * tile_size(index),
+            control,
+            || (Tile::default(), NearestCertifier::new(index)),
+            |(tile, certifier), range| {
+                let rows: Vec<f64> = ids[range.clone()].iter().flat_map(|&i| &queries[i * d..][..d]).copied().collect();
+                let expected: Option<Vec<i64>> = codes.map(|codes| ids[range].iter().map(|&i| codes[i]).collect());
+                let batch = Batch { index, kernels, rows: &rows, expected: expected.as_deref(), adversarial };
+                batch.certify(tile, certifier, control)
+            },
+            |range: Range<usize>, part: Vec<Radius>| {
+                for (&id, radius) in ids[range].iter().zip(part) {
+                    radii[id] = radius;
+                }
+            },
+        )
+    })?;
+    if adversarial {
+        for (radius, row) in radii.iter_mut().zip(queries.chunks_exact(d)) {
+            radius.adversarial.get_or_insert_with(|| row.to_vec());
+        }
+    }
+    Ok(radii)
+}
+
+/// A chunk of test points on one thread.
+struct Batch<'a> {
+    index: &'a Index,
+    kernels: &'a Kernels,
+    rows: &'a [f64],
+    expected: Option<&'a [i64]>,
+    adversarial: bool,
+}
+
+impl Batch<'_> {
+    fn certify(&self, tile: &mut Tile, certifier: &mut NearestCertifier, control: &Control) -> Vec<Radius> {
+        let d = self.index.features();
+        let total = self.rows.len() / d;
+        let mut radii = vec![Radius::default(); total];
+        if control.is_late() {
+            return radii;
+        }
+        let mut clock = Instant::now();
+        let embedded = self.index.embed_queries(self.rows);
+        let shared = clock.elapsed().as_secs_f64() / total as f64;
+        for start in (0..total).step_by(tile_size(self.index)) {
+            let points = &embedded.points[start..total.min(start + tile_size(self.index))];
+            clock = Instant::now();
+            tile.compute(self.index, self.kernels, points);
+            let product = clock.elapsed().as_secs_f64() / points.len() as f64;
+            for i in 0..points.len() {
+                if control.is_interrupted() || control.is_late() {
+                    return radii;
+                }
+                clock = Instant::now();
+                let id = start + i;
+                let query = embedded.query(id, &self.rows[id * d..][..d]);
+                let expected = self.expected.map(|codes| codes[id]);
+                radii[id] =
+                    certifier.certify(self.index, self.kernels, tile.scores(i), &query, expected, self.adversarial);
+                radii[id].seconds = shared + product + clock.elapsed().as_secs_f64();
+                control.advance(1);
+            }
+        }
+        radii
+    }
+}

@@ -1,0 +1,298 @@
+//! The exact radius of 1-NN: the distance to the union of the other classes' Voronoi cells.
+//!
+//! `r* = min_j r_j`, where `r_j` is the distance to the cell of the other-class row `j` against class `c`.
+//!
+//! 1. The exact nearest row gives the class `c`.
+//! 2. The cell of a near other-class row gives a threshold `T`. Constraints enter its program only when the
+//!    current point `z + δ` turns out to be nearer to another class-c row.
+//! 3. [`Ball`] discards all but a few of the other rows; the rest meet the same pool of class-c rows, and
+//!    a program ends as soon as its value passes `T`.
+//! 4. Cells that end below `T` are finished in binary64 (`finish.rs`), where both ends are proven.
+//!
+//! What is discarded is proven to have `r_j ≥ T` for the `T` of that moment, and `T` only falls: the lower end
+//! is the least of the last `T` and of the finished cells' dual bounds.
+
+use crate::certify::finish::{Finisher, Scene};
+use crate::certify::pool::{Cell, Member, Pool, Space};
+use crate::certify::probe::Probe;
+use crate::certify::screen::Ball;
+use crate::certify::{Radius, Status};
+use crate::geometry::dot::{axpy, norm_up};
+use crate::geometry::min_norm::{MinNorm, Outcome};
+use crate::geometry::rounding::{scale_down, scale_up, up};
+use crate::geometry::simd::Kernels;
+use crate::search::index::{Index, Query};
+use crate::search::neighbors::{Candidate, NeighborSearch, high};
+use crate::search::scan::Scores;
+use std::ops::Range;
+
+/// Violations below this share of the distance are left to the finish.
+const RESOLUTION: f64 = 1e-6;
+/// The interval is called exact when no wider than this share of its upper end …
+const EXACT_RELATIVE: f64 = 1e-9;
+/// … or than this share of the distance to the rival: what binary64 points can resolve.
+const EXACT_ABSOLUTE: f64 = 1e-12;
+
+/// A cell that may be the nearest: its row, its value in the ladder's coordinates, its multipliers.
+struct Contender {
+    position: usize,
+    value: f64,
+    weights: Vec<(usize, f64)>,
+}
+
+/// The search for one thread.
+pub struct NearestCertifier {
+    neighbors: NeighborSearch,
+    pool: Pool,
+    solver: MinNorm,
+    rival: Member,
+    products: Vec<f64>,
+    row: Vec<f64>,
+    dual: Vec<f64>,
+    probe: Probe,
+    near: Vec<(f64, usize)>,
+    ball: Ball,
+    rivals: Vec<(f64, usize)>,
+    contenders: Vec<Contender>,
+    finisher: Finisher,
+    programs: u32,
+    steps: u32,
+}
+
+impl NearestCertifier {
+    #[must_use]
+    pub fn new(index: &Index) -> Self {
+        let space = if index.metric().is_euclidean() { Space::Ladder } else { Space::Images };
+        Self {
+            neighbors: NeighborSearch::default(),
+            pool: Pool::new(space),
+            solver: MinNorm::default(),
+            rival: Member::default(),
+            products: Vec::new(),
+            row: Vec::new(),
+            dual: Vec::new(),
+            probe: Probe::default(),
+            near: Vec::new(),
+            ball: Ball::default(),
+            rivals: Vec::new(),
+            contenders: Vec::new(),
+            finisher: Finisher::new(index),
+            programs: 0,
+            steps: 0,
+        }
+    }
+
+    /// The radius of one test point. `expected` is its true class; `None` certifies the predicted one.
+    pub fn certify(
+        &mut self,
+        index: &Index,
+        kernels: &Kernels,
+        scores: Scores,
+        query: &Query,
+        expected: Option<i64>,
+        adversarial: bool,
+    ) -> Radius {
+        (self.programs, self.steps) = (0, 0);
+        self.neighbors.collect(index, kernels, scores, query, &[0..index.len()], 1);
+        let &(nearest, square) = self.neighbors.resolve(index, query, 1).first().expect("an index is not empty");
+        let class = index.class_of(nearest);
+        if expected.is_some_and(|expected| expected != class as i64) {
+            return Radius::misclassified(class);
+        }
+        let own = index.class_range(class);
+        let scene = Scene { index, kernels, scores, query, class: own.clone() };
+        let others = [0..own.start, own.end..index.len()];
+        let mut radius = match self.first_rival(&scene, &others) {
+            Some(first) => self.search(&scene, &others, nearest, high(square), first, adversarial),
+            None => Radius::unreachable(),
+        };
+        (radius.predicted, radius.programs, radius.steps) = (class as i64, self.programs, self.steps);
+        radius
+    }
+
+    /// A near row of another class that can win: the place to start.
+    fn first_rival(&mut self, scene: &Scene, others: &[Range<usize>; 2]) -> Option<usize> {
+        let index = scene.index;
+        self.neighbors.collect(index, scene.kernels, scene.scores, scene.query, others, 1);
+        let open = |c: &&Candidate| !index.is_shadowed(c.position);
+        let best = self.neighbors.candidates.iter().filter(open).min_by(|a, b| a.high.total_cmp(&b.high));
+        best.map(|c| c.position)
+            .or_else(|| others.iter().flat_map(Clone::clone).find(|&position| !index.is_shadowed(position)))
+    }
+
+    fn search(
+        &mut self,
+        scene: &Scene,
+        others: &[Range<usize>; 2],
+        nearest: usize,
+        nearest_distance: f64,
+        first: usize,
+        adversarial: bool,
+    ) -> Radius {
+        let index = scene.index;
+        self.contenders.clear();
+        self.pool.reset(index, scene.query, nearest);
+        self.pool.add(index, scene.query, nearest);
+        let mut target = f64::INFINITY;
+        self.examine(scene, first, &mut target);
+        if target.is_finite() {
+            self.screen(scene, others, first, nearest_distance, target);
+        } else {
+            let open = others.iter().flat_map(Clone::clone);
+            self.rivals.clear();
+            self.rivals.extend(open.filter(|&j| j != first && !index.is_shadowed(j)).map(|j| (0.0, j)));
+        }
+        for i in 0..self.rivals.len() {
+            let position = self.rivals[i].1;
+            self.examine(scene, position, &mut target);
+        }
+        self.finish(scene, target, adversarial)
+    }
+
+    /// Collects the other rows that may have `r_j < target`, nearest to the ball's centre first.
+    fn screen(
+        &mut self,
+        scene: &Scene,
+        others: &[Range<usize>; 2],
+        first: usize,
+        nearest_distance: f64,
+        target: f64,
+    ) {
+        let (index, ladder) = (scene.index, scene.index.ladder());
+        let own = [(self.pool.members()[0].position, 1.0)];
+        let active = self.contenders.first().map_or(&[][..], |c| &c.weights[..]);
+        let weights = if active.is_empty() { &own[..] } else { active };
+        let spread = spread(index, weights, first, &mut self.row, &mut self.dual);
+        self.ball.aim(index, scene.query, weights, target, spread);
+        // The triangle inequality's ball is the smaller one now and then (an ill-conditioned metric).
+        let plain = up(nearest_distance + 2.0 * index.metric().scaled_norm_up() * target);
+        let threshold = ladder.threshold(scene.query.point, self.ball.reach.min(plain));
+        self.rivals.clear();
+        for range in others {
+            scene.scores.scan(range.clone(), threshold, |position| {
+                if position != first
+                    && !index.is_shadowed(position)
+                    && let Some((low, _)) =
+                        ladder.within(scene.kernels, position, &self.ball.centre, self.ball.radius)
+                {
+                    self.rivals.push((low, position));
+                }
+                threshold
+            });
+        }
+        self.rivals.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    }
+
+    /// Finds the distance to the cell of a row, or that it is at least `target`. A cell that may be the
+    /// nearest becomes a contender and lowers the target.
+    fn examine(&mut self, scene: &Scene, position: usize, target: &mut f64) {
+        let index = scene.index;
+        self.pool.gather(index, scene.query, position, &mut self.rival);
+        self.products.clear();
+        self.programs += 1;
+        let (outcome, bound) = loop {
+            let cell = Cell::new(&self.pool, &self.rival, &mut self.products);
+            let outcome = self.solver.solve(&cell, *target * *target);
+            self.steps += self.solver.steps;
+            let (active, multipliers) = (&self.solver.active, &self.solver.multipliers);
+            let bound = cell.lower_bound(index, active, multipliers, &mut self.row, &mut self.dual);
+            if bound >= *target {
+                return;
+            }
+            cell.combine(active, multipliers, &mut self.row, &mut self.dual);
+            // A pruned cell that the bound does not discard is too close to call in these coordinates.
+            if outcome == Outcome::Pruned || !self.grow_pool(scene, position) {
+                break (outcome, bound);
+            }
+        };
+        let value = self.solver.value.max(0.0).sqrt();
+        let members = self.pool.members();
+        let pairs = self.solver.active.iter().zip(&self.solver.multipliers);
+        let weights = pairs.map(|(&i, &m)| (members[i].position, m)).collect();
+        self.contenders.push(Contender { position, value, weights });
+        if outcome == Outcome::Optimal {
+            // Cells nearer than the accuracy of these coordinates, which the proven bound shows, are kept.
+            let floor = EXACT_ABSOLUTE * self.rival.square.value.sqrt();
+            *target = target.min(up(value + 2.0 * (value - bound).max(0.0) + floor));
+        }
+    }
+
+    /// Adds the class-c row nearest to the current point if it is nearer than the rival; `false`: there is
+    /// none. The current point is given by the sums in `row` and `dual`.
+    fn grow_pool(&mut self, scene: &Scene, rival: usize) -> bool {
+        let index = scene.index;
+        self.probe.place_in_ladder(index, scene.query, &self.dual);
+        let reached = self.probe.ladder_distance(scene.kernels, index, rival);
+        let limit = reached * (1.0 - RESOLUTION);
+        self.near.clear();
+        let (near, pool) = (&mut self.near, &self.pool);
+        self.probe.visit_near(
+            index,
+            scene.kernels,
+            scene.scores,
+            scene.query,
+            scene.class.clone(),
+            limit,
+            |position, low, high| {
+                let middle = (low + high) / 2.0;
+                if middle < limit && !pool.contains(position) {
+                    near.push((middle, position));
+                }
+            },
+        );
+        let nearest = self.near.iter().min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        nearest.is_some_and(|&(_, position)| {
+            self.pool.add(index, scene.query, position);
+            true
+        })
+    }
+
+    /// Proves both ends, from the most promising contender on.
+    fn finish(&mut self, scene: &Scene, target: f64, adversarial: bool) -> Radius {
+        self.contenders.retain(|c| c.value <= target);
+        self.contenders.sort_by(|a, b| a.value.total_cmp(&b.value).then(a.position.cmp(&b.position)));
+        let (mut lower, mut upper) = (target, f64::INFINITY);
+        let (mut rival, mut found, mut resolution) = (-1, None, 0.0);
+        for contender in &self.contenders {
+            let end = self.finisher.finish(scene, contender.position, &contender.weights, upper);
+            lower = lower.min(end.lower);
+            if end.upper < upper {
+                upper = end.upper;
+                rival = scene.index.row_index(contender.position) as i64;
+                resolution = EXACT_ABSOLUTE * end.rival_distance;
+                found = adversarial.then(|| self.finisher.adversarial().to_vec());
+            }
+        }
+        lower = lower.min(upper);
+        let exact = upper.is_finite() && upper - lower <= (EXACT_RELATIVE * upper).max(resolution);
+        let exponent = scene.index.exponent();
+        Radius {
+            lower: scale_down(lower, exponent),
+            upper: scale_up(upper, exponent),
+            status: if exact { Status::Exact } else { Status::Bounded },
+            rival,
+            adversarial: found,
+            ..Radius::default()
+        }
+    }
+}
+
+/// The distance in the metric between the first rival and the weighted mean of its class-c rows.
+fn spread(
+    index: &Index,
+    weights: &[(usize, f64)],
+    first: usize,
+    sum: &mut Vec<f64>,
+    row: &mut Vec<f64>,
+) -> f64 {
+    let p = index.embedding().dimensions();
+    let total: f64 = weights.iter().map(|w| w.1).sum();
+    sum.resize(p, 0.0);
+    row.resize(p, 0.0);
+    index.ladder().decode(first, sum);
+    for &(position, weight) in weights {
+        index.ladder().decode(position, row);
+        axpy(sum, -weight / total, row);
+    }
+    norm_up(sum)
+}

@@ -1,0 +1,178 @@
+//! A perturbed test point, known well enough to decide what class it is given.
+//!
+//! `p = z + δ` is stored as the binary64 numbers that a caller will get. For distances it is also known by
+//! its image (not computed from `p`, which would cost a product with `B`, but from the multipliers that
+//! made `δ`), and by a point of the ladder; both with the error that this shortcut has.
+
+use crate::geometry::dot::{depth, norm_up, squared_distance};
+use crate::geometry::rounding::{TINY, gamma, up};
+use crate::geometry::simd::Kernels;
+use crate::search::index::{Index, Measured, Query};
+use crate::search::ladder::Point;
+use crate::search::neighbors::{high, low};
+use crate::search::scan::Scores;
+use std::ops::Range;
+
+/// A perturbed test point.
+#[derive(Debug, Default)]
+pub struct Probe {
+    /// `p`, in the caller's units.
+    pub row: Vec<f64>,
+    /// Its image, for metrics other than the Euclidean.
+    image: Vec<f64>,
+    image_error: f64,
+    norm: f64,
+    point: Point,
+    /// An upper bound on `d(z, p)`, scaled.
+    moved: f64,
+    /// An upper bound on `‖p − z‖`, scaled.
+    pub length: f64,
+    scratch: Vec<f64>,
+}
+
+/// A displacement in all the coordinates that a [`Probe`] needs, and the error between them.
+pub struct Displacement<'a> {
+    /// `δ` in input space, scaled units.
+    pub input: &'a [f64],
+    /// Its image in the coordinates of the ladder, to the accuracy of the ladder.
+    pub ladder: &'a [f64],
+    /// Bounds the distance of `ladder` from the true image of `input`.
+    pub ladder_error: f64,
+    /// Its binary64 image, for metrics other than the Euclidean, and its error.
+    pub image: Option<(&'a [f64], f64)>,
+}
+
+impl Probe {
+    /// `p = z + (1 + push) δ`.
+    pub fn place(&mut self, index: &Index, query: &Query, delta: &Displacement, push: f64) {
+        let (scale, factor) = (index.scale(), 1.0 + push);
+        self.row.clear();
+        self.row.extend(query.row.iter().zip(delta.input).map(|(z, x)| z + x * factor / scale));
+        // What rounding made of the displacement: `(p − z)` scaled, less the intended one.
+        self.scratch.clear();
+        self.scratch.extend(
+            self.row
+                .iter()
+                .zip(query.row)
+                .zip(delta.input)
+                .map(|((p, z), x)| (p - z) * scale - x * factor),
+        );
+        let intended = norm_up(delta.input) * factor;
+        let rounded = norm_up(&self.scratch) + 4.0 * f64::EPSILON * intended;
+        self.length = self.length_from(query, scale);
+        self.norm = up(query.norm + self.length);
+        let embedding = index.embedding();
+        let off = up(embedding.norm * rounded);
+        if let Some((image, error)) = delta.image {
+            self.image.clear();
+            self.image.extend(query.image.iter().zip(image).map(|(t, x)| t + x * factor));
+            self.image_error = up(embedding.relative_error * query.norm
+                + error * factor
+                + off
+                + 4.0 * f64::EPSILON * (norm_up(query.image) + norm_up(image)));
+        }
+        self.scratch.resize(embedding.dimensions(), 0.0);
+        index.ladder().decode_point(query.point, &mut self.scratch);
+        self.scratch.iter_mut().zip(delta.ladder).for_each(|(t, x)| *t += x * factor);
+        let error = query.point.error + delta.ladder_error * factor + off + 4.0 * f64::EPSILON * norm_up(&self.scratch);
+        index.ladder().encode(&self.scratch, error, &mut self.point);
+        self.moved = up(norm_up(delta.ladder) * factor + delta.ladder_error * factor + off + error);
+    }
+
+    /// Only the point of the ladder, for a search that does not have to prove anything yet.
+    pub fn place_in_ladder(&mut self, index: &Index, query: &Query, displacement: &[f64]) {
+        self.scratch.resize(displacement.len(), 0.0);
+        index.ladder().decode_point(query.point, &mut self.scratch);
+        self.scratch.iter_mut().zip(displacement).for_each(|(t, x)| *t += x);
+        index.ladder().encode(&self.scratch, query.point.error, &mut self.point);
+        self.moved = up(norm_up(displacement) + 2.0 * self.point.error);
+    }
+
+    /// The distance from `p` to the row at a position, by the ladder.
+    #[must_use]
+    pub fn ladder_distance(&self, kernels: &Kernels, index: &Index, position: usize) -> f64 {
+        let interval = index.ladder().within(kernels, position, &self.point, f64::INFINITY);
+        interval.map_or(f64::INFINITY, |(low, high)| (low + high) / 2.0)
+    }
+
+    /// Puts `p` at the given values; it can then be measured from the test point and nothing else.
+    pub fn put(&mut self, row: Vec<f64>, query: &Query, scale: f64) {
+        self.row = row;
+        self.length = self.length_from(query, scale);
+    }
+
+    fn length_from(&mut self, query: &Query, scale: f64) -> f64 {
+        self.scratch.clear();
+        self.scratch.extend(self.row.iter().zip(query.row).map(|(p, z)| (p - z) * scale));
+        norm_up(&self.scratch)
+    }
+
+    /// `d²(p, x)` for the row at a position.
+    #[must_use]
+    pub fn squared_distance(&self, index: &Index, position: usize) -> Measured {
+        let Some((image, _)) = index.fine(position) else {
+            let value = squared_distance(index.row(position), &self.row, index.scale());
+            return Measured { value, error: up(gamma(depth(self.row.len())) * value + TINY) };
+        };
+        let embedding = index.embedding();
+        let value = squared_distance(image, &self.image, 1.0);
+        let offset = embedding.relative_error * index.norm(position) + self.image_error;
+        let norms = self.norm + index.norm(position);
+        Measured {
+            value,
+            error: up(gamma(depth(self.image.len())) * value
+                + offset * (2.0 * value.sqrt() + offset)
+                + embedding.defect * norms * norms
+                + TINY),
+        }
+    }
+
+    /// Calls `visit` for the rows of `range` that may be within `limit` of `p`, with an interval for their
+    /// distance. Every other row is proven to be further away.
+    pub fn visit_near(
+        &self,
+        index: &Index,
+        kernels: &Kernels,
+        scores: Scores,
+        query: &Query,
+        range: Range<usize>,
+        limit: f64,
+        mut visit: impl FnMut(usize, f64, f64),
+    ) {
+        let ladder = index.ladder();
+        // d(z, x) ≤ d(p, x) + d(z, p).
+        let threshold = ladder.threshold(query.point, limit + self.moved);
+        scores.scan(range, threshold, |position| {
+            if let Some((low, high)) = ladder.within(kernels, position, &self.point, limit) {
+                visit(position, low, high);
+            }
+            threshold
+        });
+    }
+
+    /// Collects the rows of `range` that are not proven to be further from `p` than the row at `rival`.
+    /// If there are none, `p` is given another class than that of the range.
+    pub fn contenders(
+        &self,
+        index: &Index,
+        kernels: &Kernels,
+        scores: Scores,
+        query: &Query,
+        range: Range<usize>,
+        rival: usize,
+        out: &mut Vec<(f64, usize)>,
+    ) {
+        let reached = high(self.squared_distance(index, rival));
+        out.clear();
+        self.visit_near(index, kernels, scores, query, range, reached, |position, _, _| {
+            let distance = low(self.squared_distance(index, position));
+            // A later copy of the rival loses every tie to it.
+            let copy = index.row_index(position) > index.row_index(rival)
+                && index.row(position) == index.row(rival);
+            if distance <= reached && !copy {
+                out.push((distance, position));
+            }
+        });
+        out.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    }
+}

@@ -1,0 +1,93 @@
+//! Inner products and squared distances in binary64, in one fixed order.
+//!
+//! Eight partial sums, combined pairwise: a term passes through at most `len/8 + 4` additions, so the
+//! relative error of a sum of `len` rounded products is `γ` of [`depth`]. No fused operations: every
+//! processor gives the same bits.
+
+use super::rounding::gamma;
+
+const LANES: usize = 8;
+
+/// Roundings on the way of any single term of [`dot`] or [`squared_distance`] over `len` entries.
+#[must_use]
+pub fn depth(len: usize) -> usize {
+    len / LANES + 9
+}
+
+/// `Σ term(a_k, b_k)` with the fixed order of summation.
+#[inline(always)]
+fn sum_of(a: &[f64], b: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let mut lanes = [0.0; LANES];
+    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let (a_rest, b_rest) = (a_chunks.remainder(), b_chunks.remainder());
+    for (x, y) in a_chunks.zip(b_chunks) {
+        for lane in 0..LANES {
+            lanes[lane] += term(x[lane], y[lane]);
+        }
+    }
+    for (lane, (&x, &y)) in a_rest.iter().zip(b_rest).enumerate() {
+        lanes[lane] += term(x, y);
+    }
+    let half = [lanes[0] + lanes[4], lanes[1] + lanes[5], lanes[2] + lanes[6], lanes[3] + lanes[7]];
+    (half[0] + half[2]) + (half[1] + half[3])
+}
+
+/// `⟨a, b⟩`, with an error of at most `γ_depth Σ|a_k b_k|`.
+#[must_use]
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
+    sum_of(a, b, |x, y| x * y)
+}
+
+/// `‖s(a − b)‖²` for a power of two `s`, with a relative error of at most `γ_depth`.
+#[must_use]
+pub fn squared_distance(a: &[f64], b: &[f64], s: f64) -> f64 {
+    sum_of(a, b, |x, y| {
+        let difference = (x - y) * s;
+        difference * difference
+    })
+}
+
+/// `‖a‖²`, with a relative error of at most `γ_depth`.
+#[must_use]
+pub fn squared_norm(a: &[f64]) -> f64 {
+    dot(a, a)
+}
+
+/// An upper bound on `‖a‖`.
+#[must_use]
+pub fn norm_up(a: &[f64]) -> f64 {
+    super::rounding::up((squared_norm(a) * (1.0 + gamma(depth(a.len())))).sqrt())
+}
+
+/// `y += α x`.
+pub fn axpy(y: &mut [f64], alpha: f64, x: &[f64]) {
+    assert_eq!(y.len(), x.len());
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y += alpha * x;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn dot_is_within_its_bound(pairs in prop::collection::vec((-1000i64..1000, -1000i64..1000), 0..70)) {
+            // Thirds are not representable, so products and sums do round.
+            let a: Vec<f64> = pairs.iter().map(|p| p.0 as f64 / 3.0).collect();
+            let b: Vec<f64> = pairs.iter().map(|p| p.1 as f64 / 3.0).collect();
+            let exact: i64 = pairs.iter().map(|p| p.0 * p.1).sum();
+            let size: f64 = a.iter().zip(&b).map(|(x, y)| (x * y).abs()).sum();
+            // Two more roundings for the two divisions by three.
+            prop_assert!((dot(&a, &b) - exact as f64 / 9.0).abs() <= gamma(depth(a.len()) + 3) * size);
+        }
+
+        #[test]
+        fn identical_rows_are_at_distance_zero(a in prop::collection::vec(-1e100..1e100f64, 0..40)) {
+            prop_assert_eq!(squared_distance(&a, &a, 1.0), 0.0);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Comparisons of distances in exact arithmetic, for the cases that binary64 cannot decide.
+//!
+//! Every binary64 number is an integer times a power of two. Where the numbers of one comparison span few
+//! enough binary places, as pixels and scaled tables do, 64-bit integers with 128-bit sums are exact;
+//! otherwise big integers are. There is no tolerance anywhere.
+
+use num_bigint::BigInt;
+use std::cmp::Ordering;
+
+/// Orders `d(z, a)` and `d(z, b)` exactly, `d(u, v) = ‖G(u − v)‖` with `G (p, d)`, or Euclidean.
+#[must_use]
+pub fn compare_distances(z: &[f64], a: &[f64], b: &[f64], components: Option<&[f64]>) -> Ordering {
+    let lowest = lowest_place([z, a, b]);
+    match components {
+        None => match (narrow(z, lowest), narrow(a, lowest), narrow(b, lowest)) {
+            (Some(z), Some(a), Some(b)) => narrow_square(&z, &a).cmp(&narrow_square(&z, &b)),
+            _ => {
+                let (z, a, b) = (wide(z, lowest), wide(a, lowest), wide(b, lowest));
+                sum_of_squares(differences(&z, &a)).cmp(&sum_of_squares(differences(&z, &b)))
+            }
+        },
+        Some(g) => {
+            let (z, a, b) = (wide(z, lowest), wide(a, lowest), wide(b, lowest));
+            let g = wide(g, lowest_place([g]));
+            let square = |x: &[BigInt]| sum_of_squares(image(&g, &differences(&z, x)));
+            square(&a).cmp(&square(&b))
+        }
+    }
+}
+
+/// Whether `G(a − b) = 0` exactly.
+#[must_use]
+pub fn coincide(a: &[f64], b: &[f64], components: Option<&[f64]>) -> bool {
+    if a.iter().zip(b).all(|(x, y)| x == y) {
+        return true;
+    }
+    let Some(g) = components else { return false };
+    let lowest = lowest_place([a, b]);
+    let difference = differences(&wide(a, lowest), &wide(b, lowest));
+    let g = wide(g, lowest_place([g]));
+    image(&g, &difference).iter().all(|x| *x == BigInt::ZERO)
+}
+
+/// `x = mantissa · 2^place` with an odd mantissa; zero has place `i32::MAX`.
+fn split(x: f64) -> (i64, i32) {
+    if x == 0.0 {
+        return (0, i32::MAX);
+    }
+    let bits = x.to_bits();
+    let field = ((bits >> 52) & 0x7ff) as i32;
+    let fraction = (bits & ((1 << 52) - 1)) as i64;
+    let (mantissa, place) = if field == 0 { (fraction, -1074) } else { (fraction | 1 << 52, field - 1075) };
+    let shift = mantissa.trailing_zeros();
+    let magnitude = mantissa >> shift;
+    (if x < 0.0 { -magnitude } else { magnitude }, place + shift as i32)
+}
+
+fn lowest_place<const N: usize>(rows: [&[f64]; N]) -> i32 {
+    rows.iter().flat_map(|row| row.iter()).map(|&x| split(x).1).min().unwrap_or(0)
+}
+
+/// The row as integers times `2^lowest`, where each is below 2^61 in magnitude.
+fn narrow(row: &[f64], lowest: i32) -> Option<Vec<i64>> {
+    row.iter()
+        .map(|&x| {
+            let (mantissa, place) = split(x);
+            let shift = if mantissa == 0 { 0 } else { place - lowest };
+            let bits = 64 - mantissa.unsigned_abs().leading_zeros() as i32;
+            (shift + bits <= 61).then(|| mantissa << shift)
+        })
+        .collect()
+}
+
+/// `Σ (z_k − x_k)²` as (multiples of 2^64, remainder).
+fn narrow_square(z: &[i64], x: &[i64]) -> (u128, u64) {
+    let (mut high, mut low) = (0u128, 0u128);
+    for (z, x) in z.iter().zip(x) {
+        let difference = u128::from((z - x).unsigned_abs());
+        let square = difference * difference;
+        high += square >> 64;
+        low += square & u128::from(u64::MAX);
+    }
+    (high + (low >> 64), low as u64)
+}
+
+fn wide(row: &[f64], lowest: i32) -> Vec<BigInt> {
+    row.iter()
+        .map(|&x| {
+            let (mantissa, place) = split(x);
+            if mantissa == 0 { BigInt::ZERO } else { BigInt::from(mantissa) << (place - lowest) as usize }
+        })
+        .collect()
+}
+
+fn differences(z: &[BigInt], x: &[BigInt]) -> Vec<BigInt> {
+    z.iter().zip(x).map(|(z, x)| z - x).collect()
+}
+
+fn image(components: &[BigInt], x: &[BigInt]) -> Vec<BigInt> {
+    components.chunks(x.len().max(1)).map(|row| row.iter().zip(x).map(|(g, x)| g * x).sum()).collect()
+}
+
+fn sum_of_squares(x: Vec<BigInt>) -> BigInt {
+    x.into_iter().map(|x| &x * &x).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn wild() -> impl Strategy<Value = f64> {
+        (prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO)
+            .prop_filter("in range", |x| x.abs() < 1e150)
+    }
+
+    proptest! {
+        #[test]
+        fn order_agrees_with_integers(
+            z in prop::collection::vec(-9i64..9, 3), a in prop::collection::vec(-9i64..9, 3),
+            b in prop::collection::vec(-9i64..9, 3), place in -900i32..400,
+        ) {
+            let square = |x: &[i64]| -> i64 { z.iter().zip(x).map(|(z, x)| (z - x) * (z - x)).sum() };
+            let row = |x: &[i64]| -> Vec<f64> { x.iter().map(|&v| v as f64 * 2f64.powi(place)).collect() };
+            let expected = square(&a).cmp(&square(&b));
+            prop_assert_eq!(compare_distances(&row(&z), &row(&a), &row(&b), None), expected);
+            let twice = [2.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 2.0];
+            prop_assert_eq!(compare_distances(&row(&z), &row(&a), &row(&b), Some(&twice)), expected);
+        }
+
+        #[test]
+        fn narrow_and_wide_paths_agree(
+            z in prop::collection::vec(-1.0..1.0f64, 4), a in prop::collection::vec(0.5..1.0f64, 4),
+        ) {
+            let mut b: Vec<f64> = z.iter().zip(&a).map(|(z, a)| z + (z - a)).collect();
+            b[0] = b[0].next_up();
+            let identity: Vec<f64> = (0..16).map(|k| f64::from(k % 5 == 0)).collect();
+            prop_assert_eq!(
+                compare_distances(&z, &a, &b, None), compare_distances(&z, &a, &b, Some(&identity)));
+        }
+
+        #[test]
+        fn any_numbers_are_ordered_consistently(z in wild(), a in wild(), b in wild()) {
+            let forth = compare_distances(&[z], &[a], &[b], None);
+            prop_assert_eq!(forth, compare_distances(&[z], &[b], &[a], None).reverse());
+            prop_assert_eq!(compare_distances(&[a], &[a], &[b], None) == Ordering::Equal, a == b);
+        }
+    }
+
+    #[test]
+    fn one_unit_in_the_last_place_decides() {
+        let (a, b) = (1.0, 3.0f64.next_down());
+        assert_eq!(compare_distances(&[2.0], &[a], &[b], None), Ordering::Greater);
+        assert_eq!(compare_distances(&[2.0], &[a], &[3.0], None), Ordering::Equal);
+    }
+
+    #[test]
+    fn points_can_coincide_in_a_metric_of_low_rank() {
+        assert!(coincide(&[1.0, 5.0], &[2.0, 4.0], Some(&[0.1, 0.1])));
+        assert!(!coincide(&[1.0, 5.0], &[2.0, 4.0], Some(&[0.1, 0.1f64.next_up()])));
+        assert!(!coincide(&[1.0], &[2.0], None));
+        assert!(coincide(&[0.0], &[-0.0], None));
+    }
+}

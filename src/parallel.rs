@@ -1,0 +1,156 @@
+//! Work in fixed chunks on a private thread pool, with progress and cancellation.
+//!
+//! A pool per call: rayon's global pool would deadlock in a child after `fork`. Chunks are fixed by the
+//! caller, never by the number of threads, so the answer cannot depend on it.
+
+use crate::error::{Error, Result};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What the caller's thread and the workers share: how far the work is, and whether to go on.
+#[derive(Debug, Default)]
+pub struct Control {
+    stop: AtomicBool,
+    done: AtomicUsize,
+    total: AtomicUsize,
+    deadline: Option<Instant>,
+}
+
+impl Control {
+    /// Work may go on until `time_limit` has passed.
+    #[must_use]
+    pub fn new(time_limit: Option<Duration>) -> Self {
+        Self { deadline: time_limit.and_then(|limit| Instant::now().checked_add(limit)), ..Self::default() }
+    }
+
+    /// Asks the workers to stop as soon as they can.
+    pub fn interrupt(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Whether the time limit has passed.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Rows done, and rows in all.
+    #[must_use]
+    pub fn progress(&self) -> (usize, usize) {
+        (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
+    }
+
+    /// Says how many rows there will be.
+    pub fn expect(&self, rows: usize) {
+        self.total.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Says that `rows` more are done.
+    pub fn advance(&self, rows: usize) {
+        self.done.fetch_add(rows, Ordering::Relaxed);
+    }
+}
+
+/// The threads of one call.
+pub struct Team {
+    pool: Option<rayon::ThreadPool>,
+    jobs: usize,
+}
+
+impl Team {
+    /// `jobs` threads; one job works in the caller's own thread.
+    pub fn new(jobs: usize) -> Result<Self> {
+        let jobs = jobs.max(1);
+        let build = || {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(jobs)
+                .thread_name(|i| format!("certimetric-{i}"))
+                .build()
+                .map_err(|e| Error::Threads { reason: e.to_string() })
+        };
+        Ok(Self { pool: (jobs > 1).then(build).transpose()?, jobs })
+    }
+
+    /// Calls `work` for each chunk of `0..total` and `sink` with each result, in any order, one at a time.
+    ///
+    /// `make` is called at most once per thread, for its scratch space.
+    pub fn for_chunks<W: Send, R: Send>(
+        &self,
+        total: usize,
+        chunk: usize,
+        control: &Control,
+        make: impl Fn() -> W + Sync,
+        work: impl Fn(&mut W, Range<usize>) -> R + Sync,
+        sink: impl FnMut(Range<usize>, R) + Send,
+    ) -> Result<()> {
+        let (next, sink) = (AtomicUsize::new(0), Mutex::new(sink));
+        let worker = || {
+            let mut scratch = None;
+            loop {
+                let start = next.fetch_add(chunk, Ordering::Relaxed);
+                if start >= total || control.is_interrupted() {
+                    break;
+                }
+                let range = start..total.min(start + chunk);
+                let result = work(scratch.get_or_insert_with(&make), range.clone());
+                let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+                sink(range, result);
+            }
+        };
+        match &self.pool {
+            Some(pool) if total > chunk => {
+                pool.broadcast(|_| worker());
+            }
+            _ => worker(),
+        }
+        if control.is_interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// Number of threads.
+    #[must_use]
+    pub fn jobs(&self) -> usize {
+        self.jobs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn squares(jobs: usize, total: usize) -> Vec<usize> {
+        let mut out = vec![0; total];
+        let sink = |range: Range<usize>, part: Vec<usize>| out[range].copy_from_slice(&part);
+        let work = |_: &mut (), range: Range<usize>| range.map(|i| i * i).collect();
+        Team::new(jobs).unwrap().for_chunks(total, 7, &Control::default(), || (), work, sink).unwrap();
+        out
+    }
+
+    #[test]
+    fn parallel_equals_serial() {
+        for total in [0, 1, 6, 7, 8, 1000] {
+            assert_eq!(squares(1, total), squares(3, total));
+        }
+    }
+
+    #[test]
+    fn an_interrupted_call_says_so() {
+        let control = Control::default();
+        control.interrupt();
+        let result = Team::new(2).unwrap().for_chunks(100, 1, &control, || (), |(), _| (), |_, ()| ());
+        assert_eq!(result, Err(Error::Interrupted));
+    }
+
+    #[test]
+    fn a_time_limit_passes() {
+        assert!(Control::new(Some(Duration::ZERO)).is_late());
+        assert!(!Control::new(None).is_late());
+        assert!(!Control::new(Some(Duration::MAX)).is_late());
+    }
+}

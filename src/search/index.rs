@@ -1,0 +1,460 @@
+//! The training rows, prepared once: grouped by class, embedded, stored in a [`Ladder`].
+
+use crate::error::{Error, Result};
+use crate::geometry::dot::{depth, norm_up, squared_distance};
+use crate::geometry::matrix::{absolute_norm_up, product_depth, product_nt};
+use crate::geometry::predicates::compare_distances;
+use crate::geometry::rounding::{LARGEST_MAGNITUDE, TINY, exponent, gamma, power_of_two, up};
+use crate::metric::{Embedding, Metric};
+use crate::parallel::{Control, Team};
+use crate::search::duplicates::repeated;
+use crate::search::ladder::{Ladder, Point};
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The rows as the caller holds them: row-major, `d` numbers each, unchanged for the life of the index.
+pub trait RowStore: Send + Sync {
+    fn values(&self) -> &[f64];
+}
+
+impl RowStore for Vec<f64> {
+    fn values(&self) -> &[f64] {
+        self
+    }
+}
+
+/// What an [`Index`] is made of.
+pub struct Training<'a> {
+    pub rows: Arc<dyn RowStore>,
+    /// Class of each row, below `classes`.
+    pub codes: &'a [i64],
+    pub classes: usize,
+    pub metric: Metric,
+    /// A hint, `(p, p)`: rows are the principal axes of the embedded data. Any values are safe.
+    pub rotation: Option<&'a [f64]>,
+}
+
+/// Training rows ready for search. *Positions* run over the rows grouped by class, in the given order
+/// within a class; *rows* are the caller's indices.
+pub struct Index {
+    rows: Arc<dyn RowStore>,
+    metric: Metric,
+    embedding: Embedding,
+    /// Position to row.
+    order: Vec<u32>,
+    codes: Vec<u32>,
+    class_starts: Vec<usize>,
+    /// By position: an earlier row has the same values.
+    shadowed: Vec<bool>,
+    centre: Vec<f64>,
+    /// Everything is computed in units of `2^exponent`: centred rows are below one in magnitude.
+    exponent: i32,
+    scale: f64,
+    ladder: Ladder,
+    /// By position: an upper bound on `‖x − μ‖`, scaled.
+    norms: Vec<f64>,
+    fine: Option<FineImages>,
+}
+
+/// Images in binary64, kept for metrics other than the Euclidean (there the rows themselves serve).
+struct FineImages {
+    /// `B(x − μ)`, by position.
+    images: Vec<f64>,
+    /// `BBᵀB(x − μ)`: the inner product of an image with it is one of `M(x − μ)` with itself.
+    duals: Vec<f64>,
+    /// The computed dual of an image `t` is within this times `‖t‖` of `BBᵀt`.
+    dual_error: f64,
+}
+
+/// A query: the caller's row and its image.
+pub struct Query<'a> {
+    pub row: &'a [f64],
+    pub image: &'a [f64],
+    /// An upper bound on `‖z − μ‖`, scaled.
+    pub norm: f64,
+    pub point: &'a Point,
+}
+
+/// A squared distance in scaled units and a bound on its error.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Measured {
+    pub value: f64,
+    pub error: f64,
+}
+
+const ROWS_PER_CHUNK: usize = 128;
+
+impl Index {
+    /// Prepares the rows. Cost: one product of `(n, d)` with `(d, p)`, one or two passes over the rows.
+    pub fn build(training: Training, team: &Team, control: &Control) -> Result<Self> {
+        let features = training.metric.features();
+        let order = checked_order(&training)?;
+        let values = training.rows.values();
+        let centre = median_row(values, features);
+        let largest = largest_offset(values, &centre);
+        if let Some(bad) = values.iter().position(|x| x.is_nan() || x.abs() > LARGEST_MAGNITUDE) {
+            return Err(Error::Value { argument: "rows", row: bad / features });
+        }
+        let exponent = exponent(largest).unwrap_or(0).clamp(-1000, 1000);
+        let used: Vec<bool> = (0..features).map(|k| training.metric.uses_feature(k)).collect();
+        let repeated = repeated(values, features, &used);
+        let embedding = Embedding::new(&training.metric, training.rotation);
+        let mut index = Self {
+            codes: order.iter().map(|&row| training.codes[row as usize] as u32).collect(),
+            class_starts: class_starts(training.codes, training.classes),
+            shadowed: order.iter().map(|&row| repeated[row as usize]).collect(),
+            ladder: Ladder::with_rows(order.len(), embedding.dimensions()),
+            norms: vec![0.0; order.len()],
+            fine: None,
+            scale: power_of_two(-exponent),
+            rows: training.rows,
+            metric: training.metric,
+            embedding,
+            order,
+            centre,
+            exponent,
+        };
+        index.embed_rows(team, control)?;
+        Ok(index)
+    }
+
+    /// The same rows in units of `2^exponent`, for queries far outside the training data.
+    pub fn rescaled(&self, exponent: i32, team: &Team) -> Result<Self> {
+        let exponent = exponent.clamp(-1000, 1000);
+        let mut index = Self {
+            rows: self.rows.clone(),
+            metric: self.metric.clone(),
+            embedding: self.embedding.clone(),
+            order: self.order.clone(),
+            codes: self.codes.clone(),
+            class_starts: self.class_starts.clone(),
+            shadowed: self.shadowed.clone(),
+            centre: self.centre.clone(),
+            ladder: Ladder::with_rows(self.order.len(), self.embedding.dimensions()),
+            norms: vec![0.0; self.order.len()],
+            fine: None,
+            exponent,
+            scale: power_of_two(-exponent),
+        };
+        index.embed_rows(team, &Control::default())?;
+        Ok(index)
+    }
+
+    fn embed_rows(&mut self, team: &Team, control: &Control) -> Result<()> {
+        let (n, p) = (self.len(), self.embedding.dimensions());
+        let mut ladder = std::mem::replace(&mut self.ladder, Ladder::with_rows(0, p));
+        let layout = Ladder::with_rows(0, p);
+        let mut norms = std::mem::take(&mut self.norms);
+        let gram = if self.metric.is_euclidean() { None } else { self.embedding.gram() };
+        let mut fine = gram.as_ref().map(|gram| FineImages {
+            images: vec![0.0; n * p],
+            duals: vec![0.0; n * p],
+            // The stored Gram matrix is off by γ‖|B|‖², the product with it by γ‖|BBᵀ|‖.
+            dual_error: up(gamma(product_depth(p) + product_depth(self.features()) + 2)
+                * (self.embedding.absolute_norm.powi(2) + absolute_norm_up(gram, p))),
+        });
+        let this = &*self;
+        control.expect(n);
+        team.for_chunks(
+            n,
+            ROWS_PER_CHUNK,
+            control,
+            || (),
+            |(), positions| {
+                let rows = positions.clone().map(|position| this.row(position));
+                let embedded = this.embed(rows, &layout);
+                let duals = gram.as_ref().map(|gram| {
+                    let mut duals = vec![0.0; positions.len() * p];
+                    product_nt(&embedded.images, gram, p, &mut duals);
+                    duals
+                });
+                (embedded, duals)
+            },
+            |positions: Range<usize>, (embedded, duals): (Embedded, Option<Vec<f64>>)| {
+                ladder.store(positions.start, &embedded.points);
+                norms[positions.clone()].copy_from_slice(&embedded.norms);
+                if let (Some(fine), Some(duals)) = (&mut fine, duals) {
+                    fine.images[positions.start * p..positions.end * p].copy_from_slice(&embedded.images);
+                    fine.duals[positions.start * p..positions.end * p].copy_from_slice(&duals);
+                }
+                control.advance(positions.len());
+            },
+        )?;
+        (self.ladder, self.norms, self.fine) = (ladder, norms, fine);
+        Ok(())
+    }
+
+    /// Images, norms and ladder points of caller's rows.
+    pub fn embed_queries(&self, queries: &[f64]) -> Embedded {
+        self.embed(queries.chunks_exact(self.features()), &self.ladder)
+    }
+
+    fn embed<'a>(&self, rows: impl Iterator<Item = &'a [f64]>, layout: &Ladder) -> Embedded {
+        let p = self.embedding.dimensions();
+        let mut centred = Vec::new();
+        for row in rows {
+            centred.extend(row.iter().zip(&self.centre).map(|(x, c)| (x - c) * self.scale));
+        }
+        let norms: Vec<f64> = centred.chunks_exact(self.features()).map(norm_up).collect();
+        let mut images = vec![0.0; norms.len() * p];
+        self.embedding.apply(&centred, &mut images);
+        let points = norms
+            .iter()
+            .zip(images.chunks_exact(p))
+            .map(|(norm, image)| {
+                let mut point = Point::default();
+                layout.encode(image, self.image_error(*norm), &mut point);
+                point
+            })
+            .collect();
+        Embedded { images, norms, points }
+    }
+
+    /// `E` less the rounding to binary32: the embedding's rounding and, in units of distance, its defect.
+    fn image_error(&self, norm: f64) -> f64 {
+        let defect = self.embedding.defect;
+        // Euclidean: |d² − ‖Bv‖²| ≤ κd², so d is off by at most κd. Otherwise by at most √κ‖v‖.
+        let share = if self.metric.is_euclidean() { defect } else { defect.sqrt() };
+        up((self.embedding.relative_error + share) * norm)
+    }
+
+    /// Number of training rows, `n`.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// Number of input features, `d`.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        self.metric.features()
+    }
+
+    #[must_use]
+    pub fn metric(&self) -> &Metric {
+        &self.metric
+    }
+
+    #[must_use]
+    pub fn embedding(&self) -> &Embedding {
+        &self.embedding
+    }
+
+    #[must_use]
+    pub fn ladder(&self) -> &Ladder {
+        &self.ladder
+    }
+
+    /// Number of classes, empty ones included.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.class_starts.len() - 1
+    }
+
+    /// Positions of a class.
+    #[must_use]
+    pub fn class_range(&self, class: usize) -> Range<usize> {
+        self.class_starts[class]..self.class_starts[class + 1]
+    }
+
+    /// Class of a position.
+    #[must_use]
+    pub fn class_of(&self, position: usize) -> usize {
+        self.codes[position] as usize
+    }
+
+    /// The caller's index of a position.
+    #[must_use]
+    pub fn row_index(&self, position: usize) -> usize {
+        self.order[position] as usize
+    }
+
+    /// The caller's values at a position.
+    #[must_use]
+    pub fn row(&self, position: usize) -> &[f64] {
+        let d = self.features();
+        &self.rows.values()[self.order[position] as usize * d..][..d]
+    }
+
+    /// Whether an earlier row has the same values.
+    #[must_use]
+    pub fn is_shadowed(&self, position: usize) -> bool {
+        self.shadowed[position]
+    }
+
+    /// The power of two that scaled radii are multiples of.
+    #[must_use]
+    pub fn exponent(&self) -> i32 {
+        self.exponent
+    }
+
+    /// `2^−exponent`.
+    #[must_use]
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// The caller's units of distance are scaled units times two to this power.
+    #[must_use]
+    pub fn distance_exponent(&self) -> i32 {
+        self.exponent + self.metric.exponent()
+    }
+
+    /// An upper bound on `‖x − μ‖` at a position, scaled.
+    #[must_use]
+    pub fn norm(&self, position: usize) -> f64 {
+        self.norms[position]
+    }
+
+    /// Image and dual image in binary64; `None` for the Euclidean metric.
+    #[must_use]
+    pub fn fine(&self, position: usize) -> Option<(&[f64], &[f64])> {
+        let p = self.embedding.dimensions();
+        self.fine.as_ref().map(|f| (&f.images[position * p..][..p], &f.duals[position * p..][..p]))
+    }
+
+    /// See [`FineImages::dual_error`].
+    #[must_use]
+    pub fn dual_error(&self) -> f64 {
+        self.fine.as_ref().map_or(0.0, |f| f.dual_error)
+    }
+
+    /// The power of two that a query has to be computed with: the index's own, or, for a query further
+    /// than `2^20` times its extent away, a coarser one.
+    #[must_use]
+    pub fn exponent_for(&self, query: &[f64]) -> i32 {
+        let offset = query.iter().zip(&self.centre).fold(0.0f64, |m, (x, c)| m.max((x - c).abs()));
+        match exponent(offset) {
+            Some(e) if e > self.exponent + 20 => ((e + 31) / 32 * 32).min(1000),
+            _ => self.exponent,
+        }
+    }
+
+    /// `d²(z, x)` for the row at a position, in scaled units.
+    #[must_use]
+    pub fn squared_distance(&self, position: usize, query: &Query) -> Measured {
+        match self.fine(position) {
+            None => {
+                let value = squared_distance(self.row(position), query.row, self.scale);
+                Measured { value, error: up(gamma(depth(self.features())) * value) }
+            }
+            Some((image, _)) => {
+                let value = squared_distance(image, query.image, 1.0);
+                Measured { value, error: self.image_square_error(value, self.norms[position] + query.norm) }
+            }
+        }
+    }
+
+    /// Error of a squared distance between two computed images whose centred norms sum to `norms`.
+    #[must_use]
+    pub fn image_square_error(&self, value: f64, norms: f64) -> f64 {
+        let offset = self.embedding.relative_error * norms;
+        up(gamma(depth(self.embedding.dimensions())) * value
+            + offset * (2.0 * value.sqrt() + offset)
+            + self.embedding.defect * norms * norms
+            + TINY)
+    }
+
+    /// Orders two positions by their exact distance from the query, ties by the caller's index.
+    #[must_use]
+    pub fn compare(&self, a: (usize, Measured), b: (usize, Measured), query: &Query) -> Ordering {
+        let difference = a.1.value - b.1.value;
+        if difference.abs() > up(a.1.error + b.1.error) {
+            return difference.total_cmp(&0.0);
+        }
+        let (row_a, row_b) = (self.row(a.0), self.row(b.0));
+        let by_distance = if row_a == row_b {
+            Ordering::Equal
+        } else {
+            compare_distances(query.row, row_a, row_b, self.metric.scaled_components())
+        };
+        by_distance.then_with(|| self.order[a.0].cmp(&self.order[b.0]))
+    }
+
+    /// Bytes held besides the caller's rows.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let fine = self.fine.as_ref().map_or(0, |f| 8 * (f.images.len() + f.duals.len()));
+        self.ladder.memory_bytes() + fine + 17 * self.order.len()
+    }
+}
+
+/// Rows after embedding.
+pub struct Embedded {
+    pub images: Vec<f64>,
+    pub norms: Vec<f64>,
+    pub points: Vec<Point>,
+}
+
+impl Embedded {
+    /// The `i`-th of these rows as a query; `row` holds its values.
+    #[must_use]
+    pub fn query<'a>(&'a self, i: usize, row: &'a [f64]) -> Query<'a> {
+        let p = self.images.len() / self.norms.len();
+        Query { row, image: &self.images[i * p..][..p], norm: self.norms[i], point: &self.points[i] }
+    }
+}
+
+/// Rows by class, stable; checks shapes and codes first.
+fn checked_order(training: &Training) -> Result<Vec<u32>> {
+    let (n, d) = (training.codes.len(), training.metric.features());
+    let found = training.rows.values().len();
+    if n == 0 || d == 0 {
+        return Err(Error::Empty { argument: "rows" });
+    }
+    if found != n * d {
+        return Err(Error::Shape { argument: "rows", expected: n * d, found });
+    }
+    if n > u32::MAX as usize {
+        return Err(Error::Range { argument: "rows", low: 1, high: u32::MAX as usize, found: n });
+    }
+    let p = training.metric.dimensions();
+    if training.rotation.is_some_and(|q| q.len() != p * p) {
+        let found = training.rotation.map_or(0, <[f64]>::len);
+        return Err(Error::Shape { argument: "rotation", expected: p * p, found });
+    }
+    let valid = |&code: &i64| usize::try_from(code).is_ok_and(|code| code < training.classes);
+    if let Some(row) = training.codes.iter().position(|code| !valid(code)) {
+        return Err(Error::Code { row, code: training.codes[row] });
+    }
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    order.sort_by_key(|&row| training.codes[row as usize]);
+    Ok(order)
+}
+
+fn class_starts(codes: &[i64], classes: usize) -> Vec<usize> {
+    let mut starts = vec![0; classes + 1];
+    for &code in codes {
+        starts[code as usize + 1] += 1;
+    }
+    for class in 0..classes {
+        starts[class + 1] += starts[class];
+    }
+    starts
+}
+
+/// Coordinate-wise median of an evenly spaced sample: a centre that no outlier can move far.
+fn median_row(values: &[f64], features: usize) -> Vec<f64> {
+    const SAMPLE: usize = 255;
+    let n = values.len() / features;
+    let step = n.div_ceil(SAMPLE);
+    (0..features)
+        .map(|k| {
+            let mut column: Vec<f64> = (0..n).step_by(step).map(|row| values[row * features + k]).collect();
+            let middle = column.len() / 2;
+            *column.select_nth_unstable_by(middle, f64::total_cmp).1
+        })
+        .collect()
+}
+
+fn largest_offset(values: &[f64], centre: &[f64]) -> f64 {
+    values.chunks_exact(centre.len()).fold(0.0, |largest, row| {
+        row.iter().zip(centre).fold(largest, |m: f64, (x, c)| m.max((x - c).abs()))
+    })
+}

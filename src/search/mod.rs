@@ -1,0 +1,8 @@
+//! Over data sets: the prepared training rows, lower bounds that skip most of them, nearest neighbours.
+
+pub mod duplicates;
+pub mod index;
+pub mod ladder;
+pub mod neighbors;
+pub mod pairwise;
+pub mod scan;

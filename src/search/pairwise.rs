@@ -1,0 +1,133 @@
+//! All distances between two sets of rows, and batches of triplets.
+
+use crate::error::Result;
+use crate::geometry::dot::squared_distance;
+use crate::geometry::rounding::{exponent, power_of_two};
+use crate::geometry::triplet::{ROWS, TripletEvaluator};
+use crate::metric::{Embedding, Metric};
+use crate::parallel::{Control, Team};
+use crate::search::neighbors::distance;
+
+/// `d(a_i, b_j)`, row-major `(m, n)`. Differences are taken before squares, so the result is accurate wherever
+/// the origin lies, and identical rows are at distance 0. Cost `m n p`, plus `(m + n) p d` for a metric.
+pub fn pairwise_distances(
+    a: &[f64],
+    b: &[f64],
+    metric: &Metric,
+    squared: bool,
+    team: &Team,
+    control: &Control,
+) -> Result<Vec<f64>> {
+    const TILE: usize = 32;
+    let d = metric.features();
+    let (m, n) = (a.len() / d, b.len() / d);
+    let units = Units::of(a, b, d);
+    let p = metric.dimensions();
+    let (a_images, b_images) = (units.embed(a, metric), units.embed(b, metric));
+    let (left, right) = (a_images.as_deref().unwrap_or(a), b_images.as_deref().unwrap_or(b));
+    let scale = if a_images.is_some() { 1.0 } else { units.scale };
+    let shift = units.exponent + metric.exponent();
+    let mut out = vec![0.0; m * n];
+    control.expect(m);
+    team.for_chunks(
+        m,
+        TILE,
+        control,
+        || (),
+        |(), rows| {
+            let mut part = vec![0.0; rows.len() * n];
+            for start in (0..n).step_by(TILE) {
+                if control.is_interrupted() {
+                    break;
+                }
+                for (i, row) in rows.clone().enumerate() {
+                    for j in start..n.min(start + TILE) {
+                        let square = squared_distance(&left[row * p..][..p], &right[j * p..][..p], scale);
+                        part[i * n + j] = distance(square, squared, shift);
+                    }
+                }
+            }
+            control.advance(rows.len());
+            part
+        },
+        |rows, part: Vec<f64>| out[rows.start * n..rows.end * n].copy_from_slice(&part),
+    )?;
+    Ok(out)
+}
+
+/// The units and the centre in which two sets of rows are compared.
+struct Units {
+    centre: Vec<f64>,
+    exponent: i32,
+    scale: f64,
+}
+
+impl Units {
+    /// Centred at the middle row of `b`; scaled to magnitude one.
+    fn of(a: &[f64], b: &[f64], d: usize) -> Self {
+        let middle = b.len() / d / 2;
+        let centre = b[middle * d..][..d].to_vec();
+        let largest = a.chunks_exact(d).chain(b.chunks_exact(d)).fold(0.0f64, |largest, row| {
+            row.iter().zip(&centre).fold(largest, |m, (x, c)| m.max((x - c).abs()))
+        });
+        let exponent = exponent(largest).unwrap_or(0).clamp(-1000, 1000);
+        Self { centre, exponent, scale: power_of_two(-exponent) }
+    }
+
+    fn embed(&self, rows: &[f64], metric: &Metric) -> Option<Vec<f64>> {
+        let d = metric.features();
+        metric.scaled_components()?;
+        let embedding = Embedding::new(metric, None);
+        let mut images = Vec::with_capacity(rows.len() / d * metric.dimensions());
+        for chunk in rows.chunks(ROWS * d) {
+            let centred: Vec<f64> = chunk
+                .chunks_exact(d)
+                .flat_map(|row| row.iter().zip(&self.centre).map(|(x, c)| (x - c) * self.scale))
+                .collect();
+            let start = images.len();
+            images.resize(start + chunk.len() / d * metric.dimensions(), 0.0);
+            embedding.apply(&centred, &mut images[start..]);
+        }
+        Some(images)
+    }
+}
+
+/// Signed radii of triplets, and perturbations where asked for; see [`TripletEvaluator`].
+pub fn triplet_radii(
+    queries: &[f64],
+    same: &[f64],
+    other: &[f64],
+    metric: &Metric,
+    perturbations: bool,
+    team: &Team,
+    control: &Control,
+) -> Result<(Vec<f64>, Option<Vec<f64>>)> {
+    let d = metric.features();
+    let evaluator = TripletEvaluator::new(metric);
+    let total = queries.len() / d;
+    let mut radii = vec![0.0; total];
+    let mut deltas = perturbations.then(|| vec![0.0; total * d]);
+    control.expect(total);
+    team.for_chunks(
+        total,
+        ROWS,
+        control,
+        || (),
+        |(), rows| {
+            let slice = rows.start * d..rows.end * d;
+            let mut radii = vec![0.0; rows.len()];
+            let mut deltas = perturbations.then(|| vec![0.0; rows.len() * d]);
+            let (z, p, q) = (&queries[slice.clone()], &same[slice.clone()], &other[slice]);
+            evaluator.evaluate(z, p, q, &mut radii, deltas.as_deref_mut());
+            control.advance(rows.len());
+            (radii, deltas)
+        },
+        |rows, (part, part_deltas): (Vec<f64>, Option<Vec<f64>>)| {
+            radii[rows.clone()].copy_from_slice(&part);
+            if let (Some(deltas), Some(part)) = (&mut deltas, part_deltas) {
+                deltas[rows.start * d..rows.end * d].copy_from_slice(&part);
+            }
+        },
+    )?;
+    Ok((radii, deltas))
+}
