@@ -181,6 +181,17 @@ impl Embedding {
         }
     }
 
+    /// The first `kept` coordinates of the images, into `out (m, kept)`.
+    pub fn apply_leading(&self, centred: &[f64], kept: usize, out: &mut [f64]) {
+        match &self.map {
+            Some(map) => product_nt(centred, &map[..kept * self.features], self.features, out),
+            None => {
+                let rows = centred.chunks_exact(self.features).zip(out.chunks_exact_mut(kept));
+                rows.for_each(|(row, out)| out.copy_from_slice(&row[..kept]));
+            }
+        }
+    }
+
     /// `B`, row-major `(p, d)`; `None` for the identity.
     #[must_use]
     pub fn map(&self) -> Option<&[f64]> {

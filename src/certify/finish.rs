@@ -43,6 +43,7 @@ pub struct Finisher {
     decoded: Vec<f64>,
     probe: Probe,
     near: Vec<(f64, usize)>,
+    found: Vec<u32>,
     /// `Bᵀ`, row-major `(d, p)`, for metrics other than the Euclidean.
     columns: Vec<f64>,
     adversarial: Vec<f64>,
@@ -71,6 +72,7 @@ impl Finisher {
             decoded: Vec::new(),
             probe: Probe::default(),
             near: Vec::new(),
+            found: Vec::new(),
             columns: map.map_or_else(Vec::new, |map| transposed(map, index.features())),
             adversarial: Vec::new(),
         }
@@ -146,7 +148,7 @@ impl Finisher {
 
     fn contenders(&mut self, scene: &Scene, rival: usize) {
         let Scene { index, kernels, scores, query, class } = scene;
-        self.probe.contenders(index, kernels, *scores, query, class.clone(), rival, &mut self.near);
+        self.probe.contenders(index, kernels, *scores, query, class.clone(), rival, &mut self.found, &mut self.near);
     }
 
     /// `δ = Σ λ_i M(x_j − x_i)` in every coordinate system that the probe needs.

@@ -22,12 +22,14 @@ use crate::geometry::min_norm::{MinNorm, Outcome};
 use crate::geometry::rounding::{scale_down, scale_up, up};
 use crate::geometry::simd::Kernels;
 use crate::search::index::{Index, Query};
-use crate::search::neighbors::{Candidate, NeighborSearch, high};
+use crate::search::neighbors::{NeighborSearch, high};
 use crate::search::scan::Scores;
 use std::ops::Range;
 
 /// Violations below this share of the distance are left to the finish.
 const RESOLUTION: f64 = 1e-6;
+/// Panels whose best row is looked at to find a near rival.
+const SEEDS: usize = 12;
 /// The interval is called exact when no wider than this share of its upper end …
 const EXACT_RELATIVE: f64 = 1e-9;
 /// … or than this share of the distance to the rival: what binary64 points can resolve.
@@ -51,6 +53,8 @@ pub struct NearestCertifier {
     dual: Vec<f64>,
     probe: Probe,
     near: Vec<(f64, usize)>,
+    found: Vec<u32>,
+    seeds: Vec<(f32, u32)>,
     ball: Ball,
     rivals: Vec<(f64, usize)>,
     contenders: Vec<Contender>,
@@ -73,6 +77,8 @@ impl NearestCertifier {
             dual: Vec::new(),
             probe: Probe::default(),
             near: Vec::new(),
+            found: Vec::new(),
+            seeds: Vec::new(),
             ball: Ball::default(),
             rivals: Vec::new(),
             contenders: Vec::new(),
@@ -113,11 +119,18 @@ impl NearestCertifier {
     /// A near row of another class that can win: the place to start.
     fn first_rival(&mut self, scene: &Scene, others: &[Range<usize>; 2]) -> Option<usize> {
         let index = scene.index;
-        self.neighbors.collect(index, scene.kernels, scene.scores, scene.query, others, 1);
-        let open = |c: &&Candidate| !index.is_shadowed(c.position);
-        let best = self.neighbors.candidates.iter().filter(open).min_by(|a, b| a.high.total_cmp(&b.high));
-        best.map(|c| c.position)
-            .or_else(|| others.iter().flat_map(Clone::clone).find(|&position| !index.is_shadowed(position)))
+        scene.scores.seeds(others, SEEDS, &mut self.seeds);
+        let ladder = index.ladder();
+        let mut best = (f64::INFINITY, None);
+        for &(_, position) in self.seeds.iter().filter(|s| !index.is_shadowed(s.1 as usize)) {
+            if let Some((_, high)) = ladder.within(scene.kernels, position as usize, scene.query.point, best.0)
+                && high < best.0
+            {
+                best = (high, Some(position as usize));
+            }
+        }
+        let open = || others.iter().flat_map(Clone::clone).find(|&position| !index.is_shadowed(position));
+        best.1.or_else(open)
     }
 
     fn search(
@@ -168,17 +181,20 @@ impl NearestCertifier {
         let plain = up(nearest_distance + 2.0 * index.metric().scaled_norm_up() * target);
         let threshold = ladder.threshold(scene.query.point, self.ball.reach.min(plain));
         self.rivals.clear();
+        let rivals = &mut self.rivals;
         for range in others {
-            scene.scores.scan(range.clone(), threshold, |position| {
-                if position != first
-                    && !index.is_shadowed(position)
-                    && let Some((low, _)) =
-                        ladder.within(scene.kernels, position, &self.ball.centre, self.ball.radius)
-                {
-                    self.rivals.push((low, position));
-                }
-                threshold
-            });
+            scene.scores.scan_around(
+                index,
+                scene.kernels,
+                (range.clone(), threshold),
+                (&self.ball.centre, self.ball.radius),
+                &mut self.found,
+                |position, low, _| {
+                    if position != first && !index.is_shadowed(position) {
+                        rivals.push((low, position));
+                    }
+                },
+            );
         }
         self.rivals.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     }
@@ -233,6 +249,7 @@ impl NearestCertifier {
             scene.query,
             scene.class.clone(),
             limit,
+            &mut self.found,
             |position, low, high| {
                 let middle = (low + high) / 2.0;
                 if middle < limit && !pool.contains(position) {

@@ -137,17 +137,12 @@ impl Probe {
         query: &Query,
         range: Range<usize>,
         limit: f64,
-        mut visit: impl FnMut(usize, f64, f64),
+        found: &mut Vec<u32>,
+        visit: impl FnMut(usize, f64, f64),
     ) {
-        let ladder = index.ladder();
         // d(z, x) ≤ d(p, x) + d(z, p).
-        let threshold = ladder.threshold(query.point, limit + self.moved);
-        scores.scan(range, threshold, |position| {
-            if let Some((low, high)) = ladder.within(kernels, position, &self.point, limit) {
-                visit(position, low, high);
-            }
-            threshold
-        });
+        let threshold = index.ladder().threshold(query.point, limit + self.moved);
+        scores.scan_around(index, kernels, (range, threshold), (&self.point, limit), found, visit);
     }
 
     /// Collects the rows of `range` that are not proven to be further from `p` than the row at `rival`.
@@ -160,11 +155,12 @@ impl Probe {
         query: &Query,
         range: Range<usize>,
         rival: usize,
+        found: &mut Vec<u32>,
         out: &mut Vec<(f64, usize)>,
     ) {
         let reached = high(self.squared_distance(index, rival));
         out.clear();
-        self.visit_near(index, kernels, scores, query, range, reached, |position, _, _| {
+        self.visit_near(index, kernels, scores, query, range, reached, found, |position, _, _| {
             let distance = low(self.squared_distance(index, position));
             // A later copy of the rival loses every tie to it.
             let copy = index.row_index(position) > index.row_index(rival)

@@ -1,8 +1,8 @@
 //! The two binary32 kernels, compiled for several instruction sets and chosen at run time.
 //!
-//! One generic body each; `#[target_feature]` wrappers let the compiler vectorise it for AVX-512 or
-//! AVX2 + FMA. Results may differ in the last bits between instruction sets, which is why they are used
-//! inside bounds only, never as answers.
+//! AVX-512 and AVX2 + FMA are written with intrinsics (the compiler does not keep a register block of sums
+//! by itself); everything else uses plain loops. Results may differ in the last bits between instruction
+//! sets, which is why they are used inside bounds only, never as answers.
 
 use std::sync::OnceLock;
 
@@ -27,6 +27,7 @@ pub struct ScoreTile<'a> {
 pub struct Kernels {
     name: &'static str,
     scores: unsafe fn(&mut ScoreTile),
+    panel: unsafe fn(&[f32], &[f32], &[f32]) -> [f32; PANEL],
     squared_distance: unsafe fn(&[f32], &[f32]) -> f32,
 }
 
@@ -43,14 +44,14 @@ impl Kernels {
     pub fn available() -> Vec<Self> {
         #[allow(unused_mut)]
         let mut sets =
-            vec![Self { name: "portable", scores: scores_portable, squared_distance: distance_portable }];
+            vec![Self { name: "portable", scores: scores_portable, panel: panel_portable, squared_distance: distance_portable }];
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                sets.push(Self { name: "avx2", scores: scores_avx2, squared_distance: distance_avx2 });
+                sets.push(Self { name: "avx2", scores: x86::scores_avx2, panel: x86::panel_avx2, squared_distance: x86::distance_avx2 });
             }
             if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
-                sets.push(Self { name: "avx512", scores: scores_avx512, squared_distance: distance_avx512 });
+                sets.push(Self { name: "avx512", scores: x86::scores_avx512, panel: x86::panel_avx512, squared_distance: x86::distance_avx512 });
             }
         }
         sets
@@ -74,6 +75,15 @@ impl Kernels {
         unsafe { (self.scores)(tile) }
     }
 
+    /// The scores of one query `(k)` against one panel `(k, 32)`, as [`Kernels::scores`] has them.
+    #[must_use]
+    #[inline]
+    pub fn panel_scores(&self, query: &[f32], panel: &[f32], halves: &[f32]) -> [f32; PANEL] {
+        assert!(panel.len() == query.len() * PANEL && halves.len() == PANEL);
+        // SAFETY: a set is only made when the processor has its instructions.
+        unsafe { (self.panel)(query, panel, halves) }
+    }
+
     /// `‖a − b‖²`, with a relative error of at most `γ_{len/16 + 8}` in binary32 (and underflow).
     #[must_use]
     #[inline]
@@ -83,66 +93,48 @@ impl Kernels {
     }
 }
 
-/// `a·b + c`, fused where the wrapper's instruction set has it (elsewhere fusing is a slow library call).
-#[inline(always)]
-fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
-    if FUSED { a.mul_add(b, c) } else { a * b + c }
+/// Asks for a cache line that will be read soon.
+#[inline]
+pub fn prefetch(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, and every x86-64 processor has SSE.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(values.as_ptr().cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
 }
 
-#[inline(always)]
-fn scores_body<const Q: usize, const FUSED: bool>(tile: &mut ScoreTile) {
-    let points = tile.halves.len();
-    let (k, panels) = (tile.k, points / PANEL);
-    for (panel, (block, half)) in
-        tile.panels.chunks_exact(k * PANEL).zip(tile.halves.chunks_exact(PANEL)).enumerate()
-    {
-        for (group, queries) in tile.queries.chunks_exact(k * Q).enumerate() {
-            let mut sums = [[0.0f32; PANEL]; Q];
-            for sum in &mut sums {
-                sum.copy_from_slice(half);
-            }
-            for (coordinate, lanes) in block.chunks_exact(PANEL).enumerate() {
-                for q in 0..Q {
-                    let z = -queries[q * k + coordinate];
-                    for lane in 0..PANEL {
-                        sums[q][lane] = multiply_add::<FUSED>(z, lanes[lane], sums[q][lane]);
-                    }
-                }
-            }
-            for (q, sum) in sums.iter().enumerate() {
-                let query = group * Q + q;
-                tile.scores[query * points + panel * PANEL..][..PANEL].copy_from_slice(sum);
-                tile.minima[query * panels + panel] = minimum(sum);
-            }
+fn panel_portable(query: &[f32], panel: &[f32], halves: &[f32]) -> [f32; PANEL] {
+    let mut sums = [0.0f32; PANEL];
+    sums.copy_from_slice(halves);
+    for (&z, lanes) in query.iter().zip(panel.chunks_exact(PANEL)) {
+        sums.iter_mut().zip(lanes).for_each(|(sum, x)| *sum -= z * x);
+    }
+    sums
+}
+
+fn scores_portable(tile: &mut ScoreTile) {
+    let (points, k) = (tile.halves.len(), tile.k);
+    let panels = points / PANEL;
+    for (panel, block) in tile.panels.chunks_exact(k * PANEL).enumerate() {
+        for (query, entries) in tile.queries.chunks_exact(k).enumerate() {
+            let sums = panel_portable(entries, block, &tile.halves[panel * PANEL..][..PANEL]);
+            let minimum = sums.iter().copied().fold(f32::INFINITY, f32::min);
+            tile.scores[query * points + panel * PANEL..][..PANEL].copy_from_slice(&sums);
+            tile.minima[query * panels + panel] = minimum;
         }
     }
 }
 
-#[inline(always)]
-fn minimum(values: &[f32; PANEL]) -> f32 {
-    let mut half = [0.0f32; PANEL / 2];
-    for lane in 0..PANEL / 2 {
-        let (a, b) = (values[lane], values[lane + PANEL / 2]);
-        half[lane] = if a < b { a } else { b };
-    }
-    half.iter().copied().fold(half[0], |a, b| if a < b { a } else { b })
-}
-
-#[inline(always)]
-fn distance_body<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
+fn distance_portable(a: &[f32], b: &[f32]) -> f32 {
     const LANES: usize = 16;
     let mut lanes = [0.0f32; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let (a_rest, b_rest) = (a_chunks.remainder(), b_chunks.remainder());
-    for (x, y) in a_chunks.zip(b_chunks) {
-        for lane in 0..LANES {
-            let difference = x[lane] - y[lane];
-            lanes[lane] = multiply_add::<FUSED>(difference, difference, lanes[lane]);
+    for (x, y) in a.chunks(LANES).zip(b.chunks(LANES)) {
+        for (lane, (x, y)) in lanes.iter_mut().zip(x.iter().zip(y)) {
+            let difference = x - y;
+            *lane += difference * difference;
         }
-    }
-    for (lane, (x, y)) in a_rest.iter().zip(b_rest).enumerate() {
-        let difference = x - y;
-        lanes[lane] = multiply_add::<FUSED>(difference, difference, lanes[lane]);
     }
     let mut width = LANES / 2;
     while width > 0 {
@@ -154,36 +146,173 @@ fn distance_body<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
     lanes[0]
 }
 
-fn scores_portable(tile: &mut ScoreTile) {
-    scores_body::<2, false>(tile);
-}
-
-fn distance_portable(a: &[f32], b: &[f32]) -> f32 {
-    distance_body::<false>(a, b)
-}
-
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn scores_avx2(tile: &mut ScoreTile) {
-    scores_body::<2, true>(tile);
-}
+mod x86 {
+    use super::{PANEL, ScoreTile};
+    use std::arch::x86_64::*;
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn distance_avx2(a: &[f32], b: &[f32]) -> f32 {
-    distance_body::<true>(a, b)
-}
+    /// Eight queries against the 32 points of a panel: sixteen sums stay in registers.
+    #[target_feature(enable = "avx512f,fma")]
+    pub fn scores_avx512(tile: &mut ScoreTile) {
+        const QUERIES: usize = 8;
+        let (points, k) = (tile.halves.len(), tile.k);
+        let panels = points / PANEL;
+        for panel in 0..panels {
+            for first in (0..tile.queries.len() / k).step_by(QUERIES) {
+                // SAFETY: `Kernels::scores` has checked that every slice has the length that `points`, `k`
+                // and the number of queries (a multiple of QUERIES) imply.
+                unsafe {
+                    let halves = tile.halves.as_ptr().add(panel * PANEL);
+                    let block = tile.panels.as_ptr().add(panel * PANEL * k);
+                    let queries = tile.queries.as_ptr().add(first * k);
+                    let mut low = [_mm512_loadu_ps(halves); QUERIES];
+                    let mut high = [_mm512_loadu_ps(halves.add(16)); QUERIES];
+                    for coordinate in 0..k {
+                        let x = _mm512_loadu_ps(block.add(coordinate * PANEL));
+                        let y = _mm512_loadu_ps(block.add(coordinate * PANEL + 16));
+                        for q in 0..QUERIES {
+                            let z = _mm512_set1_ps(*queries.add(q * k + coordinate));
+                            low[q] = _mm512_fnmadd_ps(z, x, low[q]);
+                            high[q] = _mm512_fnmadd_ps(z, y, high[q]);
+                        }
+                    }
+                    for q in 0..QUERIES {
+                        let out = tile.scores.as_mut_ptr().add((first + q) * points + panel * PANEL);
+                        _mm512_storeu_ps(out, low[q]);
+                        _mm512_storeu_ps(out.add(16), high[q]);
+                        let least = _mm512_reduce_min_ps(_mm512_min_ps(low[q], high[q]));
+                        *tile.minima.as_mut_ptr().add((first + q) * panels + panel) = least;
+                    }
+                }
+            }
+        }
+    }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,fma")]
-fn scores_avx512(tile: &mut ScoreTile) {
-    scores_body::<8, true>(tile);
-}
+    /// Two queries against the 32 points of a panel: eight sums stay in registers.
+    #[target_feature(enable = "avx2,fma")]
+    pub fn scores_avx2(tile: &mut ScoreTile) {
+        const QUERIES: usize = 2;
+        let (points, k) = (tile.halves.len(), tile.k);
+        let panels = points / PANEL;
+        for panel in 0..panels {
+            for first in (0..tile.queries.len() / k).step_by(QUERIES) {
+                // SAFETY: as for `scores_avx512`.
+                unsafe {
+                    let halves = tile.halves.as_ptr().add(panel * PANEL);
+                    let block = tile.panels.as_ptr().add(panel * PANEL * k);
+                    let queries = tile.queries.as_ptr().add(first * k);
+                    let start: [__m256; 4] = std::array::from_fn(|part| _mm256_loadu_ps(halves.add(8 * part)));
+                    let mut sums = [start; QUERIES];
+                    for coordinate in 0..k {
+                        let lanes = block.add(coordinate * PANEL);
+                        let x: [__m256; 4] = std::array::from_fn(|part| _mm256_loadu_ps(lanes.add(8 * part)));
+                        for q in 0..QUERIES {
+                            let z = _mm256_set1_ps(*queries.add(q * k + coordinate));
+                            for part in 0..4 {
+                                sums[q][part] = _mm256_fnmadd_ps(z, x[part], sums[q][part]);
+                            }
+                        }
+                    }
+                    for (q, sum) in sums.iter().enumerate() {
+                        let out = tile.scores.as_mut_ptr().add((first + q) * points + panel * PANEL);
+                        for part in 0..4 {
+                            _mm256_storeu_ps(out.add(8 * part), sum[part]);
+                        }
+                        let least = _mm256_min_ps(_mm256_min_ps(sum[0], sum[1]), _mm256_min_ps(sum[2], sum[3]));
+                        let mut lanes = [0.0f32; 8];
+                        _mm256_storeu_ps(lanes.as_mut_ptr(), least);
+                        let least = lanes.iter().copied().fold(f32::INFINITY, f32::min);
+                        *tile.minima.as_mut_ptr().add((first + q) * panels + panel) = least;
+                    }
+                }
+            }
+        }
+    }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,fma")]
-fn distance_avx512(a: &[f32], b: &[f32]) -> f32 {
-    distance_body::<true>(a, b)
+    /// Four sums, so that four multiplications are under way at once.
+    #[target_feature(enable = "avx512f,fma")]
+    pub fn panel_avx512(query: &[f32], panel: &[f32], halves: &[f32]) -> [f32; PANEL] {
+        let mut out = [0.0f32; PANEL];
+        // SAFETY: `Kernels::panel_scores` has checked the lengths.
+        unsafe {
+            let zero = _mm512_setzero_ps();
+            let mut even = [_mm512_loadu_ps(halves.as_ptr()), _mm512_loadu_ps(halves.as_ptr().add(16))];
+            let mut odd = [zero; 2];
+            for coordinate in 0..query.len() {
+                let lanes = panel.as_ptr().add(coordinate * PANEL);
+                let z = _mm512_set1_ps(query[coordinate]);
+                let sums = if coordinate % 2 == 0 { &mut even } else { &mut odd };
+                sums[0] = _mm512_fnmadd_ps(z, _mm512_loadu_ps(lanes), sums[0]);
+                sums[1] = _mm512_fnmadd_ps(z, _mm512_loadu_ps(lanes.add(16)), sums[1]);
+            }
+            _mm512_storeu_ps(out.as_mut_ptr(), _mm512_add_ps(even[0], odd[0]));
+            _mm512_storeu_ps(out.as_mut_ptr().add(16), _mm512_add_ps(even[1], odd[1]));
+        }
+        out
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub fn panel_avx2(query: &[f32], panel: &[f32], halves: &[f32]) -> [f32; PANEL] {
+        let mut out = [0.0f32; PANEL];
+        // SAFETY: `Kernels::panel_scores` has checked the lengths.
+        unsafe {
+            let mut sums: [__m256; 4] = std::array::from_fn(|part| _mm256_loadu_ps(halves.as_ptr().add(8 * part)));
+            for coordinate in 0..query.len() {
+                let lanes = panel.as_ptr().add(coordinate * PANEL);
+                let z = _mm256_set1_ps(query[coordinate]);
+                for part in 0..4 {
+                    sums[part] = _mm256_fnmadd_ps(z, _mm256_loadu_ps(lanes.add(8 * part)), sums[part]);
+                }
+            }
+            for part in 0..4 {
+                _mm256_storeu_ps(out.as_mut_ptr().add(8 * part), sums[part]);
+            }
+        }
+        out
+    }
+
+    #[target_feature(enable = "avx512f,fma")]
+    pub fn distance_avx512(a: &[f32], b: &[f32]) -> f32 {
+        let length = a.len().min(b.len());
+        let mut sums = [_mm512_setzero_ps(); 2];
+        let mut start = 0;
+        while start < length {
+            let left = length - start;
+            let mask = if left >= 16 { u16::MAX } else { (1u16 << left) - 1 };
+            // SAFETY: the mask keeps the loads inside both slices.
+            let difference = unsafe {
+                let x = _mm512_maskz_loadu_ps(mask, a.as_ptr().add(start));
+                _mm512_sub_ps(x, _mm512_maskz_loadu_ps(mask, b.as_ptr().add(start)))
+            };
+            sums[start / 16 % 2] = _mm512_fmadd_ps(difference, difference, sums[start / 16 % 2]);
+            start += 16;
+        }
+        _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]))
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub fn distance_avx2(a: &[f32], b: &[f32]) -> f32 {
+        let length = a.len().min(b.len());
+        let mut sums = [_mm256_setzero_ps(); 2];
+        let whole = length / 16 * 16;
+        for start in (0..whole).step_by(16) {
+            for (part, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: `start + 16 ≤ length`.
+                let difference = unsafe {
+                    let x = _mm256_loadu_ps(a.as_ptr().add(start + 8 * part));
+                    _mm256_sub_ps(x, _mm256_loadu_ps(b.as_ptr().add(start + 8 * part)))
+                };
+                *sum = _mm256_fmadd_ps(difference, difference, *sum);
+            }
+        }
+        let mut lanes = [0.0f32; 8];
+        // SAFETY: eight lanes.
+        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), _mm256_add_ps(sums[0], sums[1])) };
+        for (lane, (x, y)) in a[whole..length].iter().zip(&b[whole..length]).enumerate() {
+            lanes[lane % 8] += (x - y) * (x - y);
+        }
+        ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+    }
 }
 
 #[cfg(test)]
@@ -218,6 +347,10 @@ mod tests {
                         let found = f64::from(scores[q * 2 * PANEL + x]);
                         prop_assert!((found - exact).abs() <= gamma32(k + 1) * size, "{}", kernels.name());
                         prop_assert!(minima[q * 2 + x / PANEL] <= scores[q * 2 * PANEL + x]);
+                        let panel = x / PANEL * k * PANEL;
+                        let single = kernels.panel_scores(
+                            &queries[q * k..][..k], &panels[panel..][..k * PANEL], &halves[..PANEL]);
+                        prop_assert!((f64::from(single[x % PANEL]) - exact).abs() <= gamma32(k + 1) * size);
                     }
                 }
                 let (a, b) = (&values[..k], &values[k..2 * k]);

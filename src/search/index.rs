@@ -5,6 +5,7 @@ use crate::geometry::dot::{depth, norm_up, squared_distance};
 use crate::geometry::matrix::{absolute_norm_up, product_depth, product_nt};
 use crate::geometry::predicates::compare_distances;
 use crate::geometry::rounding::{LARGEST_MAGNITUDE, TINY, exponent, gamma, power_of_two, up};
+use crate::geometry::simd::PANEL;
 use crate::metric::{Embedding, Metric};
 use crate::parallel::{Control, Team};
 use crate::search::duplicates::repeated;
@@ -35,8 +36,8 @@ pub struct Training<'a> {
     pub rotation: Option<&'a [f64]>,
 }
 
-/// Training rows ready for search. *Positions* run over the rows grouped by class, in the given order
-/// within a class; *rows* are the caller's indices.
+/// Training rows ready for search. *Positions* run over the rows grouped by class and, within a class, by
+/// place, so that most panels can be skipped as a whole; *rows* are the caller's indices.
 pub struct Index {
     rows: Arc<dyn RowStore>,
     metric: Metric,
@@ -89,7 +90,7 @@ impl Index {
     /// Prepares the rows. Cost: one product of `(n, d)` with `(d, p)`, one or two passes over the rows.
     pub fn build(training: Training, team: &Team, control: &Control) -> Result<Self> {
         let features = training.metric.features();
-        let order = checked_order(&training)?;
+        let mut order = checked_order(&training)?;
         let values = training.rows.values();
         let centre = median_row(values, features);
         let largest = largest_offset(values, &centre);
@@ -100,14 +101,20 @@ impl Index {
         let used: Vec<bool> = (0..features).map(|k| training.metric.uses_feature(k)).collect();
         let repeated = repeated(values, features, &used);
         let embedding = Embedding::new(&training.metric, training.rotation);
+        let starts = class_starts(training.codes, training.classes);
+        let scale = power_of_two(-exponent);
+        let leading = leading_coordinates(values, &centre, scale, &embedding, team, control)?;
+        for class in starts.windows(2) {
+            gather_neighbours(&mut order[class[0]..class[1]], class[0], &leading);
+        }
         let mut index = Self {
             codes: order.iter().map(|&row| training.codes[row as usize] as u32).collect(),
-            class_starts: class_starts(training.codes, training.classes),
+            class_starts: starts,
             shadowed: order.iter().map(|&row| repeated[row as usize]).collect(),
             ladder: Ladder::with_rows(order.len(), embedding.dimensions()),
             norms: vec![0.0; order.len()],
             fine: None,
-            scale: power_of_two(-exponent),
+            scale,
             rows: training.rows,
             metric: training.metric,
             embedding,
@@ -426,6 +433,69 @@ fn checked_order(training: &Training) -> Result<Vec<u32>> {
     let mut order: Vec<u32> = (0..n as u32).collect();
     order.sort_by_key(|&row| training.codes[row as usize]);
     Ok(order)
+}
+
+/// Coordinates by which rows are grouped.
+const LEADING: usize = 16;
+
+/// The first few coordinates of every row's image, `LEADING` numbers a row.
+fn leading_coordinates(
+    values: &[f64],
+    centre: &[f64],
+    scale: f64,
+    embedding: &Embedding,
+    team: &Team,
+    control: &Control,
+) -> Result<Vec<f32>> {
+    let (d, kept) = (centre.len(), embedding.dimensions().min(LEADING));
+    let mut leading = vec![0.0f32; values.len() / d * LEADING];
+    team.for_chunks(
+        values.len() / d,
+        4 * ROWS_PER_CHUNK,
+        control,
+        || (),
+        |(), rows| {
+            let mut images = vec![0.0; rows.len() * kept];
+            let centred: Vec<f64> = values[rows.start * d..rows.end * d]
+                .chunks_exact(d)
+                .flat_map(|row| row.iter().zip(centre).map(|(x, c)| (x - c) * scale))
+                .collect();
+            embedding.apply_leading(&centred, kept, &mut images);
+            images
+        },
+        |rows, images: Vec<f64>| {
+            for (row, image) in rows.zip(images.chunks_exact(kept.max(1))) {
+                let out = &mut leading[row * LEADING..][..kept];
+                out.iter_mut().zip(image).for_each(|(out, &x)| *out = x as f32);
+            }
+        },
+    )?;
+    Ok(leading)
+}
+
+/// Reorders rows so that each panel holds neighbours: halves them along the coordinate with the largest
+/// spread, again and again. `first` is the position of the first of them.
+fn gather_neighbours(rows: &mut [u32], first: usize, leading: &[f32]) {
+    if rows.len() <= PANEL {
+        return;
+    }
+    let entry = |row: u32, k: usize| leading[row as usize * LEADING + k];
+    let spread = |k: usize| {
+        let values = rows.iter().map(|&row| f64::from(entry(row, k)));
+        let mean = values.clone().sum::<f64>() / rows.len() as f64;
+        values.map(|x| (x - mean).powi(2)).sum::<f64>()
+    };
+    let widest = (0..LEADING).map(|k| (k, spread(k))).max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+    let axis = widest.map_or(0, |w| w.0);
+    // Panels begin at multiples of PANEL, whatever the class starts at.
+    let middle = (first + rows.len() / 2).next_multiple_of(PANEL) - first;
+    if middle == 0 || middle >= rows.len() {
+        return;
+    }
+    rows.select_nth_unstable_by(middle, |&a, &b| entry(a, axis).total_cmp(&entry(b, axis)).then(a.cmp(&b)));
+    let (near, far) = rows.split_at_mut(middle);
+    gather_neighbours(near, first, leading);
+    gather_neighbours(far, first + middle, leading);
 }
 
 fn class_starts(codes: &[i64], classes: usize) -> Vec<usize> {

@@ -11,14 +11,14 @@
 //! binary32.
 
 use crate::geometry::rounding::{SLACK, U32, gamma32, up, up32};
-use crate::geometry::simd::{Kernels, PANEL};
+use crate::geometry::simd::{Kernels, PANEL, prefetch};
 
 /// Covers underflow in binary32 for data scaled to magnitude one.
 const FLOOR: f64 = 1.0 / (1u64 << 60) as f64;
 /// Up to this many coordinates are one segment: the thin product then is the whole distance.
 const SINGLE: usize = 64;
 /// Strides of the segments (coordinates and, but for the last, the residual norm).
-const STRIDES: [usize; 5] = [32, 64, 128, 256, 512];
+const STRIDES: [usize; 4] = [64, 128, 256, 512];
 /// `(a + b)² ≤ (1 + θ)a² + (1 + 1/θ)b²` takes the row's own error out of the comparison.
 const THETA: f64 = 1.0 / (1u64 << 18) as f64;
 
@@ -186,6 +186,15 @@ impl Ladder {
         let distance = sum.max(0.0).sqrt();
         let slack = up(error + distance * self.relative_error + FLOOR);
         Some(((distance - slack).max(0.0), up(distance + slack)))
+    }
+
+    /// Asks for the row's first coordinates, which will be read soon.
+    #[inline]
+    pub fn prefetch(&self, row: usize) {
+        for segment in self.segments.iter().take(2) {
+            let stored = &segment.rows[row * segment.stride..][..segment.stride];
+            stored.chunks(16).for_each(prefetch);
+        }
     }
 
     /// The stored coordinates of a row, without residual norms, into `out`.

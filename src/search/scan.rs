@@ -5,6 +5,11 @@ use crate::search::index::Index;
 use crate::search::ladder::Point;
 use std::ops::Range;
 
+/// Up to this many rows of a panel are looked at one by one.
+const FEW: usize = 6;
+/// Rows are asked for this many before their turn.
+const AHEAD: usize = 6;
+
 /// Queries per tile: their scores stay in cache between the product and the search.
 #[must_use]
 pub fn tile_size(index: &Index) -> usize {
@@ -76,6 +81,48 @@ impl Scores<'_> {
                 if self.scores[position] <= threshold {
                     threshold = visit(position);
                 }
+            }
+        }
+    }
+
+    /// Calls `visit`, with an interval for `d(x, q)`, for every position of `range` that may be within `limit`
+    /// of another point `q`. The scores of the query serve to skip panels: `threshold` must let every such
+    /// row pass.
+    pub fn scan_around(
+        &self,
+        index: &Index,
+        kernels: &Kernels,
+        (range, threshold): (Range<usize>, f32),
+        (q, limit): (&Point, f64),
+        found: &mut Vec<u32>,
+        mut visit: impl FnMut(usize, f64, f64),
+    ) {
+        let ladder = index.ladder();
+        let ((panels, halves), k) = (ladder.panels(), ladder.thin_width());
+        let around = ladder.threshold(q, limit);
+        found.clear();
+        for panel in range.start / PANEL..range.end.div_ceil(PANEL) {
+            if self.minima[panel] > threshold {
+                continue;
+            }
+            let start = range.start.max(panel * PANEL);
+            let inside = start..range.end.min((panel + 1) * PANEL);
+            let passing = |&position: &usize| self.scores[position] <= threshold;
+            if inside.clone().filter(passing).count() <= FEW {
+                found.extend(inside.filter(passing).map(|position| position as u32));
+                continue;
+            }
+            let block = &panels[panel * PANEL * k..][..PANEL * k];
+            let scores = kernels.panel_scores(q.thin(k), block, &halves[panel * PANEL..][..PANEL]);
+            let near = inside.filter(|position| scores[position % PANEL] <= around);
+            found.extend(near.filter(passing).map(|position| position as u32));
+        }
+        for (i, &position) in found.iter().enumerate() {
+            if let Some(&ahead) = found.get(i + AHEAD) {
+                ladder.prefetch(ahead as usize);
+            }
+            if let Some((low, high)) = ladder.within(kernels, position as usize, q, limit) {
+                visit(position as usize, low, high);
             }
         }
     }
