@@ -36,6 +36,9 @@ pub struct Finisher {
     rival: Member,
     products: Vec<f64>,
     solver: MinNorm,
+    /// See [`MinNorm::outward`]; empty where there is no such direction.
+    outward: Vec<f64>,
+    pushed: Vec<f64>,
     row: Vec<f64>,
     dual: Vec<f64>,
     input: Vec<f64>,
@@ -49,22 +52,24 @@ pub struct Finisher {
     adversarial: Vec<f64>,
 }
 
-/// How far past the boundary the first candidate goes, as a share of `δ`.
-const FIRST_PUSH: f64 = 1.0 / (1u64 << 40) as f64;
-/// Pushing further than this along `δ` gives way to moving towards the rival itself.
-const LAST_PUSH: f64 = 1e-2;
+/// The margin grows by this factor until the point is given another class …
+const GROWTH: f64 = 4.0;
+/// … or until it passes this share of the squared distance: then the way leads towards the rival itself.
+const LARGEST_MARGIN: f64 = 1e-3;
 const MOST_ROUNDS: usize = 60;
 
 impl Finisher {
+    /// `space`: where coordinates and distances come from; [`Space::Ladder`] is too coarse to finish in.
     #[must_use]
-    pub fn new(index: &Index) -> Self {
-        let euclidean = index.metric().is_euclidean();
-        let map = index.embedding().map().filter(|_| !euclidean);
+    pub fn new(index: &Index, space: Space) -> Self {
+        let map = index.embedding().map().filter(|_| space == Space::Images);
         Self {
-            pool: Pool::new(if euclidean { Space::Rows } else { Space::Images }),
+            pool: Pool::new(space),
             rival: Member::default(),
             products: Vec::new(),
             solver: MinNorm::default(),
+            outward: Vec::new(),
+            pushed: Vec::new(),
             row: Vec::new(),
             dual: Vec::new(),
             input: Vec::new(),
@@ -97,24 +102,25 @@ impl Finisher {
         self.products.clear();
         let mut ends =
             Ends { lower: 0.0, upper: f64::INFINITY, rival_distance: self.rival.square.value.sqrt() };
-        let mut push = FIRST_PUSH;
+        let square = self.rival.square;
+        let mut margin = 2.0 * square.error + f64::EPSILON * square.value;
         self.solve(scene, &mut ends);
         for _ in 0..MOST_ROUNDS {
             if ends.lower >= limit {
                 return ends;
             }
-            if push > LAST_PUSH {
+            if margin > LARGEST_MARGIN * square.value {
                 break;
             }
-            match self.try_push(scene, rival, push) {
+            match self.try_margin(scene, rival, margin) {
                 Attempt::Adversarial => {
                     ends.upper = self.accept();
                     return ends;
                 }
                 Attempt::Enlarged => self.solve(scene, &mut ends),
-                // Already at the boundary: there is no direction to push in.
-                Attempt::Blocked if self.solver.active.is_empty() => break,
-                Attempt::Blocked => push *= 8.0,
+                // At the boundary already: no constraint says which way leads across.
+                Attempt::Blocked if self.outward.is_empty() => break,
+                Attempt::Blocked => margin *= GROWTH,
             }
         }
         ends.upper = self.approach(scene, rival);
@@ -127,12 +133,13 @@ impl Finisher {
         let (active, multipliers) = (&self.solver.active, &self.solver.multipliers);
         let bound = cell.lower_bound(scene.index, active, multipliers, &mut self.row, &mut self.dual);
         ends.lower = ends.lower.max(bound);
+        self.outward = self.solver.outward().unwrap_or_default();
     }
 
-    /// Steps over the boundary and asks for the class there. Rows in the way that the pool did not know
-    /// join it.
-    fn try_push(&mut self, scene: &Scene, rival: usize, push: f64) -> Attempt {
-        self.displace(scene, rival, push);
+    /// Steps over the boundary, by `margin` in half squared distances, and asks for the class there. Rows in
+    /// the way that the pool did not know join it.
+    fn try_margin(&mut self, scene: &Scene, rival: usize, margin: f64) -> Attempt {
+        self.displace(scene, rival, margin);
         self.contenders(scene, rival);
         if self.near.is_empty() {
             return Attempt::Adversarial;
@@ -148,14 +155,18 @@ impl Finisher {
 
     fn contenders(&mut self, scene: &Scene, rival: usize) {
         let Scene { index, kernels, scores, query, class } = scene;
-        self.probe.contenders(index, kernels, *scores, query, class.clone(), rival, &mut self.found, &mut self.near);
+        self.probe.contenders(index, kernels, *scores, query, class.clone(), (rival, self.pool.space()), &mut self.found, &mut self.near);
     }
 
-    /// `δ = Σ λ_i M(x_j − x_i)` in every coordinate system that the probe needs.
-    fn displace(&mut self, scene: &Scene, rival: usize, push: f64) {
+    /// `δ = Σ λ_i M(x_j − x_i)` in every coordinate system that the probe needs, with the multipliers moved
+    /// outward so that every active constraint holds by `margin`.
+    fn displace(&mut self, scene: &Scene, rival: usize, margin: f64) {
         let (index, query) = (scene.index, scene.query);
         let cell = Cell::new(&self.pool, &self.rival, &mut self.products);
-        let (active, multipliers) = (&self.solver.active, &self.solver.multipliers);
+        let active = &self.solver.active;
+        self.pushed.clone_from(&self.solver.multipliers);
+        axpy(&mut self.pushed[..self.outward.len()], margin, &self.outward);
+        let multipliers = &self.pushed;
         cell.combine(active, multipliers, &mut self.row, &mut self.dual);
         let members = self.pool.members();
         let pairs = || active.iter().map(|&i| members[i].position).zip(multipliers.iter().copied());
@@ -171,15 +182,15 @@ impl Finisher {
                 axpy(&mut self.ladder, multiplier, &self.decoded);
                 ladder.decode(position, &mut self.decoded);
                 axpy(&mut self.ladder, -multiplier, &self.decoded);
-                error += multiplier * (ladder.error(position) + ladder.error(rival)) * (1.0 + 1e-6);
+                error += multiplier.abs() * (ladder.error(position) + ladder.error(rival)) * (1.0 + 1e-6);
             }
             // The sums above round in binary64, far below the binary32 errors that `error` holds.
             let delta =
                 Displacement { input: &self.row, ladder: &self.ladder, ladder_error: up(error), image: None };
-            self.probe.place(index, query, &delta, push);
+            self.probe.place(index, query, &delta);
         } else {
             let norms: f64 =
-                pairs().map(|(position, m)| m * (index.norm(position) + index.norm(rival))).sum();
+                pairs().map(|(position, m)| m.abs() * (index.norm(position) + index.norm(rival))).sum();
             self.input.clear();
             self.input.extend(self.columns.chunks_exact(self.row.len()).map(|column| dot(column, &self.row)));
             // B δ = BBᵀ row, which the duals hold; δ itself rounds by γ‖|B|‖‖row‖.
@@ -193,7 +204,7 @@ impl Finisher {
                 ladder_error: error,
                 image: Some((&self.dual, error)),
             };
-            self.probe.place(index, query, &delta, push);
+            self.probe.place(index, query, &delta);
         }
     }
 

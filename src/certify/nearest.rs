@@ -59,6 +59,8 @@ pub struct NearestCertifier {
     rivals: Vec<(f64, usize)>,
     contenders: Vec<Contender>,
     finisher: Finisher,
+    /// For the few cells that leave too wide an interval at first.
+    precise: Option<Finisher>,
     programs: u32,
     steps: u32,
 }
@@ -66,7 +68,8 @@ pub struct NearestCertifier {
 impl NearestCertifier {
     #[must_use]
     pub fn new(index: &Index) -> Self {
-        let space = if index.metric().is_euclidean() { Space::Ladder } else { Space::Images };
+        let euclidean = index.metric().is_euclidean();
+        let space = if euclidean { Space::Ladder } else { Space::Images };
         Self {
             neighbors: NeighborSearch::default(),
             pool: Pool::new(space),
@@ -82,7 +85,8 @@ impl NearestCertifier {
             ball: Ball::default(),
             rivals: Vec::new(),
             contenders: Vec::new(),
-            finisher: Finisher::new(index),
+            finisher: Finisher::new(index, if euclidean { Space::Rows } else { Space::Images }),
+            precise: euclidean.then(|| Finisher::new(index, Space::PreciseRows)),
             programs: 0,
             steps: 0,
         }
@@ -268,30 +272,63 @@ impl NearestCertifier {
     fn finish(&mut self, scene: &Scene, target: f64, adversarial: bool) -> Radius {
         self.contenders.retain(|c| c.value <= target);
         self.contenders.sort_by(|a, b| a.value.total_cmp(&b.value).then(a.position.cmp(&b.position)));
-        let (mut lower, mut upper) = (target, f64::INFINITY);
-        let (mut rival, mut found, mut resolution) = (-1, None, 0.0);
-        for contender in &self.contenders {
-            let end = self.finisher.finish(scene, contender.position, &contender.weights, upper);
-            lower = lower.min(end.lower);
-            if end.upper < upper {
-                upper = end.upper;
-                rival = scene.index.row_index(contender.position) as i64;
-                resolution = EXACT_ABSOLUTE * end.rival_distance;
-                found = adversarial.then(|| self.finisher.adversarial().to_vec());
+        let mut interval = prove(&mut self.finisher, scene, &self.contenders, target);
+        if !interval.is_exact()
+            && let Some(precise) = &mut self.precise
+        {
+            let again = prove(precise, scene, &self.contenders, target);
+            if again.upper - again.lower < interval.upper - interval.lower {
+                interval = again;
             }
         }
-        lower = lower.min(upper);
-        let exact = upper.is_finite() && upper - lower <= (EXACT_RELATIVE * upper).max(resolution);
         let exponent = scene.index.exponent();
         Radius {
-            lower: scale_down(lower, exponent),
-            upper: scale_up(upper, exponent),
-            status: if exact { Status::Exact } else { Status::Bounded },
-            rival,
-            adversarial: found,
+            lower: scale_down(interval.lower, exponent),
+            upper: scale_up(interval.upper, exponent),
+            status: if interval.is_exact() { Status::Exact } else { Status::Bounded },
+            rival: interval.rival.map_or(-1, |position| scene.index.row_index(position) as i64),
+            adversarial: interval.adversarial.filter(|_| adversarial),
             ..Radius::default()
         }
     }
+}
+
+/// Both ends over all contenders, scaled.
+struct Interval {
+    lower: f64,
+    upper: f64,
+    rival: Option<usize>,
+    rival_distance: f64,
+    adversarial: Option<Vec<f64>>,
+}
+
+impl Interval {
+    fn is_exact(&self) -> bool {
+        let allowed = (EXACT_RELATIVE * self.upper).max(EXACT_ABSOLUTE * self.rival_distance);
+        self.upper.is_finite() && self.upper - self.lower <= allowed
+    }
+}
+
+fn prove(finisher: &mut Finisher, scene: &Scene, contenders: &[Contender], target: f64) -> Interval {
+    let mut best = Interval {
+        lower: target,
+        upper: f64::INFINITY,
+        rival: None,
+        rival_distance: 0.0,
+        adversarial: None,
+    };
+    for contender in contenders {
+        let end = finisher.finish(scene, contender.position, &contender.weights, best.upper);
+        best.lower = best.lower.min(end.lower);
+        if end.upper < best.upper {
+            best.upper = end.upper;
+            best.rival = Some(contender.position);
+            best.rival_distance = end.rival_distance;
+            best.adversarial = Some(finisher.adversarial().to_vec());
+        }
+    }
+    best.lower = best.lower.min(best.upper);
+    best
 }
 
 /// The distance in the metric between the first rival and the weighted mean of its class-c rows.

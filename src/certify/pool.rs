@@ -16,6 +16,8 @@ pub enum Space {
     Ladder,
     /// Euclidean, the caller's own rows.
     Rows,
+    /// The same, with distances to the last digits.
+    PreciseRows,
     /// Any other metric: binary64 images and dual images.
     Images,
 }
@@ -56,6 +58,12 @@ impl Pool {
         Self { space, origin: Default::default(), centre: Vec::new(), members: Vec::new(), used: 0, gram: Vec::new() }
     }
 
+    /// The space that coordinates are taken from.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        self.space
+    }
+
     /// Empties the pool for another test point; `origin` becomes the point that differences are taken to.
     pub fn reset(&mut self, index: &Index, query: &Query, origin: usize) {
         self.used = 0;
@@ -68,7 +76,7 @@ impl Pool {
                 self.origin.0.resize(p, 0.0);
                 index.ladder().decode(origin, &mut self.origin.0);
             }
-            Space::Rows => {
+            Space::Rows | Space::PreciseRows => {
                 self.origin.0.clear();
                 self.origin.0.extend_from_slice(index.row(origin));
             }
@@ -92,11 +100,15 @@ impl Pool {
                 out.square = self.ladder_square(index, query, position, &out.row);
                 out.row.iter_mut().zip(&self.origin.0).for_each(|(x, o)| *x -= o);
             }
-            Space::Rows => {
+            Space::Rows | Space::PreciseRows => {
                 let scale = index.scale();
                 out.row.clear();
                 out.row.extend(index.row(position).iter().zip(&self.origin.0).map(|(x, o)| (x - o) * scale));
-                out.square = index.squared_distance(position, query);
+                out.square = if self.space == Space::PreciseRows {
+                    index.squared_distance_precise(position, query.row)
+                } else {
+                    index.squared_distance(position, query)
+                };
             }
             Space::Images => {
                 let (image, dual) = index.fine(position).expect("images are kept for this metric");
@@ -230,7 +242,7 @@ impl<'a> Cell<'a> {
         let rounding = gamma(2 * active.len() + 6) * weigh(&|m| m.norm);
         let length = norm_up(row);
         match self.pool.space {
-            Space::Rows => up(length + rounding),
+            Space::Rows | Space::PreciseRows => up(length + rounding),
             Space::Ladder => up(length + rounding + weigh(&|m| index.ladder().error(m.position))),
             Space::Images => {
                 let embedding = index.embedding();

@@ -4,6 +4,7 @@
 //! its image (not computed from `p`, which would cost a product with `B`, but from the multipliers that
 //! made `δ`), and by a point of the ladder; both with the error that this shortcut has.
 
+use crate::certify::pool::Space;
 use crate::geometry::dot::{depth, norm_up, squared_distance};
 use crate::geometry::rounding::{TINY, gamma, up};
 use crate::geometry::simd::Kernels;
@@ -43,11 +44,11 @@ pub struct Displacement<'a> {
 }
 
 impl Probe {
-    /// `p = z + (1 + push) δ`.
-    pub fn place(&mut self, index: &Index, query: &Query, delta: &Displacement, push: f64) {
-        let (scale, factor) = (index.scale(), 1.0 + push);
+    /// `p = z + δ`.
+    pub fn place(&mut self, index: &Index, query: &Query, delta: &Displacement) {
+        let scale = index.scale();
         self.row.clear();
-        self.row.extend(query.row.iter().zip(delta.input).map(|(z, x)| z + x * factor / scale));
+        self.row.extend(query.row.iter().zip(delta.input).map(|(z, x)| z + x / scale));
         // What rounding made of the displacement: `(p − z)` scaled, less the intended one.
         self.scratch.clear();
         self.scratch.extend(
@@ -55,9 +56,9 @@ impl Probe {
                 .iter()
                 .zip(query.row)
                 .zip(delta.input)
-                .map(|((p, z), x)| (p - z) * scale - x * factor),
+                .map(|((p, z), x)| (p - z) * scale - x),
         );
-        let intended = norm_up(delta.input) * factor;
+        let intended = norm_up(delta.input);
         let rounded = norm_up(&self.scratch) + 4.0 * f64::EPSILON * intended;
         self.length = self.length_from(query, scale);
         self.norm = up(query.norm + self.length);
@@ -65,18 +66,18 @@ impl Probe {
         let off = up(embedding.norm * rounded);
         if let Some((image, error)) = delta.image {
             self.image.clear();
-            self.image.extend(query.image.iter().zip(image).map(|(t, x)| t + x * factor));
+            self.image.extend(query.image.iter().zip(image).map(|(t, x)| t + x));
             self.image_error = up(embedding.relative_error * query.norm
-                + error * factor
+                + error
                 + off
                 + 4.0 * f64::EPSILON * (norm_up(query.image) + norm_up(image)));
         }
         self.scratch.resize(embedding.dimensions(), 0.0);
         index.ladder().decode_point(query.point, &mut self.scratch);
-        self.scratch.iter_mut().zip(delta.ladder).for_each(|(t, x)| *t += x * factor);
-        let error = query.point.error + delta.ladder_error * factor + off + 4.0 * f64::EPSILON * norm_up(&self.scratch);
+        self.scratch.iter_mut().zip(delta.ladder).for_each(|(t, x)| *t += x);
+        let error = query.point.error + delta.ladder_error + off + 4.0 * f64::EPSILON * norm_up(&self.scratch);
         index.ladder().encode(&self.scratch, error, &mut self.point);
-        self.moved = up(norm_up(delta.ladder) * factor + delta.ladder_error * factor + off + error);
+        self.moved = up(norm_up(delta.ladder) + delta.ladder_error + off + error);
     }
 
     /// Only the point of the ladder, for a search that does not have to prove anything yet.
@@ -109,7 +110,10 @@ impl Probe {
 
     /// `d²(p, x)` for the row at a position.
     #[must_use]
-    pub fn squared_distance(&self, index: &Index, position: usize) -> Measured {
+    pub fn squared_distance(&self, index: &Index, position: usize, space: Space) -> Measured {
+        if space == Space::PreciseRows {
+            return index.squared_distance_precise(position, &self.row);
+        }
         let Some((image, _)) = index.fine(position) else {
             let value = squared_distance(index.row(position), &self.row, index.scale());
             return Measured { value, error: up(gamma(depth(self.row.len())) * value + TINY) };
@@ -154,14 +158,14 @@ impl Probe {
         scores: Scores,
         query: &Query,
         range: Range<usize>,
-        rival: usize,
+        (rival, space): (usize, Space),
         found: &mut Vec<u32>,
         out: &mut Vec<(f64, usize)>,
     ) {
-        let reached = high(self.squared_distance(index, rival));
+        let reached = high(self.squared_distance(index, rival, space));
         out.clear();
         self.visit_near(index, kernels, scores, query, range, reached, found, |position, _, _| {
-            let distance = low(self.squared_distance(index, position));
+            let distance = low(self.squared_distance(index, position, space));
             // A later copy of the rival loses every tie to it.
             let copy = index.row_index(position) > index.row_index(rival)
                 && index.row(position) == index.row(rival);

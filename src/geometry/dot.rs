@@ -48,6 +48,38 @@ pub fn squared_distance(a: &[f64], b: &[f64], s: f64) -> f64 {
     })
 }
 
+/// `‖s(a − b)‖²` for a power of two `s`, to two units in the last place: differences, squares and sums are
+/// carried with their rounding errors (Dekker 1971). A dozen times slower than [`squared_distance`].
+#[must_use]
+pub fn squared_distance_precise(a: &[f64], b: &[f64], s: f64) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let (mut sum, mut rest) = (0.0, 0.0);
+    for (&x, &y) in a.iter().zip(b) {
+        let (difference, lost) = two_sum(x * s, -(y * s));
+        let (square, square_lost) = two_square(difference);
+        let (next, sum_lost) = two_sum(sum, square);
+        sum = next;
+        rest += sum_lost + (square_lost + 2.0 * difference * lost);
+    }
+    sum + rest
+}
+
+/// `a + b` and its rounding error (Knuth).
+fn two_sum(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    let part = sum - a;
+    (sum, (a - (sum - part)) + (b - part))
+}
+
+/// `a²` and its rounding error (Veltkamp's splitting).
+fn two_square(a: f64) -> (f64, f64) {
+    let square = a * a;
+    let spread = a * 134_217_729.0;
+    let high = spread - (spread - a);
+    let low = a - high;
+    (square, ((high * high - square) + 2.0 * high * low) + low * low)
+}
+
 /// `‖a‖²`, with a relative error of at most `γ_depth`.
 #[must_use]
 pub fn squared_norm(a: &[f64]) -> f64 {
@@ -71,6 +103,7 @@ pub fn axpy(y: &mut [f64], alpha: f64, x: &[f64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::rounding::U64;
     use proptest::prelude::*;
 
     proptest! {
@@ -83,6 +116,17 @@ mod tests {
             let size: f64 = a.iter().zip(&b).map(|(x, y)| (x * y).abs()).sum();
             // Two more roundings for the two divisions by three.
             prop_assert!((dot(&a, &b) - exact as f64 / 9.0).abs() <= gamma(depth(a.len()) + 3) * size);
+        }
+
+        #[test]
+        fn precise_distance_is_good_to_the_last_digits(pairs in prop::collection::vec((-1e3..1e3f64, -1e3..1e3f64), 1..60)) {
+            let (a, b): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
+            // In integers: every number is a multiple of 2^-60 once its last bits are dropped.
+            let places = |x: f64| (x * 2f64.powi(20)).round() as i128;
+            let rounded = |v: &[f64]| -> Vec<f64> { v.iter().map(|&x| places(x) as f64 / 2f64.powi(20)).collect() };
+            let exact: i128 = a.iter().zip(&b).map(|(&x, &y)| (places(x) - places(y)).pow(2)).sum();
+            let found = squared_distance_precise(&rounded(&a), &rounded(&b), 1.0);
+            prop_assert!((found - exact as f64 / 2f64.powi(40)).abs() <= 4.0 * U64 * found);
         }
 
         #[test]

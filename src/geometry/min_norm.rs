@@ -68,6 +68,23 @@ impl MinNorm {
         if self.value >= limit { Outcome::Pruned } else { Outcome::Optimal }
     }
 
+    /// Changes of the multipliers that raise every active `a_iᵀδ` at the same rate: `μ` with `Hμ = 1` on the
+    /// active set. `None` after a stall, when the factor no longer belongs to the active set.
+    pub fn outward(&self) -> Option<Vec<f64>> {
+        let n = self.active.len();
+        if self.factor.len() != n * (n + 1) / 2 || n == 0 {
+            return None;
+        }
+        let mut solution: Vec<f64> = Vec::with_capacity(n);
+        for row in 0..n {
+            let factor = &self.factor[row * (row + 1) / 2..][..=row];
+            let known: f64 = solution.iter().zip(factor).map(|(x, l)| x * l).sum();
+            solution.push((1.0 - known) / factor[row]);
+        }
+        back_substitute(&self.factor, &mut solution);
+        Some(solution)
+    }
+
     fn most_violated(&self, constraints: &impl Constraints) -> Option<(usize, f64)> {
         let mut worst = None;
         for i in 0..constraints.len() {
@@ -124,7 +141,6 @@ impl MinNorm {
 
     /// `forward = L⁻¹ h_p`, `direction = L⁻ᵀ forward`; returns the pivot `H_pp − ‖forward‖²`.
     fn solve_direction(&mut self, constraints: &impl Constraints, entering: usize, diagonal: f64) -> f64 {
-        let n = self.active.len();
         self.forward.clear();
         for (row, &k) in self.active.iter().enumerate() {
             let factor = &self.factor[row * (row + 1) / 2..][..=row];
@@ -132,14 +148,7 @@ impl MinNorm {
             self.forward.push((constraints.product(k, entering) - known) / factor[row]);
         }
         self.direction.clone_from(&self.forward);
-        for row in (0..n).rev() {
-            let start = row * (row + 1) / 2;
-            self.direction[row] /= self.factor[start + row];
-            let solved = self.direction[row];
-            for column in 0..row {
-                self.direction[column] -= solved * self.factor[start + column];
-            }
-        }
+        back_substitute(&self.factor, &mut self.direction);
         diagonal - self.forward.iter().map(|x| x * x).sum::<f64>()
     }
 
@@ -181,6 +190,18 @@ impl MinNorm {
                 };
                 self.factor.push(entry);
             }
+        }
+    }
+}
+
+/// `x := L⁻ᵀ x` for a lower triangle stored row after row.
+fn back_substitute(factor: &[f64], x: &mut [f64]) {
+    for row in (0..x.len()).rev() {
+        let start = row * (row + 1) / 2;
+        x[row] /= factor[start + row];
+        let solved = x[row];
+        for column in 0..row {
+            x[column] -= solved * factor[start + column];
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The training rows, prepared once: grouped by class, embedded, stored in a [`Ladder`].
 
 use crate::error::{Error, Result};
-use crate::geometry::dot::{depth, norm_up, squared_distance};
+use crate::geometry::dot::{depth, norm_up, squared_distance, squared_distance_precise};
 use crate::geometry::matrix::{absolute_norm_up, product_depth, product_nt};
 use crate::geometry::predicates::compare_distances;
 use crate::geometry::rounding::{LARGEST_MAGNITUDE, TINY, exponent, gamma, power_of_two, up};
@@ -356,6 +356,14 @@ impl Index {
                 Measured { value, error: self.image_square_error(value, self.norms[position] + query.norm) }
             }
         }
+    }
+
+    /// `d²(u, x)` between the row at a position and any point `u` of input space, in scaled units, as
+    /// accurately as binary64 can hold it. Euclidean metric only.
+    #[must_use]
+    pub fn squared_distance_precise(&self, position: usize, point: &[f64]) -> Measured {
+        let value = squared_distance_precise(self.row(position), point, self.scale);
+        Measured { value, error: 4.0 * f64::EPSILON * value + TINY }
     }
 
     /// Error of a squared distance between two computed images whose centred norms sum to `norms`.

@@ -1,0 +1,58 @@
+"""From the Rust core's arrays to a :class:`Certification`: codes become labels, numbers become words."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from certimetric import _native
+from certimetric._validation import IntArray
+from certimetric.certification import Certification, RunInfo
+from certimetric.exceptions import InputError, UnknownLabelError
+
+if TYPE_CHECKING:
+    from certimetric._native import Certificates
+
+__all__ = ["as_certification", "label_codes"]
+
+
+def label_codes(y: ArrayLike, classes: NDArray[Any], count: int) -> tuple[NDArray[Any], IntArray]:
+    """Labels as an array, and their positions in ``classes``; unknown labels are an error that names them."""
+    labels = np.asarray(y)
+    if labels.shape != (count,):
+        raise InputError(f"y must have shape ({count},), one label for each row of X; got {labels.shape}.")
+    code = {label: number for number, label in enumerate(classes.tolist())}
+    given = labels.tolist()
+    unknown = list(dict.fromkeys(label for label in given if label not in code))
+    if unknown:
+        names = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+        raise UnknownLabelError(f"y has labels that the classifier has not seen in fit: {names}.")
+    return labels, np.array([code[label] for label in given], dtype=np.int64)
+
+
+def as_certification(
+    found: "Certificates", classes: NDArray[Any], labels: NDArray[Any] | None, run: RunInfo
+) -> Certification:
+    """The result of a run of the core."""
+    return Certification(
+        lower=found["lower"],
+        upper=found["upper"],
+        status=np.array(_native.STATUSES)[found["status"]],
+        predicted=_predicted(found["predicted"], classes),
+        y=labels,
+        rival=found["rival"],
+        adversarial=found["adversarial"],
+        seconds=found["seconds"],
+        programs=found["programs"].astype(np.int64),
+        steps=found["steps"].astype(np.int64),
+        run=run,
+    )
+
+
+def _predicted(codes: IntArray, classes: NDArray[Any]) -> NDArray[Any]:
+    reached = codes >= 0
+    if reached.all():
+        return classes[codes]
+    labels = np.full(len(codes), None, dtype=object)
+    labels[reached] = classes[codes[reached]].tolist()
+    return labels

@@ -1,0 +1,217 @@
+"""What the commands print and write."""
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from certimetric import _formats, datasets
+from certimetric._optional import require
+from certimetric._validation import FloatArray, as_radii
+from certimetric.certification import Certification, quantile
+from certimetric.datasets import DataSet
+from certimetric.display import CertifiedErrorDisplay
+from certimetric.exceptions import DataError, InputError
+
+__all__ = [
+    "Outputs",
+    "check_folder",
+    "describe",
+    "parse_radii",
+    "parse_shape",
+    "plot_demo",
+    "print_demo",
+    "print_result",
+]
+
+_PICTURES = (".png", ".pdf", ".svg")
+_RESULTS = (".parquet", ".csv", ".json")
+
+
+def parse_radii(text: str) -> FloatArray:
+    """Radii from ``0,0.5,1``."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(
+            f"--eps must be numbers separated by commas, such as 0,0.5,1; got {text!r}."
+        ) from error
+    return as_radii(values, "--eps")
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """Image shape from ``28x28`` or ``32x32x3``."""
+    parts = text.lower().split("x")
+    if len(parts) not in (2, 3) or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"--shape must be such as 28x28 or 32x32x3; got {text!r}.")
+    return tuple(int(part) for part in parts)
+
+
+def check_folder(path: Path | None, option: str) -> None:
+    """Raise before any work where a file could not be written after it."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise InputError(f"{option}: the folder {path.parent} does not exist.")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files that a run writes."""
+
+    out: Path | None = None
+    plot: Path | None = None
+    examples: Path | None = None
+    shape: tuple[int, ...] = (28, 28)
+
+    def check(self) -> None:
+        """Suffixes, folders and libraries, before any work is done."""
+        for path, option, suffixes in (
+            (self.out, "--out", _RESULTS),
+            (self.plot, "--plot", _PICTURES),
+            (self.examples, "--examples", _PICTURES),
+        ):
+            if path is not None and path.suffix.lower() not in suffixes:
+                raise InputError(f"{option} must end in {', '.join(suffixes)}; got {path.name!r}.")
+            check_folder(path, option)
+        if self.out is not None and self.out.suffix.lower() == ".parquet":
+            require("pyarrow.parquet", extra="io")
+        if self.plot is not None or self.examples is not None:
+            require("matplotlib", extra="plot").use("Agg")
+
+    def write(self, cert: Certification, rows: FloatArray) -> None:
+        """Write all of them, and say so."""
+        if self.out is not None:
+            cert.save(self.out)
+            print(f"wrote {self.out}")
+        if self.plot is not None:
+            save_figure(cert.plot().figure_, self.plot)
+        if self.examples is not None:
+            if prod(self.shape) != rows.shape[1]:
+                raise InputError(f"--shape: {self.shape} does not have {rows.shape[1]} pixels.")
+            save_figure(cert.plot_examples(rows, self.shape), self.examples)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a picture and let go of it."""
+    figure.savefig(path, dpi=150)
+    require("matplotlib.pyplot", extra="plot").close(figure)
+    print(f"wrote {path}")
+
+
+def nice_radii(cert: Certification, count: int = 6) -> FloatArray:
+    """Zero and about ``count`` round radii up to where nine tenths of the points are broken."""
+    finite = cert.upper[np.isfinite(cert.upper)]
+    last = quantile(finite, 0.9) if len(finite) else 0.0
+    if last <= 0:
+        return np.array([0.0, 1.0])
+    exponent = np.floor(np.log10(last / count))
+    step = min((s * 10.0**exponent for s in (1.0, 2.0, 2.5, 5.0, 10.0)), key=lambda s: abs(last / s - count))
+    return np.asarray(step * np.arange(count + 1), dtype=np.float64)
+
+
+def print_result(cert: Certification, radii: FloatArray | None) -> None:
+    """The summary and the table of a run."""
+    print(cert.summary())
+    print_table({"": cert}, nice_radii(cert) if radii is None else radii)
+
+
+def print_table(results: dict[str, Certification], radii: FloatArray) -> None:
+    """Certified error at each radius, and the attack error where it is another number."""
+    levels = np.atleast_1d(radii)
+    print("share of test points, by radius (l2 norm, input space)")
+    table = Table()
+    table.add_column("radius", justify="right")
+    columns = [[f"{level:g}" for level in levels]]
+    for name, cert in results.items():
+        prefix = f"{name}: " if name else ""
+        certified, attacked = _shares(cert.certified_error(levels)), _shares(cert.attack_error(levels))
+        table.add_column(f"{prefix}certified error", justify="right")
+        columns.append(certified)
+        if attacked != certified:
+            table.add_column(f"{prefix}attack error", justify="right")
+            columns.append(attacked)
+    for cells in zip(*columns, strict=True):
+        table.add_row(*cells)
+    Console().print(table)
+
+
+def _shares(values: FloatArray | float) -> list[str]:
+    return [f"{share:.4f}" for share in np.atleast_1d(values)]
+
+
+def print_demo(results: dict[str, tuple[Certification, DataSet]]) -> None:
+    """What was done, the table and the times."""
+    certs = {name: cert for name, (cert, _) in results.items()}
+    first = next(iter(certs.values()))
+    print(f"1-nearest neighbour on handwritten digits: {first.run.n_train} to train, {len(first)} certified.")
+    for name, cert in certs.items():
+        print(
+            f"  {name}: {1e3 * cert.run.elapsed / len(cert):.3f} ms a point, {cert.share_exact:.1%} exact, "
+            f"median radius {cert.median:.4f}"
+        )
+    print_table(certs, nice_radii(first))
+
+
+def plot_demo(results: dict[str, tuple[Certification, DataSet]], path: Path) -> None:
+    """One curve a metric, and the closest adversarial digits beside the picture."""
+    axes = None
+    for name, (cert, _) in results.items():
+        axes = CertifiedErrorDisplay.from_certification(cert, ax=axes, name=name).ax_
+    if axes is None:
+        raise InputError("there is nothing to draw.")
+    axes.set_title("handwritten digits, 1-nearest neighbour")
+    save_figure(axes.figure, path)
+    cert, test = next(iter(results.values()))
+    save_figure(cert.plot_examples(test.X, (8, 8)), path.with_stem(f"{path.stem}-examples"))
+
+
+def write_labels(labels: NDArray[Any], out: Path | None) -> None:
+    """One label a line."""
+    text = "".join(f"{label}\n" for label in labels.tolist())
+    if out is None:
+        print(text, end="")
+        return
+    out.write_text(text, encoding="utf-8")
+    print(f"wrote {out}")
+
+
+def describe(file: Path) -> None:
+    """What is in a file: a saved result, or a data set."""
+    if not file.is_file():
+        raise DataError(f"{file}: no such file.")
+    if file.suffix.lower() == ".parquet":
+        try:
+            print(Certification.load(file).summary())
+        except DataError:
+            # Not a result of this library: then it is data, and what is wrong with it is said below.
+            _describe_data(datasets.read(file))
+        return
+    if _formats.kind_of(file) == "npz":
+        _describe_archive(file)
+        return
+    _describe_data(datasets.read(file))
+
+
+def _describe_archive(file: Path) -> None:
+    try:
+        with _formats.open_archive(file) as archive:
+            for name in archive.files:
+                array = archive[name]
+                print(f"{name}: shape {array.shape}, {array.dtype}")
+    except _formats.READ_ERRORS as error:
+        raise DataError(f"{file}: cannot be read as npz: {error}") from error
+
+
+def _describe_data(data: DataSet) -> None:
+    rows, columns = data.X.shape
+    print(f"{data.name}: {rows} rows, {columns} features from {data.X.min():g} to {data.X.max():g}")
+    if data.y is not None:
+        classes, counts = np.unique(data.y, return_counts=True)
+        print(
+            f"{len(classes)} classes: "
+            + ", ".join(f"{c}: {n}" for c, n in zip(classes[:20], counts[:20], strict=True))
+        )

@@ -1,0 +1,210 @@
+"""One reader per file format: a path in, rows and labels out; :mod:`certimetric.datasets` checks them."""
+
+import csv
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_svmlight_file
+
+from certimetric._optional import require
+from certimetric._validation import FloatArray
+from certimetric.exceptions import DataError
+
+__all__ = [
+    "READ_ERRORS",
+    "kind_of",
+    "read_csv",
+    "read_libsvm",
+    "read_metric_array",
+    "read_npy",
+    "read_npz",
+    "read_parquet",
+]
+
+READ_ERRORS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+"""What the libraries raise for damaged files (Arrow's errors derive from ValueError and OSError)."""
+
+_SUFFIXES = {
+    ".npz": "npz",
+    ".npy": "npy",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".libsvm": "libsvm",
+    ".svmlight": "libsvm",
+    ".svm": "libsvm",
+}
+_MAGIC = {"npz": b"PK", "npy": b"\x93NUMPY", "parquet": b"PAR1"}
+_BINARY = (b"PK", b"\x93NUMPY", b"PAR1", b"\x1f\x8b", b"BZh")
+
+
+def kind_of(path: Path) -> str:
+    """The format that a suffix stands for."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in (".bz2", ".gz"):
+        suffixes.pop()
+        if suffixes and _SUFFIXES.get(suffixes[-1]) == "libsvm":
+            return "libsvm"
+    elif suffixes and suffixes[-1] in _SUFFIXES:
+        return _SUFFIXES[suffixes[-1]]
+    raise DataError(
+        f"{path}: unknown format; known suffixes are {', '.join(_SUFFIXES)}, .libsvm.bz2 and .libsvm.gz."
+    )
+
+
+def check_magic(path: Path) -> None:
+    """Raise where the first bytes say that a file is not what its suffix says."""
+    kind = kind_of(path)
+    with path.open("rb") as file:
+        head = file.read(8)
+    if not head:
+        raise DataError(f"{path}: is empty.")
+    compressed = path.suffix.lower() in (".bz2", ".gz")
+    wrong = (
+        not head.startswith(_MAGIC[kind]) if kind in _MAGIC else not compressed and head.startswith(_BINARY)
+    )
+    if wrong:
+        raise DataError(f"{path}: is not {kind}, whatever its name says (it begins with {head!r}).")
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[Any]:
+    """An npz, opened for reading; object arrays are refused: reading them would run code from the file."""
+    check_magic(path)
+    # A file of our own: where the archive is damaged, numpy leaves the one that it opens unclosed.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        yield archive
+
+
+def read_npz(
+    path: Path, split: str | None, x_key: str | None, y_key: str | None
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Rows and labels of an npz."""
+    with open_archive(path) as archive:
+        x_names = (x_key,) if x_key else _names("X", split)
+        rows_name = next((name for name in x_names if name in archive), None)
+        if rows_name is None:
+            there = ", ".join(archive.files) or "nothing"
+            raise DataError(f"{path}: has no array {' or '.join(map(repr, x_names))}; it has {there}.")
+        if y_key and y_key not in archive:
+            raise DataError(f"{path}: has no array {y_key!r}; it has {', '.join(archive.files)}.")
+        # Labels belong to the rows that were found: X_train goes with y_train, X with y.
+        labels_name = y_key or rows_name.replace("X", "y", 1)
+        labels = archive[labels_name] if labels_name in archive and labels_name != rows_name else None
+        return archive[rows_name], labels
+
+
+def _names(stem: str, split: str | None) -> tuple[str, ...]:
+    return (f"{stem}_{split}", stem) if split else (stem, f"{stem}_train")
+
+
+def has_test_split(path: Path) -> bool:
+    """Whether a file is an npz with ``X_test``."""
+    if kind_of(path) != "npz":
+        return False
+    with open_archive(path) as archive:
+        return "X_test" in archive
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """The array of an npy."""
+    check_magic(path)
+    with path.open("rb") as file:
+        return np.asarray(np.load(file, allow_pickle=False))
+
+
+def read_csv(path: Path, label: str | None, n_features: int | None) -> tuple[FloatArray, NDArray[Any] | None]:
+    """Numbers separated by commas, with a header or none."""
+    check_magic(path)
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        first = next(csv.reader(file), [])
+    column = _label_column(path, first, label, n_features)
+    features = [number for number in range(len(first)) if number != column]
+    header = label is not None or not all(_is_number(first[number]) for number in features)
+    options: dict[str, Any] = {
+        "delimiter": ",",
+        "skiprows": int(header),
+        "comments": None,
+        "quotechar": '"',
+        "encoding": "utf-8-sig",
+    }
+    rows = np.loadtxt(path, usecols=features, ndmin=2, dtype=np.float64, **options)
+    if column is None:
+        return rows, None
+    return rows, _natural(np.loadtxt(path, usecols=[column], ndmin=1, dtype=str, **options))
+
+
+def _label_column(path: Path, names: list[str], label: str | None, n_features: int | None) -> int | None:
+    if label is not None:
+        if label not in names:
+            raise DataError(f"{path}: has no column {label!r}; it has {', '.join(names[:12])}.")
+        return names.index(label)
+    if len(names) == n_features:
+        return None
+    if len(names) < 2:
+        raise DataError(f"{path}: has {len(names)} column, but features and a label are needed.")
+    return len(names) - 1
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _natural(labels: NDArray[Any]) -> NDArray[Any]:
+    """Labels as integers or numbers where they all are, as they came otherwise."""
+    try:
+        numbers = labels.astype(np.float64)
+    except ValueError:
+        return labels
+    whole = (
+        np.isfinite(numbers).all() and (numbers == np.rint(numbers)).all() and (np.abs(numbers) < 2**53).all()
+    )
+    return numbers.astype(np.int64) if whole else numbers
+
+
+def read_parquet(
+    path: Path, label: str | None, n_features: int | None
+) -> tuple[FloatArray, NDArray[Any] | None]:
+    """Numeric columns, and one of labels."""
+    parquet = require("pyarrow.parquet", extra="io")
+    check_magic(path)
+    table = parquet.read_table(path)
+    column = _label_column(path, table.column_names, label, n_features)
+    features = [number for number in range(table.num_columns) if number != column]
+    rows = np.empty((table.num_rows, len(features)))
+    for target, number in enumerate(features):
+        rows[:, target] = table.column(number).to_numpy()
+    return rows, None if column is None else _natural(np.array(table.column(column).to_pylist()))
+
+
+def read_libsvm(path: Path, n_features: int | None) -> tuple[FloatArray, NDArray[Any]]:
+    """LIBSVM's text, made dense."""
+    check_magic(path)
+    matrix, labels = load_svmlight_file(str(path), n_features=n_features)
+    return np.asarray(matrix.toarray(), dtype=np.float64), _natural(labels)
+
+
+def read_metric_array(path: Path) -> tuple[str, NDArray[Any]]:
+    """Components or matrix of a metric, and which of the two."""
+    kind = kind_of(path)
+    if kind == "npy":
+        return "matrix", read_npy(path)
+    if kind != "npz":
+        raise DataError(f"{path}: a metric is read from .npz or .npy.")
+    with open_archive(path) as archive:
+        for name in ("components_", "components", "G", "M"):
+            if name in archive:
+                return ("matrix" if name == "M" else "components"), archive[name]
+        raise DataError(
+            f"{path}: has neither components_, components, G nor M; it has {', '.join(archive.files)}."
+        )

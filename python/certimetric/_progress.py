@@ -1,0 +1,102 @@
+"""Progress of long work on standard error: points done, rate, time left, on one line."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+__all__ = ["Callback", "progress_reporter"]
+
+Callback = Callable[[int, int], object]
+"""Called with (points done, points in all), about ten times a second."""
+
+
+@contextmanager
+def progress_reporter(
+    progress: bool, callback: Callback | None, label: str = "certify"
+) -> Iterator[Callback | None]:
+    """The callback to hand to the Rust core, or None where nobody wants to know.
+
+    Parameters
+    ----------
+    progress : bool
+        Show a line on standard error: with rich where it is installed, plain otherwise.
+    callback : callable or None
+        Also called with (done, total); what it raises stops the work and reaches the caller.
+    label : str
+        First word of the line.
+    """
+    if not progress:
+        yield callback
+        return
+    with _line(label) as report:
+
+        def both(done: int, total: int) -> None:
+            report(done, total)
+            if callback is not None:
+                callback(done, total)
+
+        yield both
+
+
+@contextmanager
+def _line(label: str) -> Iterator[Callback]:
+    try:
+        import rich.progress as rich_progress
+    except ImportError:
+        with _plain_line(label, sys.stderr) as report:
+            yield report
+        return
+    with _rich_line(label, rich_progress) as report:
+        yield report
+
+
+@contextmanager
+def _rich_line(label: str, rich_progress: Any) -> Iterator[Callback]:
+    from rich.console import Console
+
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TextColumn("{task.fields[rate]}"),
+        rich_progress.TimeRemainingColumn(),
+    )
+    # The display's own refresh thread would write beside ours after a fork; drawing on each report is enough.
+    with rich_progress.Progress(*columns, console=Console(stderr=True), auto_refresh=False) as bar:
+        task = bar.add_task(label, total=None, rate="")
+        begun = time.monotonic()
+
+        def report(done: int, total: int) -> None:
+            rate = _rate(done, time.monotonic() - begun)
+            bar.update(task, completed=done, total=total, rate=rate, refresh=True)
+
+        yield report
+
+
+@contextmanager
+def _plain_line(label: str, stream: TextIO) -> Iterator[Callback]:
+    begun = time.monotonic()
+    text = ""
+
+    def report(done: int, total: int) -> None:
+        nonlocal text
+        elapsed = time.monotonic() - begun
+        left = f", {elapsed * (total - done) / done:.0f} s left" if 0 < done < total else ""
+        text = f"{label}: {done}/{total}, {_rate(done, elapsed)}{left}"
+        if stream.isatty():
+            stream.write(f"\r{text}\x1b[K")
+            stream.flush()
+
+    try:
+        yield report
+    finally:
+        # Also after Ctrl-C: whatever is printed next starts on a line of its own.
+        if text:
+            stream.write("\n" if stream.isatty() else f"{text}\n")
+            stream.flush()
+
+
+def _rate(done: int, elapsed: float) -> str:
+    return f"{done / elapsed:.0f} points/s" if elapsed > 0 else "- points/s"

@@ -1,0 +1,133 @@
+"""A certification as tables and files. Heavy libraries are imported when used; nothing is pickled."""
+
+import csv
+import json
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certimetric._optional import require
+from certimetric.certification import Certification, RunInfo
+from certimetric.exceptions import DataError, InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+__all__ = ["load", "save", "to_arrow", "to_pandas", "to_polars"]
+
+_KEY = b"certimetric"
+_LAYOUT = 1
+
+
+def columns(cert: Certification) -> dict[str, NDArray[Any]]:
+    """The one-dimensional arrays by name."""
+    return {name: array for name, array in cert.to_dict().items() if array.ndim == 1}
+
+
+def to_pandas(cert: Certification) -> "pd.DataFrame":
+    frame: pd.DataFrame = require("pandas", extra="io").DataFrame(
+        {name: array.copy() for name, array in columns(cert).items()}
+    )
+    return frame
+
+
+def to_polars(cert: Certification) -> "pl.DataFrame":
+    frame: pl.DataFrame = require("polars", extra="io").DataFrame(
+        {name: array.tolist() if _is_text(array) else array for name, array in columns(cert).items()}
+    )
+    return frame
+
+
+def _is_text(array: NDArray[Any]) -> bool:
+    return array.dtype.kind in "UO"
+
+
+def to_arrow(cert: Certification) -> "pa.Table":
+    arrow = require("pyarrow", extra="io")
+    arrays = {name: _arrow_column(arrow, name, array) for name, array in columns(cert).items()}
+    if cert.adversarial is not None:
+        flat = arrow.array(np.ascontiguousarray(cert.adversarial).ravel())
+        arrays["adversarial"] = arrow.FixedSizeListArray.from_arrays(flat, cert.adversarial.shape[1])
+    types = {name: array.dtype.str for name, array in cert.to_dict().items()}
+    header = {"layout": _LAYOUT, "run": cert.run.to_dict(), "types": types}
+    return arrow.table(arrays).replace_schema_metadata({_KEY: json.dumps(header)})
+
+
+def _arrow_column(arrow: Any, name: str, array: NDArray[Any]) -> Any:
+    try:
+        return arrow.array(array.tolist() if _is_text(array) else array)
+    except (arrow.ArrowInvalid, arrow.ArrowTypeError) as error:
+        raise InputError(f"{name} holds labels of mixed types, which a table cannot: {error}") from error
+
+
+def save(cert: Certification, path: str | PathLike[str]) -> None:
+    target = Path(path)
+    writers: dict[str, Callable[[Certification, Path], None]] = {
+        ".parquet": _save_parquet,
+        ".csv": _save_csv,
+        ".json": _save_json,
+    }
+    if target.suffix.lower() not in writers:
+        raise InputError(f"path must end in {', '.join(writers)}; got {target.name!r}.")
+    writers[target.suffix.lower()](cert, target)
+
+
+def _save_parquet(cert: Certification, path: Path) -> None:
+    parquet = require("pyarrow.parquet", extra="io")
+    parquet.write_table(to_arrow(cert), path, compression="zstd")
+
+
+def _save_csv(cert: Certification, path: Path) -> None:
+    table = columns(cert)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(table)
+        writer.writerows(zip(*(array.tolist() for array in table.values()), strict=True))
+
+
+def _save_json(cert: Certification, path: Path) -> None:
+    table = {name: [_json_value(value) for value in array.tolist()] for name, array in columns(cert).items()}
+    text = json.dumps({"run": cert.run.to_dict(), "points": table}, allow_nan=False, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _json_value(value: Any) -> Any:
+    # JSON has no infinity; the string is what Python's float() and most other readers take.
+    return "inf" if isinstance(value, float) and value == np.inf else value
+
+
+def load(path: str | PathLike[str]) -> Certification:
+    arrow = require("pyarrow", extra="io")
+    parquet = require("pyarrow.parquet", extra="io")
+    if not Path(path).is_file():
+        raise DataError(f"{path}: no such file.")
+    try:
+        table = parquet.read_table(path)
+    except (arrow.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+    return _from_arrow(table, path)
+
+
+def _from_arrow(table: "pa.Table", path: str | PathLike[str]) -> Certification:
+    header = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
+    if header.get("layout") != _LAYOUT:
+        raise DataError(f"{path}: not written by Certification.save, or by another version of it.")
+    arrays: dict[str, Any] = {"y": None, "adversarial": None}
+    for name, kind in header["types"].items():
+        arrays[name] = _numpy_column(table.column(name), np.dtype(kind))
+    return Certification(run=RunInfo(**header["run"]), **arrays)
+
+
+def _numpy_column(column: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    if hasattr(column.type, "list_size"):
+        flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        return np.asarray(flat, dtype=dtype).reshape(len(column), column.type.list_size)
+    if dtype.kind in "UO":
+        return np.array(column.to_pylist(), dtype=dtype)
+    return np.asarray(column.to_numpy(), dtype=dtype)

@@ -1,0 +1,181 @@
+"""The one place where arguments become what the Rust core takes: C-contiguous float64, finite, in range."""
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from certimetric.exceptions import InputError, InputTypeError
+
+__all__ = [
+    "LARGEST",
+    "FloatArray",
+    "IntArray",
+    "as_positive",
+    "as_radii",
+    "as_rows",
+    "broadcast_rows",
+    "check_columns",
+    "check_count",
+    "check_magnitude",
+    "effective_jobs",
+]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+LARGEST = 1e150
+"""Largest magnitude of a coordinate: the sum of the squares of differences must stay below 1.8e308."""
+
+_KINDS = {
+    "U": "strings",
+    "S": "bytes",
+    "c": "complex numbers",
+    "M": "dates",
+    "m": "time spans",
+    "V": "records",
+}
+
+
+def as_rows(rows: ArrayLike, name: str, n_features: int | None = None) -> FloatArray:
+    """Data as a C-contiguous float64 matrix, without a copy where it is one already.
+
+    Parameters
+    ----------
+    rows : array-like of shape (n, d)
+    name : str
+        The argument's name, for messages.
+    n_features : int, optional
+        The number of columns it must have.
+
+    Returns
+    -------
+    ndarray of shape (n, d), float64
+
+    Raises
+    ------
+    InputTypeError
+        Sparse, complex, text, dates or objects that are not numbers.
+    InputError
+        Not two-dimensional, empty, NaN or infinite, a magnitude above 1e150, or another number of columns.
+    """
+    array = _to_float64(rows, name)
+    if array.ndim != 2:
+        raise InputError(
+            f"{name} must be two-dimensional, (n_samples, n_features); got shape {array.shape}. "
+            f"Use {name}.reshape(1, -1) for one sample, {name}.reshape(-1, 1) for one feature."
+        )
+    if 0 in array.shape:
+        raise InputError(
+            f"{name} is empty: it has shape {array.shape} and needs at least one row and one column."
+        )
+    check_columns(array, name, n_features)
+    check_magnitude(array, name)
+    return array
+
+
+def _to_float64(values: ArrayLike, name: str) -> FloatArray:
+    if sparse.issparse(values):
+        raise InputTypeError(f"{name} is a sparse matrix, but a dense array is needed: use {name}.toarray().")
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{name} is not a rectangular array of numbers: {error}") from error
+    if array.dtype.kind in _KINDS:
+        raise InputTypeError(
+            f"{name} holds {_KINDS[array.dtype.kind]} ({array.dtype}), but real numbers are needed."
+        )
+    if array.dtype.kind == "O":
+        array = _from_objects(array, name)
+    return np.ascontiguousarray(array, dtype=np.float64) if array.ndim else np.asarray(array, np.float64)
+
+
+def _from_objects(array: NDArray[Any], name: str) -> FloatArray:
+    for value in array.flat:
+        if not isinstance(value, Real | np.bool_):
+            raise InputTypeError(
+                f"{name} is an object array that holds {value!r}, but real numbers are needed."
+            )
+    return array.astype(np.float64)
+
+
+def check_columns(array: FloatArray, name: str, n_features: int | None) -> None:
+    """Raise unless a matrix has the given number of columns."""
+    if n_features is not None and array.shape[1] != n_features:
+        raise InputError(f"{name} has {array.shape[1]} features, but {n_features} are expected.")
+
+
+def check_magnitude(array: FloatArray, name: str) -> None:
+    """Raise on NaN, infinity, and magnitudes above 1e150 (whose squares would overflow)."""
+    # Two reductions instead of isfinite + abs: no temporary of the size of the data.
+    low, high = float(array.min(initial=0.0)), float(array.max(initial=0.0))
+    if np.isnan(low) or np.isnan(high):
+        raise InputError(f"{name} contains NaN.")
+    if np.isinf(low) or np.isinf(high):
+        raise InputError(f"{name} contains infinity.")
+    if max(-low, high) > LARGEST:
+        raise InputError(
+            f"{name} contains the magnitude {max(-low, high):.3g}; the largest allowed is {LARGEST:g}, "
+            "because squared distances would overflow. Rescale the data."
+        )
+
+
+def broadcast_rows(arrays: Sequence[FloatArray], names: Sequence[str]) -> list[FloatArray]:
+    """Repeat matrices of one row so that all have the same number of rows."""
+    count = max(len(array) for array in arrays)
+    for array, name in zip(arrays, names, strict=True):
+        if len(array) not in (1, count):
+            raise InputError(f"{name} has {len(array)} rows, but 1 or {count} are expected.")
+    columns = arrays[0].shape[1]
+    return [np.ascontiguousarray(np.broadcast_to(array, (count, columns))) for array in arrays]
+
+
+def check_count(value: object, name: str, limit: int | None = None, limit_name: str = "n_samples") -> int:
+    """A whole number of at least 1, and of at most ``limit``."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
+        raise InputTypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}.")
+    count = int(value)
+    if count < 1:
+        raise InputError(f"{name} must be at least 1, got {count}.")
+    if limit is not None and count > limit:
+        raise InputError(f"{name} must be at most {limit_name} = {limit}, got {count}.")
+    return count
+
+
+def as_positive(value: object, name: str) -> float | None:
+    """A positive number; None and infinity both mean "without limit" and give None."""
+    if value is None:
+        return None
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        raise InputTypeError(
+            f"{name} must be a number or None, got {value!r} of type {type(value).__name__}."
+        )
+    number = float(value)
+    if not number > 0:
+        raise InputError(f"{name} must be positive, got {number}.")
+    return None if np.isinf(number) else number
+
+
+def as_radii(radii: ArrayLike, name: str = "radii") -> FloatArray:
+    """Radii as a float64 array of zero or one dimension: no NaN, none negative; infinity is allowed."""
+    array = _to_float64(radii, name)
+    if array.ndim > 1:
+        raise InputError(f"{name} must be a number or one-dimensional; got shape {array.shape}.")
+    if np.isnan(array).any() or (array < 0).any():
+        raise InputError(f"{name} must be at least 0 and not NaN, got {np.array2string(array, threshold=8)}.")
+    return array
+
+
+def effective_jobs(n_jobs: object) -> int:
+    """Number of threads: None is 1 or what ``joblib.parallel_config`` says; -1 is all processors."""
+    if n_jobs is not None and (isinstance(n_jobs, bool | np.bool_) or not isinstance(n_jobs, Integral)):
+        raise InputTypeError(
+            f"n_jobs must be an integer or None, got {n_jobs!r} of type {type(n_jobs).__name__}."
+        )
+    if n_jobs == 0:
+        raise InputError("n_jobs must not be 0: use None or 1 for one thread, -1 for all processors.")
+    return max(1, int(joblib.effective_n_jobs(n_jobs)))

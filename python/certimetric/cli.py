@@ -1,0 +1,29 @@
+"""Entry point of the command line; the commands themselves need the extra ``cli``."""
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run ``certimetric``; exit codes: 0 done, 1 internal error, 2 a mistake in the input, 130 Ctrl-C."""
+    try:
+        import rich  # noqa: F401
+        import typer  # noqa: F401
+    except ImportError as error:
+        sys.exit(_missing(error))
+    from certimetric._cli_app import app
+
+    app()
+
+
+def _missing(error: ImportError) -> int:
+    print(
+        f"certimetric: the command line needs typer and rich ({error}): pip install 'certimetric[cli]'",
+        file=sys.stderr,
+    )
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""The classifier: exact k-nearest-neighbour prediction, and the proof of how far it can be trusted."""
+
+import time
+from typing import Any, Literal, Self, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from certimetric._assemble import as_certification, label_codes
+from certimetric._index import LazyIndex
+from certimetric._progress import Callback, progress_reporter
+from certimetric._resolve import MetricLike, as_metric, check_range
+from certimetric._validation import (
+    FloatArray,
+    IntArray,
+    as_positive,
+    check_count,
+    check_magnitude,
+    effective_jobs,
+)
+from certimetric._versions import versions
+from certimetric.certification import Certification, RunInfo
+from certimetric.exceptions import InputError, InputTypeError
+
+__all__ = ["CertifiedKNeighborsClassifier"]
+
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "norm": (2,),
+    "method": ("exact",),
+    "rule": ("plurality", "majority"),
+}
+
+
+class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    r"""k-nearest-neighbour classifier with certified robustness radii.
+
+    A definite function: distances :math:`\lVert G (z - x) \rVert_2` in exact arithmetic on the stored
+    binary64 numbers, ties in distance to the lowest training row, plurality vote, ties in votes to the
+    smallest label.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=1
+        Number of neighbours that vote. Prediction takes any number, certification 1.
+    metric : "euclidean", Mahalanobis, array-like of shape (d, d), or fitted learner, default="euclidean"
+        A matrix is M, symmetric positive semidefinite; a learner is any object with ``components_`` or
+        ``get_mahalanobis_matrix()``. For a matrix the components that :meth:`Mahalanobis.from_matrix`
+        computes once are the metric that is certified.
+    n_jobs : int, optional
+        Number of threads, as in scikit-learn: None is 1 unless ``joblib.parallel_config`` says otherwise, -1
+        all processors. It does not change any result.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted.
+    metric_ : Mahalanobis
+        The metric that is used.
+    n_features_in_, n_samples_fit_ : int
+        Shape of the training set.
+    feature_names_in_ : ndarray of str
+        Names of the features, where ``X`` has names that are all strings.
+
+    Notes
+    -----
+    The training rows are kept without a copy where they are C-contiguous float64 already: do not change them
+    after ``fit``. Fitted classifiers can be pickled; the index is built again on first use.
+
+    Examples
+    --------
+    >>> from certimetric import CertifiedKNeighborsClassifier
+    >>> clf = CertifiedKNeighborsClassifier().fit([[0.0, 0.0], [4.0, 0.0]], ["near", "far"])
+    >>> clf.predict([[1.0, 5.0]])
+    array(['near'], dtype='<U4')
+    >>> float(clf.certify([[1.0, 5.0]]).upper.round(6)[0])
+    1.0
+    """
+
+    classes_: NDArray[Any]
+    n_features_in_: int
+
+    def __init__(
+        self, n_neighbors: int = 1, *, metric: MetricLike = "euclidean", n_jobs: int | None = None
+    ) -> None:
+        self.n_neighbors = n_neighbors
+        self.metric = metric
+        self.n_jobs = n_jobs
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Store and index the training set.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+        y : array-like of shape (n,)
+            Class labels: integers, strings or booleans.
+
+        Raises
+        ------
+        ValueError, TypeError
+            NaN, infinity, magnitudes above 1e150, wrong shapes or types, ``n_neighbors`` out of 1 ... n.
+
+        Notes
+        -----
+        O(n d p) for the embedding and O(p³) for the principal axes that order the search.
+        """
+        _refuse_text(X)
+        rows, labels = validate_data(self, X, y, dtype=np.float64, order="C")
+        rows = np.asarray(rows)
+        check_magnitude(rows, "X")
+        check_classification_targets(labels)
+        check_count(self.n_neighbors, "n_neighbors", len(rows))
+        jobs = effective_jobs(self.n_jobs)
+        self.metric_ = as_metric(self.metric, rows.shape[1])
+        check_range(self.metric_, rows, "X")
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        self.n_samples_fit_ = len(rows)
+        self._index = LazyIndex(rows, codes.astype(np.int64), len(self.classes_), self.metric_)
+        self._index.get(jobs)
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Predicted labels, ndarray of shape (m,); ties in votes go to the smallest label."""
+        winners = self._votes(X).argmax(axis=1)
+        labels: NDArray[Any] = self.classes_[winners]
+        return labels
+
+    def predict_proba(self, X: ArrayLike) -> FloatArray:
+        """Share of the neighbours' votes, ndarray of shape (m, n_classes), in the order of ``classes_``."""
+        votes = self._votes(X)
+        return np.asarray(votes / self._checked_neighbors(), dtype=np.float64)
+
+    def _votes(self, X: ArrayLike) -> IntArray:
+        check_is_fitted(self)
+        rows = self._queries(X)
+        jobs = effective_jobs(self.n_jobs)
+        _, neighbors = self._index.get(jobs).kneighbors(rows, self._checked_neighbors(), True, jobs)
+        votes = np.zeros((len(rows), len(self.classes_)), dtype=np.int64)
+        np.add.at(votes, (np.arange(len(rows))[:, None], self._index.codes[neighbors]), 1)
+        return votes
+
+    def _checked_neighbors(self, value: object = None) -> int:
+        given = self.n_neighbors if value is None else value
+        return check_count(given, "n_neighbors", self.n_samples_fit_)
+
+    def _queries(self, X: ArrayLike) -> FloatArray:
+        _refuse_text(X)
+        rows = np.asarray(validate_data(self, X, dtype=np.float64, order="C", reset=False))
+        check_magnitude(rows, "X")
+        check_range(self.metric_, rows, "X")
+        return rows
+
+    @overload
+    def kneighbors(
+        self, X: ArrayLike | None = ..., n_neighbors: int | None = ..., return_distance: Literal[True] = ...
+    ) -> tuple[FloatArray, IntArray]: ...
+    @overload
+    def kneighbors(
+        self, X: ArrayLike | None, n_neighbors: int | None, return_distance: Literal[False]
+    ) -> IntArray: ...
+    @overload
+    def kneighbors(
+        self, X: ArrayLike | None = ..., n_neighbors: int | None = ..., *, return_distance: Literal[False]
+    ) -> IntArray: ...
+    def kneighbors(
+        self, X: ArrayLike | None = None, n_neighbors: int | None = None, return_distance: bool = True
+    ) -> tuple[FloatArray, IntArray] | IntArray:
+        r"""Nearest training rows by :math:`\lVert G (z - x) \rVert_2`.
+
+        Parameters
+        ----------
+        X : array-like of shape (m, d), optional
+            Queries. Without them the training rows, none of which is its own neighbour.
+        n_neighbors : int, optional
+            Default: the parameter of the classifier.
+        return_distance : bool, default=True
+
+        Returns
+        -------
+        distances : ndarray of shape (m, k), float64
+            Not squared; only with ``return_distance``.
+        indices : ndarray of shape (m, k), int64
+            Equal distances in increasing order of the row.
+        """
+        check_is_fitted(self)
+        count = self._checked_neighbors(n_neighbors)
+        jobs = effective_jobs(self.n_jobs)
+        index = self._index.get(jobs)
+        if X is None:
+            others = self.n_samples_fit_ - 1
+            check_count(count, "n_neighbors", others, "n_samples - 1")
+            distances, neighbors = _without_self(*index.kneighbors(self._index.rows, count + 1, False, jobs))
+        else:
+            distances, neighbors = index.kneighbors(self._queries(X), count, False, jobs)
+        return (distances, neighbors) if return_distance else neighbors
+
+    def certify(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        norm: float = 2,
+        method: str = "exact",
+        rule: str = "plurality",
+        time_limit: float | None = None,
+        return_adversarial: bool = False,
+        n_jobs: int | None = None,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> Certification:
+        r"""Proven intervals around the robustness radii of test points.
+
+        .. math::
+
+            r^*(z) = \inf \{ \lVert \delta \rVert_2 : \text{the answer at } z + \delta \text{ is not } y(z) \}
+
+        Parameters
+        ----------
+        X : array-like of shape (m, d)
+            Test points.
+        y : array-like of shape (m,), optional
+            Labels to certify; a point that is predicted otherwise has radius 0. Default: the predicted
+            labels.
+        norm : 2
+            Norm of perturbations, in input space.
+        method : "exact"
+            The radius itself, to rounding.
+        rule : "plurality" or "majority"
+            The vote; the two are one for a single neighbour.
+        time_limit : float, optional
+            Wall-clock seconds after which points not done are returned as they are: status "unfinished", with
+            an interval that is valid.
+        return_adversarial : bool, default=False
+            Also return adversarial points, m x d float64 more memory.
+        n_jobs : int, optional
+            Number of threads; default: the parameter of the classifier. It does not change the result.
+        progress : bool, default=False
+            Show points done, rate and time left on standard error.
+        callback : callable, optional
+            Called with (points done, points in all) about ten times a second.
+
+        Returns
+        -------
+        Certification
+            ``lower`` is a dual bound with its rounding error taken off; ``upper`` is the norm of a point that
+            was predicted again as another class, rounded up.
+
+        Raises
+        ------
+        UnknownLabelError
+            ``y`` has labels that are not in ``classes_``.
+        ValueError, TypeError
+            Other input that cannot be certified; the message names the argument and what is available.
+        KeyboardInterrupt
+            On Ctrl-C, within about a tenth of a second.
+
+        Notes
+        -----
+        Minimum-norm quadratic programs, one per rival region that its lower bound cannot rule out, by a dual
+        active-set method; nearly all training rows are ruled out by projected distances. Usually cheaper than
+        one brute-force prediction of the same point.
+
+        References
+        ----------
+        Wang, Liu, Yi, Zhou, Hsieh: Evaluating the Robustness of Nearest Neighbor Classifiers: A Primal-Dual
+        Perspective (arXiv 1906.03972).
+        """
+        check_is_fitted(self)
+        begun = time.perf_counter()
+        self._check_certifiable(norm=norm, method=method, rule=rule)
+        limit = as_positive(time_limit, "time_limit")
+        jobs = effective_jobs(self.n_jobs if n_jobs is None else n_jobs)
+        rows = self._queries(X)
+        labels, codes = (None, None) if y is None else label_codes(y, self.classes_, len(rows))
+        index = self._index.get(jobs)
+        with progress_reporter(progress, callback) as report:
+            found = index.certify(rows, codes, return_adversarial, limit, jobs, report)
+        run = self._run_info(method, rule, time.perf_counter() - begun)
+        return as_certification(found, self.classes_, labels, run)
+
+    def _check_certifiable(self, **choices: object) -> None:
+        for name, value in choices.items():
+            if isinstance(value, bool) or value not in _CHOICES[name]:
+                available = ", ".join(map(repr, _CHOICES[name]))
+                raise InputError(f"{name} must be one of {available}; got {value!r}.")
+        if self._checked_neighbors() != 1:
+            raise InputError(
+                f"certification is available for n_neighbors=1; this classifier has {self.n_neighbors}."
+            )
+
+    def _run_info(self, method: str, rule: str, elapsed: float) -> RunInfo:
+        return RunInfo(
+            norm=2,
+            n_neighbors=int(self.n_neighbors),
+            method=method,
+            rule=rule,
+            n_train=self.n_samples_fit_,
+            n_features=self.n_features_in_,
+            metric=str(self.metric_),
+            elapsed=elapsed,
+            versions=versions(),
+        )
+
+
+def _refuse_text(X: ArrayLike) -> None:
+    # validate_data would quietly turn "1.5" into 1.5; a column of text is a mistake here.
+    if isinstance(X, np.ndarray) and X.dtype.kind in "US":
+        raise InputTypeError(f"X holds strings ({X.dtype}), but real numbers are needed.")
+
+
+def _without_self(distances: FloatArray, neighbors: IntArray) -> tuple[FloatArray, IntArray]:
+    """Drop each row from its own neighbours, unless many duplicates have crowded it out already."""
+    itself = neighbors == np.arange(len(neighbors))[:, None]
+    itself[~itself.any(axis=1), -1] = True
+    shape = (len(neighbors), neighbors.shape[1] - 1)
+    return distances[~itself].reshape(shape), neighbors[~itself].reshape(shape)

@@ -1,0 +1,1 @@
+"""Independent ways to the library's answers: rational enumeration, quadratic programs, long doubles."""

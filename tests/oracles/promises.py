@@ -1,0 +1,119 @@
+"""What one answer of ``certify`` promises, checked in exact arithmetic; each broken promise is a sentence."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+import certimetric as cm
+from oracles.rational import RationalNearestNeighbor, square, squared_distance
+from oracles.tiny import TinyCase
+
+STATUSES = {"exact", "bounded", "misclassified", "unfinished"}
+TIGHT = 1e-9
+RESOLVED = 1.01e-12
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One row of the result of ``certify``."""
+
+    lower: float
+    upper: float
+    status: str
+    predicted: int
+    adversarial: list[float]
+
+
+def metric_of(case: TinyCase) -> Any:
+    """The case's metric as the library takes it."""
+    return (
+        "euclidean" if case.components is None else cm.Mahalanobis.from_components(np.array(case.components))
+    )
+
+
+def fit_case(case: TinyCase) -> Any:
+    """The library's classifier, fitted on a tiny case."""
+    clf = cm.CertifiedKNeighborsClassifier(n_neighbors=1, metric=metric_of(case))
+    return clf.fit(np.array(case.rows), np.array(case.labels))
+
+
+def oracle_of(case: TinyCase) -> RationalNearestNeighbor:
+    """The rational classifier on the same numbers."""
+    return RationalNearestNeighbor(case.rows, case.labels, case.components)
+
+
+def answers(case: TinyCase, labels: list[int] | None = None) -> list[Answer]:
+    """The library's answers for all test points of a case, with adversarial points."""
+    truth = None if labels is None else np.array(labels)
+    cert = fit_case(case).certify(np.array(case.points), truth, return_adversarial=True)
+    columns = (cert.lower, cert.upper, cert.status, cert.predicted, cert.adversarial)
+    return [
+        Answer(float(lower), float(upper), str(status), int(predicted), adversarial.tolist())
+        for lower, upper, status, predicted, adversarial in zip(*columns, strict=True)
+    ]
+
+
+def broken_promises(
+    oracle: RationalNearestNeighbor, point: list[float], answer: Answer, label: int | None = None
+) -> Iterator[str]:
+    """Every promise that ``answer`` for ``point`` (of true class ``label``, if given) breaks."""
+    yield from unsound(oracle, point, answer, label)
+    if math.isfinite(answer.upper):
+        reached = squared_distance(answer.adversarial, point)
+        # The error bound of the norm is far below the width that counts as exact.
+        if reached < square(answer.upper * (1 - 1e-12)):
+            yield f"adversarial point lies at {root(reached)!r}, well inside upper {answer.upper!r}"
+
+
+def unsound(
+    oracle: RationalNearestNeighbor, point: list[float], answer: Answer, label: int | None = None
+) -> Iterator[str]:
+    """The promises that hold at any scale: interval, status, label, changed label."""
+    predicted = oracle.predict(point)
+    radius = oracle.squared_radius(point, label)
+    correct = label is None or label == predicted
+    if answer.predicted != predicted:
+        yield f"predicted {answer.predicted}, exactly {predicted}"
+    if not 0 <= answer.lower <= answer.upper:
+        yield f"[{answer.lower}, {answer.upper}] is no interval of radii"
+        return
+    if not square(answer.lower) <= radius:
+        yield f"lower {answer.lower!r} exceeds r* = {root(radius)!r}"
+    if not radius <= square(answer.upper):
+        yield f"upper {answer.upper!r} is below r* = {root(radius)!r}"
+    if answer.status not in STATUSES:
+        yield f"unknown status {answer.status!r}"
+    if (answer.status == "misclassified") == correct:
+        yield f"status {answer.status} though the answer is {'right' if correct else 'wrong'}"
+    farthest = max(squared_distance(point, row) for row in oracle.rows)
+    if answer.status == "exact" and not is_tight(answer, root(farthest)):
+        yield f"status exact with interval [{answer.lower!r}, {answer.upper!r}]"
+    if correct and math.isfinite(answer.upper):
+        if oracle.predict(answer.adversarial) == predicted:
+            yield f"adversarial point {answer.adversarial} is not misclassified"
+        reached = squared_distance(answer.adversarial, point)
+        if reached > square(answer.upper):
+            yield f"adversarial point lies at {root(reached)!r}, beyond upper {answer.upper!r}"
+
+
+def is_tight(answer: Answer, reach: float = 0.0) -> bool:
+    """Whether the interval is narrow: [∞, ∞], nine digits, or what binary64 resolves at distance ``reach``.
+
+    The last clause is for points next to a wall, whose radius is far below the distance to the rows; the
+    constant is a few steps of the subnormal grid.
+    """
+    if answer.lower == answer.upper:
+        return True
+    return answer.upper - answer.lower <= max(TIGHT * answer.upper, RESOLVED * reach, 1e-322)
+
+
+def root(square_of_it: Fraction | float) -> float:
+    """Square root for messages, also where the square itself has no binary64 number."""
+    if isinstance(square_of_it, float) or not square_of_it:
+        return math.sqrt(square_of_it)
+    half = (square_of_it.numerator.bit_length() - square_of_it.denominator.bit_length()) // 2
+    return math.ldexp(math.sqrt(square_of_it / Fraction(4) ** half), half)

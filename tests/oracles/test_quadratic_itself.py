@@ -1,0 +1,53 @@
+"""The quadratic-programming oracle against the rational one, and its two solvers against each other."""
+
+import numpy as np
+import pytest
+
+from oracles import quadratic
+from oracles.rational import RationalNearestNeighbor
+
+pytest.importorskip("daqp")
+pytest.importorskip("clarabel")
+pytestmark = pytest.mark.oracle
+
+
+def rational(rows: np.ndarray, labels: np.ndarray, components: np.ndarray | None) -> RationalNearestNeighbor:
+    return RationalNearestNeighbor(
+        rows.tolist(), labels.tolist(), None if components is None else components.tolist()
+    )
+
+
+def random_set(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    rng = np.random.default_rng(seed)
+    d = int(rng.integers(1, 4))
+    rows, labels = rng.normal(size=(7, d)), np.array([0, 1, 0, 1, 2, 0, 1])
+    components = None if seed % 2 else rng.normal(size=(int(rng.integers(1, 4)), d))
+    return rows, labels, rng.normal(size=d), components
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_quadratic_programs_give_the_rational_radius(seed: int) -> None:
+    rows, labels, z, components = random_set(seed)
+    oracle = rational(rows, labels, components)
+    label = oracle.predict(z.tolist())
+    exact = float(oracle.squared_radius(z.tolist())) ** 0.5
+    assert quadratic.exact_radius(z, label, rows, labels, components) == pytest.approx(exact, rel=1e-8)
+    assert quadratic.triplet_floor(z, label, rows, labels, components) <= exact * (1 + 1e-12)
+
+
+def test_both_solvers_agree_in_many_dimensions() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        normals = rng.normal(size=(60, 12))
+        normals /= np.linalg.norm(normals, axis=1)[:, None]
+        offsets = normals @ rng.normal(size=12) + rng.random(60)
+        first, second = quadratic._daqp(normals, offsets)[0], quadratic._clarabel(normals, offsets)[0]
+        np.testing.assert_allclose(first, second, atol=1e-8)
+
+
+def test_extended_neighbors_equal_the_rational_order() -> None:
+    for seed in range(20):
+        rows, labels, z, components = random_set(seed)
+        oracle = rational(rows, labels, components)
+        _, order = quadratic.extended_neighbors(z[None], rows, len(rows), components)
+        assert order[0].tolist() == oracle.order(z.tolist())

@@ -1,0 +1,244 @@
+"""Every mistake in data and parameters: an error before any work, which says what is wrong."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.exceptions import NotFittedError
+
+import certimetric as cm
+from certimetric import CertifiedKNeighborsClassifier, metrics
+from certimetric.exceptions import (
+    CertimetricError,
+    InputError,
+    InputTypeError,
+    MetricError,
+    UnknownLabelError,
+)
+
+GOOD = np.arange(12.0).reshape(6, 2)
+LABELS = np.array([0, 1, 0, 1, 0, 1])
+
+
+def spoiled(value):
+    rows = GOOD.copy()
+    rows[2, 1] = value
+    return rows
+
+
+# What may not be given as rows, with a pattern that holds for our own messages and for scikit-learn's.
+BAD_ROWS = {
+    "NaN": (spoiled(np.nan), ValueError, "contains NaN"),
+    "infinity": (spoiled(np.inf), ValueError, "contains infinity"),
+    "minus infinity": (spoiled(-np.inf), ValueError, "contains infinity"),
+    "too large": (spoiled(-1e151), InputError, "contains the magnitude 1e\\+151"),
+    "one dimension": (np.arange(3.0), ValueError, "(must be two-dimensional|Expected 2D array)"),
+    "three dimensions": (np.ones((2, 2, 2)), ValueError, "(must be two-dimensional|with dim 3|dim <= 2)"),
+    "no rows": (np.empty((0, 2)), ValueError, "(is empty|0 sample)"),
+    "no columns": (np.empty((6, 0)), ValueError, "(is empty|0 feature)"),
+    "strings": (np.full((6, 2), "1.5"), InputTypeError, "holds strings"),
+    "complex": (GOOD + 1j, (TypeError, ValueError), "[Cc]omplex"),
+    "sparse": (sparse.csr_matrix(GOOD), TypeError, "[Ss]parse"),
+    "objects": (
+        np.array([[object(), 1.0]] * 6),
+        TypeError,
+        "(object array that holds|argument must be a string)",
+    ),
+    "objects of strings": (np.array([["a", 1.0]] * 6, dtype=object), (TypeError, ValueError), "'a'"),
+    "ragged": ([[1.0, 2.0], [3.0]], ValueError, "(not a rectangular array|inhomogeneous)"),
+}
+
+
+@pytest.fixture
+def model():
+    return CertifiedKNeighborsClassifier().fit(GOOD, LABELS)
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_functions_refuse_bad_rows_and_name_the_argument(case):
+    rows, error, message = BAD_ROWS[case]
+    calls = {
+        "X": lambda: cm.kneighbors(GOOD, rows),
+        "Z": lambda: cm.triplet_radius(rows, GOOD, GOOD),
+        "X_other": lambda: cm.triplet_radius(GOOD, GOOD, rows),
+        "Y": lambda: cm.pairwise_distances(GOOD, rows),
+        "components": lambda: cm.Mahalanobis.from_components(rows),
+    }
+    for name, call in calls.items():
+        with pytest.raises(error, match=rf"^{name} .*{message}") as caught:
+            call()
+        assert isinstance(caught.value, CertimetricError)
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_fit_refuses_bad_rows(case):
+    rows, error, message = BAD_ROWS[case]
+    with pytest.raises(error, match=message):
+        CertifiedKNeighborsClassifier().fit(rows, LABELS)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "kneighbors", "certify"])
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_methods_refuse_bad_rows(model, method, case):
+    rows, error, message = BAD_ROWS[case]
+    with pytest.raises(error, match=message):
+        getattr(model, method)(rows)
+
+
+def test_objects_that_are_numbers_are_accepted(model):
+    np.testing.assert_array_equal(model.predict(GOOD.astype(object)), model.predict(GOOD))
+    plain, _ = cm.kneighbors(GOOD, GOOD)
+    found, _ = cm.kneighbors(GOOD.astype(object), GOOD.tolist())
+    np.testing.assert_array_equal(found, plain)
+
+
+@pytest.mark.parametrize("method", ["predict", "kneighbors", "certify"])
+def test_another_number_of_features_is_refused(model, method):
+    with pytest.raises(
+        ValueError, match="X has 3 features, but CertifiedKNeighborsClassifier is expecting 2"
+    ):
+        getattr(model, method)(np.ones((4, 3)))
+    with pytest.raises(InputError, match="Z has 3 features, but 2 are expected"):
+        cm.kneighbors(np.ones((4, 3)), GOOD)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "kneighbors", "certify"])
+def test_methods_before_fit_are_refused(method):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        getattr(CertifiedKNeighborsClassifier(), method)(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (LABELS[:5], r"inconsistent numbers of samples: \[6, 5\]"),
+        (np.linspace(0, 1, 6), "Unknown label type"),
+        (np.array([0, 1, np.nan, 0, 1, 0]), "y contains NaN"),
+        (None, "requires y to be passed"),
+    ],
+)
+def test_fit_refuses_bad_labels(labels, message):
+    with pytest.raises(ValueError, match=message):
+        CertifiedKNeighborsClassifier().fit(GOOD, labels)
+
+
+@pytest.mark.parametrize("labels", [LABELS[:5], LABELS[:, None], [0], []])
+def test_certify_refuses_labels_of_another_length(model, labels):
+    with pytest.raises(InputError, match=r"y must have shape \(6,\), one label for each row of X"):
+        model.certify(GOOD, labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [([0, 1, 7, 7, 8, 0], "7, 8"), (["a"] * 6, "'a'"), (range(2, 8), r"2, 3, 4, 5, 6, \.\.\.")],
+)
+def test_certify_names_labels_it_has_never_seen(model, labels, named):
+    with pytest.raises(UnknownLabelError, match=rf"has not seen in fit: {named}\.$"):
+        model.certify(GOOD, list(labels))
+
+
+def test_kneighbors_refuses_labels_of_another_length():
+    with pytest.raises(InputError, match=r"y must have shape \(6,\)"):
+        cm.kneighbors(GOOD, GOOD, y=[0, 1])
+
+
+BAD_COUNTS = [
+    (0, InputError, "n_neighbors must be at least 1, got 0"),
+    (-3, InputError, "n_neighbors must be at least 1, got -3"),
+    (7, InputError, "n_neighbors must be at most n_samples = 6, got 7"),
+    (2.0, InputTypeError, r"n_neighbors must be an integer, got 2\.0 of type float"),
+    (True, InputTypeError, "n_neighbors must be an integer, got True of type bool"),
+    ("1", InputTypeError, "n_neighbors must be an integer, got '1' of type str"),
+]
+
+
+@pytest.mark.parametrize(("count", "error", "message"), BAD_COUNTS)
+def test_bad_n_neighbors_is_refused_everywhere(model, count, error, message):
+    with pytest.raises(error, match=message):
+        CertifiedKNeighborsClassifier(count).fit(GOOD, LABELS)
+    with pytest.raises(error, match=message):
+        cm.kneighbors(GOOD, GOOD, count)
+    with pytest.raises(error, match=message):
+        model.kneighbors(GOOD, count)
+
+
+def test_neighbors_of_the_training_set_are_one_fewer(model):
+    with pytest.raises(InputError, match="n_neighbors must be at most n_samples - 1 = 5, got 6"):
+        model.kneighbors(n_neighbors=6)
+
+
+@pytest.mark.parametrize(
+    ("metric", "error", "message"),
+    [
+        ("cosine", MetricError, "metric must be 'euclidean'.*'cosine'"),
+        (np.eye(3), MetricError, r"must have shape \(2, 2\); got shape \(3, 3\)"),
+        ([1.0, 1.0], MetricError, r"must have shape \(2, 2\); got shape \(2,\)"),
+        ([[1.0, 2.0], [0.0, 1.0]], MetricError, "M must be symmetric"),
+        ([[1.0, 2.0], [2.0, 1.0]], MetricError, "M must be positive semidefinite"),
+        ([[np.nan, 0.0], [0.0, 1.0]], InputError, "M contains NaN"),
+        (cm.Mahalanobis.from_components([[1e120, 0.0]]), MetricError, "metric .* times X .* passes 1e\\+150"),
+        (CertifiedKNeighborsClassifier(), MetricError, "fit it first"),
+        (None, MetricError, "metric must be 'euclidean'.*None"),
+    ],
+)
+def test_bad_metrics_are_refused_everywhere(metric, error, message):
+    rows = GOOD * 1e40
+    with pytest.raises(error, match=message):
+        CertifiedKNeighborsClassifier(metric=metric).fit(rows, LABELS)
+    with pytest.raises(error, match=message):
+        cm.pairwise_distances(rows, metric=metric)
+    with pytest.raises(error, match=message):
+        cm.kneighbors(rows, rows, metric=metric)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"norm": np.inf}, InputError, "norm must be one of 2; got inf"),
+        ({"norm": 1}, InputError, "norm must be one of 2; got 1"),
+        ({"method": "bound"}, InputError, "method must be one of 'exact'; got 'bound'"),
+        ({"rule": "unanimity"}, InputError, "rule must be one of 'plurality', 'majority'; got 'unanimity'"),
+        ({"time_limit": 0}, InputError, "time_limit must be positive"),
+        ({"time_limit": np.nan}, InputError, "time_limit must be positive"),
+        ({"time_limit": "1"}, InputTypeError, "time_limit must be a number or None"),
+        ({"n_jobs": 0}, InputError, "n_jobs must not be 0"),
+        ({"n_jobs": 1.5}, InputTypeError, "n_jobs must be an integer or None"),
+    ],
+)
+def test_certify_says_what_is_available(model, arguments, error, message):
+    with pytest.raises(error, match=message):
+        model.certify(GOOD, **arguments)
+
+
+def test_certification_of_several_neighbors_is_refused():
+    model = CertifiedKNeighborsClassifier(3).fit(GOOD, LABELS)
+    with pytest.raises(InputError, match="available for n_neighbors=1; this classifier has 3"):
+        model.certify(GOOD)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 3, 3), (3,)])
+def test_pairs_of_the_wrong_shape_are_refused(shape):
+    with pytest.raises(InputError, match=r"pairs must have shape \(n_pairs, 2, n_features\)"):
+        cm.Mahalanobis.euclidean().pair_distance(np.ones(shape))
+
+
+@pytest.mark.parametrize("radius", [-0.1, np.nan, [0.1, 0.2]])
+def test_scorers_refuse_what_is_no_radius(radius):
+    with pytest.raises(InputError, match="radius must be"):
+        metrics.certified_accuracy_scorer(radius)
+
+
+def test_scores_refuse_other_estimators_and_infinite_caps(model):
+    with pytest.raises(InputTypeError, match="must end in a CertifiedKNeighborsClassifier; got object"):
+        metrics.certified_accuracy(object(), GOOD, LABELS, 0.1)
+    with pytest.raises(InputError, match="cap must be finite"):
+        metrics.mean_certified_radius(model, GOOD, LABELS, np.inf)
+
+
+def test_every_error_is_also_a_built_in_one():
+    from certimetric import exceptions
+
+    for name in exceptions.__all__:
+        error = getattr(exceptions, name)
+        if error is not CertimetricError:
+            assert issubclass(error, (ValueError, TypeError, ImportError))
+            assert issubclass(error, CertimetricError)

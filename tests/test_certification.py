@@ -1,0 +1,242 @@
+"""The result object: shares, tables, files, pictures."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+import certimetric as cm
+from certimetric import Certification
+from certimetric.certification import RunInfo
+from certimetric.display import CertifiedErrorDisplay
+from certimetric.exceptions import DataError, InputError, MissingDependencyError
+
+COLUMNS = {"lower", "upper", "status", "predicted", "y", "rival", "seconds", "programs", "steps"}
+RUN = RunInfo(2, 1, "exact", "plurality", 10, 3, "Euclidean", 0.5, {"numpy": "2"})
+
+
+def make(lower, upper, status=None, **fields):
+    count = len(lower)
+    values = {
+        "lower": np.array(lower, dtype=float),
+        "upper": np.array(upper, dtype=float),
+        "status": np.array(status or ["exact"] * count),
+        "predicted": np.arange(count),
+        "y": None,
+        "rival": np.arange(count),
+        "adversarial": None,
+        "seconds": np.full(count, 0.1),
+        "programs": np.arange(count),
+        "steps": np.arange(count),
+    }
+    return Certification(run=RUN, **(values | fields))
+
+
+@pytest.fixture
+def mixed():
+    """One point of each status, and one of infinite radius."""
+    status = ["exact", "bounded", "misclassified", "unfinished", "exact"]
+    labels = np.array([3, 1, 2, None, 0], dtype=object)
+    lower, upper = [1.0, 1.0, 0.0, 0.0, np.inf], [1.0, 2.0, 0.0, np.inf, np.inf]
+    points = np.array([[0.1, -0.0, 5e-324]] * 5)
+    return make(lower, upper, status, predicted=labels, y=np.array([3, 1, 0, 4, 0]), adversarial=points)
+
+
+def test_certified_error_counts_points_not_proven_beyond_the_radius(mixed):
+    np.testing.assert_array_equal(
+        mixed.certified_error([0, 0.5, 1.0, 1.5, np.inf]), [0.4, 0.4, 0.8, 0.8, 1.0]
+    )
+    np.testing.assert_array_equal(mixed.attack_error([0, 0.5, 1.0, 1.5, 2.0]), [0.2, 0.2, 0.4, 0.4, 0.6])
+
+
+def test_shares_of_one_radius_are_numbers(mixed):
+    assert mixed.certified_error(1.0) == 0.8
+    assert isinstance(mixed.certified_error(1.0), float)
+    assert mixed.certified_accuracy(1.0) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("radii", [-1.0, [0.0, np.nan], [[1.0]]])
+def test_radii_that_are_none_are_refused(mixed, radii):
+    with pytest.raises(InputError, match="radii must be"):
+        mixed.certified_error(radii)
+
+
+def test_median_is_aware_of_infinity():
+    assert make([1.0, 3.0], [1.0, 3.0]).median == 2.0
+    assert make([1.0, np.inf], [1.0, np.inf]).median == np.inf
+    assert make([np.inf] * 4, [np.inf] * 4).median == np.inf
+    assert make([1.0, 2.0, np.inf], [1.0, 3.0, np.inf]).median == 2.5
+
+
+def test_share_exact_counts_what_is_known(mixed):
+    assert mixed.share_exact == pytest.approx(0.6)
+
+
+def test_summary_and_repr_name_every_status(mixed):
+    for text in (mixed.summary(), repr(mixed)):
+        for status in ("exact", "bounded", "misclassified", "unfinished"):
+            assert status in text
+    assert "100 ms a point" in mixed.summary()
+    assert "Euclidean" in mixed.summary()
+
+
+@pytest.mark.parametrize("rows", [slice(1, 3), [4, 0], np.array([True, False, True, False, False]), -1])
+def test_parts_keep_rows_together(mixed, rows):
+    part = mixed[rows]
+    chosen = np.atleast_1d(np.arange(5)[rows])
+    assert len(part) == len(chosen)
+    for name, array in part.to_dict().items():
+        np.testing.assert_array_equal(array, mixed.to_dict()[name][chosen])
+
+
+def test_results_cannot_be_changed(mixed):
+    with pytest.raises(AttributeError):
+        mixed.lower = None
+    with pytest.raises(ValueError, match="read-only"):
+        mixed.lower[0] = 5.0
+
+
+def test_rows_must_fit_together():
+    with pytest.raises(InputError, match="rival has 1 rows, but lower has 2"):
+        make([1.0, 2.0], [1.0, 2.0], rival=np.array([0]))
+
+
+def assert_same(left, right):
+    assert right.run == left.run
+    assert right.to_dict().keys() == left.to_dict().keys()
+    for name, array in left.to_dict().items():
+        other = right.to_dict()[name]
+        assert other.dtype == array.dtype, name
+        if array.dtype.kind == "f":
+            array, other = array.view(np.int64), other.view(np.int64)
+        np.testing.assert_array_equal(other, array)
+
+
+def test_parquet_keeps_every_bit(mixed, certification, tmp_path):
+    for number, cert in enumerate((mixed, certification, mixed[:0], make([1.0], [1.0]))):
+        path = tmp_path / f"{number}.parquet"
+        cert.save(path)
+        assert_same(cert, cm.load_certification(path))
+
+
+@pytest.mark.parametrize("labels", [["a", "bcd"], [True, False], [1.5, -2.0]])
+def test_parquet_keeps_the_type_of_labels(tmp_path, labels):
+    cert = make([1.0, 2.0], [1.0, 2.0], predicted=np.array(labels), y=np.array(labels))
+    cert.save(tmp_path / "run.parquet")
+    assert_same(cert, Certification.load(tmp_path / "run.parquet"))
+
+
+def test_pickled_results_are_the_same(mixed):
+    assert_same(mixed, pickle.loads(pickle.dumps(mixed)))
+
+
+def test_json_and_csv_hold_the_points(mixed, tmp_path):
+    mixed.save(tmp_path / "run.json")
+    content = json.loads((tmp_path / "run.json").read_text())
+    assert content["points"]["upper"] == [1.0, 2.0, 0.0, "inf", "inf"]
+    assert content["run"]["metric"] == "Euclidean"
+    mixed.save(tmp_path / "run.csv")
+    lines = (tmp_path / "run.csv").read_text().splitlines()
+    assert set(lines[0].split(",")) == COLUMNS
+    assert len(lines) == 6
+
+
+def test_unknown_suffix_is_refused(mixed, tmp_path):
+    with pytest.raises(InputError, match=r"path must end in \.parquet, \.csv, \.json; got 'run\.pkl'"):
+        mixed.save(tmp_path / "run.pkl")
+
+
+def test_foreign_files_are_refused(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "run.parquet"
+    with pytest.raises(DataError, match="no such file"):
+        Certification.load(path)
+    path.write_text("hello")
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        Certification.load(path)
+    pq.write_table(pa.table({"a": [1]}), path)
+    with pytest.raises(DataError, match=r"not written by Certification\.save"):
+        Certification.load(path)
+
+
+def test_tables_have_one_row_a_point(mixed):
+    for table in (mixed.to_pandas(), mixed.to_polars()):
+        assert set(table.columns) == COLUMNS
+        assert len(table) == 5
+        assert list(table["lower"]) == [1.0, 1.0, 0.0, 0.0, np.inf]
+        assert list(table["status"])[3] == "unfinished"
+    assert mixed.to_arrow().num_rows == 5
+
+
+@pytest.mark.parametrize(
+    ("module", "method", "extra"),
+    [("pandas", "to_pandas", "io"), ("polars", "to_polars", "io"), ("pyarrow", "to_arrow", "io"),
+     ("matplotlib.pyplot", "plot", "plot")],
+)  # fmt: skip
+def test_missing_libraries_name_their_extra(mixed, monkeypatch, module, method, extra):
+    monkeypatch.setitem(__import__("sys").modules, module, None)
+    with pytest.raises(MissingDependencyError, match=rf"pip install 'certimetric\[{extra}\]'"):
+        getattr(mixed, method)()
+
+
+def test_plot_draws_the_certified_error(mixed):
+    display = mixed.plot()
+    x, y = display.line_.get_data()
+    np.testing.assert_array_equal(y, mixed.certified_error(x))
+    assert x[0] == 0
+    assert "norm" in display.ax_.get_xlabel()
+    assert len(display.ax_.collections) == 1, "the band to the attack error"
+    assert display.figure_ is display.ax_.figure
+
+
+def test_tight_intervals_draw_no_band():
+    cert = make([1.0, 2.0], [1.0 + 1e-12, 2.0 + 1e-12])
+    assert len(cert.plot().ax_.collections) == 0
+
+
+def test_infinite_radii_draw_a_flat_line():
+    display = make([np.inf] * 3, [np.inf] * 3).plot()
+    np.testing.assert_array_equal(display.line_.get_ydata(), [0.0, 0.0])
+
+
+def test_display_from_estimator_certifies(classifier, digits):
+    _, _, points, labels = digits
+    display = CertifiedErrorDisplay.from_estimator(classifier, points, labels, radii=[0.0, 0.5], color="red")
+    assert display.line_.get_color() == "red"
+    np.testing.assert_array_equal(
+        display.certified_error, classifier.certify(points, labels).certified_error([0, 0.5])
+    )
+
+
+def test_examples_show_the_closest_points(certification, digits):
+    _, _, points, _ = digits
+    figure = certification.plot_examples(points, (8, 8), n=3)
+    assert len(figure.axes) == 9
+    closest = np.sort(certification.upper[certification.upper > 0])[0]
+    assert f"r = {closest:.3g}" in figure.axes[0].get_title()
+    assert len(certification.plot_examples(points, (8, 8), indices=[5]).axes) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"shape": (7, 7)}, r"shape must be .* and product 64; got \(7, 7\)"),
+        ({"shape": (4, 4, 4)}, "with 3 channels"),
+        ({"shape": (8, 8), "indices": [60]}, "indices must be row numbers from 0 to 59"),
+        ({"shape": (8, 8), "n": 0}, "n must be at least 1"),
+    ],
+)
+def test_examples_refuse_what_does_not_fit(certification, digits, arguments, message):
+    with pytest.raises(InputError, match=message):
+        certification.plot_examples(digits[2], **arguments)
+
+
+def test_examples_need_adversarial_points_and_the_same_rows(classifier, certification, digits):
+    points = digits[2]
+    with pytest.raises(InputError, match="return_adversarial=True"):
+        classifier.certify(points[:2]).plot_examples(points[:2], (8, 8))
+    with pytest.raises(InputError, match="X has 3 rows, but 60 points were certified"):
+        certification.plot_examples(points[:3], (8, 8))

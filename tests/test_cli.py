@@ -1,0 +1,230 @@
+"""The command line: what it prints and writes, its exit codes, its one-line errors."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import certimetric as cm
+from certimetric._cli_app import app
+from certimetric._cli_report import nice_radii
+
+
+@pytest.fixture
+def files(tmp_path, rng):
+    """A small npz with both halves, and the same halves as CSV."""
+    labels = np.repeat([0, 1], 20)
+    rows = rng.normal(size=(40, 4)) + 3.0 * labels[:, None]
+    order = rng.permutation(40)
+    parts = {"X_train": rows[order[:30]], "y_train": labels[order[:30]]}
+    parts |= {"X_test": rows[order[30:]], "y_test": labels[order[30:]]}
+    np.savez(tmp_path / "data.npz", **parts)
+    for half in ("train", "test"):
+        table = np.c_[parts[f"X_{half}"], parts[f"y_{half}"]]
+        np.savetxt(tmp_path / f"{half}.csv", table, delimiter=",", fmt="%.17g")
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def expected(files, **options):
+    data = np.load(files / "data.npz")
+    model = cm.CertifiedKNeighborsClassifier(**options).fit(data["X_train"], data["y_train"])
+    return model.certify(data["X_test"], data["y_test"])
+
+
+def test_certify_prints_the_table(files):
+    result = run("certify", "--train", files / "data.npz", "--eps", "0,0.5,1e9", "--quiet")
+    assert result.exit_code == 0, result.output
+    shares = expected(files).certified_error([0, 0.5, 1e9])
+    lines = [line for line in result.stdout.splitlines() if "│" in line]
+    found = [tuple(float(cell) for cell in line.strip("│ ").split("│")) for line in lines]
+    np.testing.assert_allclose(found, np.c_[[0, 0.5, 1e9], shares], atol=5e-5)
+    assert "ms a point" in result.stdout
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "json"])
+def test_certify_writes_the_result(files, suffix):
+    out = files / f"run.{suffix}"
+    result = run(
+        "certify", "--train", files / "train.csv", "--test", files / "test.csv", "--out", out, "--quiet"
+    )
+    assert result.exit_code == 0, result.output
+    lower = expected(files).lower
+    if suffix == "parquet":
+        np.testing.assert_array_equal(cm.load_certification(out).lower, lower)
+    elif suffix == "json":
+        np.testing.assert_array_equal(json.loads(out.read_text())["points"]["lower"], lower)
+    else:
+        assert [float(line.split(",")[0]) for line in out.read_text().splitlines()[1:]] == lower.tolist()
+
+
+def test_certify_draws_pictures(files):
+    result = run(
+        "certify", "--train", files / "data.npz", "--plot", files / "curve.png",
+        "--examples", files / "gallery.png", "--shape", "2x2", "--quiet",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    for name in ("curve.png", "gallery.png"):
+        assert (files / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_limit_takes_the_first_points_of_the_shuffled_test_set(files):
+    from sklearn.utils import shuffle
+
+    out = files / "run.json"
+    run("certify", "--train", files / "data.npz", "--limit", 4, "--seed", 42, "--out", out, "--quiet")
+    chosen = shuffle(np.arange(10), random_state=42)[:4]
+    np.testing.assert_array_equal(
+        json.loads(out.read_text())["points"]["lower"], expected(files).lower[chosen]
+    )
+
+
+def test_scaling_and_metric_are_applied(files):
+    np.savez(files / "m.npz", G=np.diag([1.0, 2.0, 3.0, 4.0]))
+    for metric in (files / "m.npz", "covariance"):
+        out = files / "run.parquet"
+        result = run(
+            "certify",
+            "--train",
+            files / "data.npz",
+            "--scale",
+            "minmax",
+            "--metric",
+            metric,
+            "--out",
+            out,
+            "-q",
+        )
+        assert result.exit_code == 0, result.output
+        data = np.load(files / "data.npz")
+        low, span = data["X_train"].min(0), np.ptp(data["X_train"], axis=0)
+        rows, points = (data["X_train"] - low) / span, (data["X_test"] - low) / span
+        resolved = cm.Mahalanobis.from_components(np.diag([1.0, 2.0, 3.0, 4.0]))
+        if metric == "covariance":
+            resolved = cm.Mahalanobis.from_covariance(rows)
+        model = cm.CertifiedKNeighborsClassifier(metric=resolved).fit(rows, data["y_train"])
+        cert = model.certify(points, data["y_test"])
+        np.testing.assert_array_equal(cm.load_certification(out).lower, cert.lower)
+
+
+def test_predict_writes_one_label_a_line(files):
+    result = run("predict", "--train", files / "data.npz", "-k", 3)
+    assert result.exit_code == 0
+    data = np.load(files / "data.npz")
+    model = cm.CertifiedKNeighborsClassifier(3).fit(data["X_train"], data["y_train"])
+    assert result.stdout.split() == [str(label) for label in model.predict(data["X_test"])]
+    run("predict", "--train", files / "data.npz", "-k", 3, "--out", files / "labels.txt")
+    assert (files / "labels.txt").read_text().split() == result.stdout.split()
+
+
+def test_demo_prints_the_table_and_draws(tmp_path):
+    result = run("demo", "--plot", tmp_path / "demo.png", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "ms a point" in result.stdout
+    assert "certified error" in " ".join(result.stdout.split())
+    assert (tmp_path / "demo.png").stat().st_size > 10_000
+    assert (tmp_path / "demo-examples.png").exists()
+
+
+def test_info_tells_versions_and_contents(files):
+    assert "core simd" in run("info").stdout
+    assert "X_train: shape (30, 4), float64" in run("info", files / "data.npz").stdout
+    assert "30 rows, 4 features" in run("info", files / "train.csv").stdout
+    expected(files).save(files / "run.parquet")
+    assert "Certification of 10 points" in run("info", files / "run.parquet").stdout
+    assert run("--version").stdout.strip() == cm.__version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--train", "none.npz"), "none.npz: no such file"),
+        (("--train", "train.csv"), "has no X_test, so --test must name a file"),
+        (("--train", "data.npz", "--eps", "0;1"), "--eps must be numbers separated by commas"),
+        (("--train", "data.npz", "--eps", "-1"), "--eps must be at least 0"),
+        (
+            ("--train", "data.npz", "--out", "run.pkl"),
+            "--out must end in .parquet, .csv, .json; got 'run.pkl'",
+        ),
+        (("--train", "data.npz", "--plot", "no/such.png"), "--plot: the folder no does not exist"),
+        (("--train", "data.npz", "--shape", "28"), "--shape must be such as 28x28"),
+        (("--train", "data.npz", "-k", "3"), "available for n_neighbors=1"),
+        (("--train", "data.npz", "-k", "99"), "n_neighbors must be at most n_samples = 30"),
+        (("--train", "data.npz", "--jobs", "0"), "n_jobs must not be 0"),
+        (("--train", "data.npz", "--metric", "cosine"), "cosine: no such file"),
+        (("--train", "data.npz", "--time-limit", "-1"), "time_limit must be positive"),
+        (("--train", "data.npz", "--x-key", "Z"), "has no array 'Z'; it has X_train"),
+        (("--train", "data.npz", "--test", "wide.csv"), "X has 6 features, but 4 are expected"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_two(files, monkeypatch, arguments, message):
+    monkeypatch.chdir(files)
+    np.savetxt("wide.csv", np.ones((2, 7)), delimiter=",")
+    result = run("certify", *arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert "Traceback" not in result.output
+
+
+def test_unknown_options_exit_with_two(files):
+    assert run("certify", "--train", files / "data.npz", "--frobnicate").exit_code == 2
+    assert run("certify").exit_code == 2
+
+
+def test_defects_exit_with_one_and_keep_their_traceback(files, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("certimetric._cli_work.prepare", broken)
+    result = run("certify", "--train", files / "data.npz")
+    assert result.exit_code == 1
+    assert "internal error: ZeroDivisionError: oops" in result.stderr
+    assert "Traceback" in result.stderr
+
+
+def test_missing_typer_names_the_extra():
+    code = "import sys; sys.modules['typer'] = None; from certimetric.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'certimetric[cli]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_interrupt_exits_with_130(tmp_path, rng):
+    rows = rng.normal(size=(3000, 60))
+    labels = rng.integers(0, 2, 3000)
+    np.savez(tmp_path / "big.npz", X_train=rows, y_train=labels, X_test=np.tile(rows, (60, 1)) + 0.01)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "certimetric.cli", "certify", "--train", str(tmp_path / "big.npz")],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, bufsize=1,
+    )  # fmt: skip
+    time.sleep(4.0)
+    assert process.poll() is None, process.stderr.read()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("largest", [1e-8, 0.03, 0.9, 7.0, 1e5])
+def test_radii_of_the_table_are_round_and_reach_the_data(classifier, digits, largest):
+    from dataclasses import replace
+
+    cert = classifier.certify(digits[2][:5])
+    scaled = replace(
+        cert, lower=cert.lower * largest / cert.upper.max(), upper=cert.upper * largest / cert.upper.max()
+    )
+    radii = nice_radii(scaled)
+    assert radii[0] == 0
+    assert 0.5 * largest <= radii[-1] <= 2.5 * largest
+    assert all(len(f"{radius:g}") <= 7 for radius in radii)

@@ -1,0 +1,152 @@
+"""Threads, processes, forks, joblib: the same answers; Ctrl-C stops; a time limit leaves valid intervals."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import joblib
+import numpy as np
+import pytest
+
+import certimetric as cm
+
+# The parent may hold threads of other libraries; a forked child here runs nothing of theirs.
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def work(digits):
+    rows, labels, points, _ = digits
+    model = cm.CertifiedKNeighborsClassifier(n_jobs=2).fit(rows, labels)
+    return model, points, model.certify(points).lower
+
+
+def certify(model, points):
+    return model.certify(points).lower
+
+
+def test_python_threads_get_the_same_answers(work):
+    model, points, lower = work
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: certify(model, points), range(8)):
+            np.testing.assert_array_equal(found, lower)
+
+
+def test_threads_that_meet_an_unpickled_classifier_build_one_index(work, monkeypatch):
+    from certimetric import _index
+
+    model, _, _ = work
+    cell = model._index.__class__(
+        model._index.rows, model._index.codes, model._index.n_classes, model.metric_
+    )
+    built = []
+    original = _index.build_index
+
+    def slow(*arguments):
+        built.append(1)
+        time.sleep(0.05)
+        return original(*arguments)
+
+    monkeypatch.setattr(_index, "build_index", slow)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(cell.get())) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(built) == 1
+    assert all(index is found[0] for index in found)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_child_processes_get_the_same_answers(work, method):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} on this system")
+    model, points, lower = work
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        for future in [pool.submit(model.certify, points) for _ in range(3)]:
+            np.testing.assert_array_equal(future.result(timeout=120).lower, lower)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_forked_child_uses_the_index_of_its_parent(work):
+    model, points, lower = work
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, certify(model, points).tobytes())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as stream:
+        content = stream.read()
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    np.testing.assert_array_equal(np.frombuffer(content), lower)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_joblib_workers_get_the_same_answers(work, backend):
+    model, points, lower = work
+    tasks = (joblib.delayed(model.certify)(part) for part in np.array_split(points, 4))
+    found = joblib.Parallel(n_jobs=2, backend=backend)(tasks)
+    np.testing.assert_array_equal(np.concatenate([part.lower for part in found]), lower)
+
+
+def test_joblib_context_sets_the_number_of_threads():
+    from certimetric._validation import effective_jobs
+
+    assert effective_jobs(None) == 1
+    with joblib.parallel_config(backend="threading", n_jobs=3):
+        assert effective_jobs(None) == 3
+        assert effective_jobs(2) == 2
+    assert effective_jobs(-1) == joblib.cpu_count()
+
+
+LONG = """
+import sys, time, numpy as np, certimetric as cm
+rng = np.random.default_rng(0)
+rows, labels = rng.normal(size=(4000, 60)), rng.integers(0, 2, 4000)
+model = cm.CertifiedKNeighborsClassifier(n_jobs=2).fit(rows, labels)
+points = np.tile(rows, (50, 1)) + 0.01
+print("ready", flush=True)
+try:
+    model.certify(points)
+except KeyboardInterrupt:
+    print(repr(time.monotonic()), flush=True)
+    sys.exit(7)
+"""
+
+
+def test_interrupt_stops_a_long_run_soon():
+    process = subprocess.Popen([sys.executable, "-c", LONG], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline().strip() == "ready"
+    time.sleep(1.0)
+    assert process.poll() is None, "the work must be long enough to be interrupted"
+    sent = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 7
+    # Measured at about a tenth of a second; the bound only tells "stops" from "runs to the end".
+    assert float(output) - sent < 2.0
+
+
+def test_time_limit_is_kept_and_what_is_known_is_right(rng):
+    rows, labels = rng.normal(size=(3000, 60)), rng.integers(0, 2, 3000)
+    model = cm.CertifiedKNeighborsClassifier().fit(rows, labels)
+    points = np.tile(rows, (30, 1)) + 0.01
+    cert = model.certify(points, time_limit=0.3)
+    done = cert.status != "unfinished"
+    assert 0 < done.sum() < len(points)
+    assert (cert.lower <= cert.upper).all()
+    assert (cert.lower[~done] >= 0).all()
+    assert cert.run.elapsed < 30
+    some = np.flatnonzero(done)[:20]
+    again = model.certify(points[some])
+    np.testing.assert_array_equal(cert.lower[some], again.lower)
+    np.testing.assert_array_equal(cert.upper[some], again.upper)

@@ -1,0 +1,195 @@
+"""The classifier: prediction, neighbours, certification."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+import certimetric as cm
+from certimetric import CertifiedKNeighborsClassifier
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 10])
+def test_predictions_are_those_of_scikit_learn(digits, k):
+    rows, labels, points, _ = digits
+    peer = KNeighborsClassifier(k, algorithm="brute").fit(rows, labels)
+    ours = CertifiedKNeighborsClassifier(k).fit(rows, labels)
+    # Integer-valued features give equal distances, whose order the peer leaves open.
+    jitter = 1e-3 * np.random.default_rng(0).normal(size=points.shape)
+    np.testing.assert_array_equal(ours.predict(points + jitter), peer.predict(points + jitter))
+    np.testing.assert_allclose(ours.predict_proba(points + jitter), peer.predict_proba(points + jitter))
+
+
+def test_vote_ties_go_to_the_smallest_label():
+    model = CertifiedKNeighborsClassifier(2).fit([[0.0], [1.0]], ["b", "a"])
+    assert model.predict([[0.1]]) == ["a"]
+    np.testing.assert_array_equal(model.predict_proba([[0.1]]), [[0.5, 0.5]])
+
+
+def test_distance_ties_go_to_the_lowest_row():
+    model = CertifiedKNeighborsClassifier().fit([[-1.0], [1.0]], ["z", "a"])
+    assert model.predict([[0.0]]) == ["z"]
+
+
+def test_neighbors_of_the_training_set_leave_the_row_out(rng):
+    rows = rng.normal(size=(40, 3))
+    model = CertifiedKNeighborsClassifier(3).fit(rows, np.arange(40) % 2)
+    distances, indices = model.kneighbors()
+    expected = KNeighborsClassifier(3, algorithm="brute").fit(rows, np.arange(40) % 2).kneighbors()
+    np.testing.assert_array_equal(indices, expected[1])
+    np.testing.assert_allclose(distances, expected[0], rtol=1e-7)
+
+
+def test_neighbors_among_duplicates_are_never_the_row_itself():
+    model = CertifiedKNeighborsClassifier(2).fit(np.zeros((6, 2)), np.zeros(6))
+    indices = model.kneighbors(return_distance=False)
+    np.testing.assert_array_equal(indices, [[1, 2], [0, 2], [0, 1], [0, 1], [0, 1], [0, 1]])
+
+
+def test_radius_of_two_points_is_the_distance_to_their_bisector():
+    model = CertifiedKNeighborsClassifier().fit([[0.0, 0.0], [4.0, 0.0]], [0, 1])
+    cert = model.certify([[1.0, 7.0], [3.5, 0.0]], [0, 1])
+    np.testing.assert_allclose(cert.lower, [1.0, 1.5], rtol=1e-9)
+    assert (cert.lower <= [1.0, 1.5]).all()
+    assert (cert.upper >= [1.0, 1.5]).all()
+
+
+def test_radius_is_measured_in_input_space_whatever_the_metric():
+    metric = cm.Mahalanobis.from_components([[3.0, 0.0], [0.0, 1.0]])
+    model = CertifiedKNeighborsClassifier(metric=metric).fit([[0.0, 0.0], [4.0, 0.0]], [0, 1])
+    np.testing.assert_allclose(model.certify([[1.0, 7.0]]).upper, [1.0], rtol=1e-9)
+
+
+def test_intervals_are_tight_on_real_data(certification):
+    right = certification.status == "exact"
+    width = (certification.upper[right] - certification.lower[right]) / certification.upper[right]
+    assert right.sum() > 50
+    assert width.max() <= 1e-9
+
+
+def test_adversarial_points_change_the_prediction_and_lie_at_upper(classifier, certification, digits):
+    _, _, points, labels = digits
+    right = certification.status == "exact"
+    adversarial = certification.adversarial[right]
+    assert (classifier.predict(adversarial) != labels[right]).all()
+    norms = np.linalg.norm(adversarial - points[right], axis=1)
+    np.testing.assert_allclose(norms, certification.upper[right], rtol=1e-9)
+
+
+def test_perturbations_below_lower_do_not_change_the_prediction(classifier, certification, digits, rng):
+    _, _, points, labels = digits
+    right = certification.status == "exact"
+    step = certification.adversarial[right] - points[right]
+    np.testing.assert_array_equal(classifier.predict(points[right] + 0.999 * step), labels[right])
+    other = rng.normal(size=step.shape)
+    other *= 0.999 * certification.lower[right, None] / np.linalg.norm(other, axis=1, keepdims=True)
+    np.testing.assert_array_equal(classifier.predict(points[right] + other), labels[right])
+
+
+def test_rival_is_the_training_row_nearest_to_the_adversarial_point(classifier, certification):
+    right = certification.status == "exact"
+    nearest = classifier.kneighbors(certification.adversarial[right], 1, return_distance=False)
+    np.testing.assert_array_equal(nearest[:, 0], certification.rival[right])
+
+
+def test_misclassified_points_have_radius_zero(classifier, digits):
+    _, _, points, labels = digits
+    cert = classifier.certify(points[:5], (labels[:5] + 1) % 10)
+    assert (cert.status == "misclassified").all()
+    assert (cert.lower == 0).all()
+    assert (cert.upper == 0).all()
+
+
+def test_without_labels_the_predictions_are_certified(classifier, certification, digits):
+    _, _, points, labels = digits
+    cert = classifier.certify(points)
+    assert cert.y is None
+    assert not (cert.status == "misclassified").any()
+    right = cert.predicted == labels
+    np.testing.assert_array_equal(cert.lower[right], certification.lower[right])
+
+
+def test_one_class_has_infinite_radius():
+    cert = CertifiedKNeighborsClassifier().fit([[0.0], [1.0]], ["a", "a"]).certify([[5.0]])
+    assert cert.lower == [np.inf]
+    assert cert.upper == [np.inf]
+    assert cert.status == ["exact"]
+
+
+def test_labels_may_be_strings_and_booleans(rng):
+    rows = rng.normal(size=(20, 2))
+    for labels in (np.where(rows[:, 0] > 0, "right", "left"), rows[:, 0] > 0):
+        cert = CertifiedKNeighborsClassifier().fit(rows, labels).certify(rows, labels)
+        np.testing.assert_array_equal(cert.predicted, labels)
+        assert cert.predicted.dtype == labels.dtype
+
+
+@pytest.mark.parametrize("rule", ["plurality", "majority"])
+def test_both_rules_agree_for_one_neighbor(classifier, certification, digits, rule):
+    _, _, points, labels = digits
+    np.testing.assert_array_equal(classifier.certify(points, labels, rule=rule).lower, certification.lower)
+
+
+def test_threads_and_batches_do_not_change_a_bit(classifier, certification, digits):
+    _, _, points, labels = digits
+    threads = classifier.certify(points, labels, n_jobs=2)
+    np.testing.assert_array_equal(threads.lower, certification.lower)
+    np.testing.assert_array_equal(threads.upper, certification.upper)
+    single = [classifier.certify(points[i : i + 1], labels[i : i + 1]) for i in range(10)]
+    np.testing.assert_array_equal([one.lower[0] for one in single], certification.lower[:10])
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_give_the_same_answers(classifier, certification, digits, duplicate):
+    _, _, points, labels = digits
+    other = duplicate(classifier)
+    np.testing.assert_array_equal(other.certify(points, labels).lower, certification.lower)
+
+
+def test_training_rows_are_not_copied_nor_changed(rng):
+    rows = rng.normal(size=(30, 4))
+    before = rows.copy()
+    model = CertifiedKNeighborsClassifier().fit(rows, np.arange(30) % 3)
+    model.certify(rows)
+    np.testing.assert_array_equal(rows, before)
+    assert np.shares_memory(model._index.rows, rows)
+
+
+def test_callback_hears_of_all_points_and_may_stop_the_work(classifier, digits):
+    _, _, points, _ = digits
+    heard = []
+    classifier.certify(points, callback=lambda done, total: heard.append((done, total)))
+    assert heard[-1] == (len(points), len(points))
+    assert heard == sorted(heard)
+
+    def stop(done, total):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        classifier.certify(points, callback=stop)
+
+
+def test_progress_is_one_line_on_standard_error(classifier, digits, capsys, monkeypatch):
+    _, _, points, _ = digits
+    classifier.certify(points, progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "60/60" in captured.err
+    # Without rich the plain line says the same.
+    monkeypatch.setitem(__import__("sys").modules, "rich.progress", None)
+    classifier.certify(points, progress=True)
+    assert "certify: 60/60" in capsys.readouterr().err
+
+
+def test_time_limit_leaves_valid_intervals(classifier, certification, digits):
+    _, _, points, labels = digits
+    cert = classifier.certify(np.repeat(points, 50, axis=0), np.repeat(labels, 50), time_limit=1e-6)
+    exact = np.repeat(certification.upper, 50)
+    assert (cert.status == "unfinished").any()
+    assert (cert.lower <= exact * (1 + 1e-9)).all()
+    assert (cert.upper >= exact * (1 - 1e-9)).all()
+    missing = np.array([label is None for label in cert.predicted])
+    assert missing.any()
+    np.testing.assert_array_equal(cert.predicted[~missing], np.repeat(labels, 50)[~missing])
