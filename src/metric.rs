@@ -5,7 +5,7 @@
 //! `κ ≥ ‖GᵀG − BᵀB‖₂`, so that any `B`, however it was found, is safe to use.
 
 use crate::geometry::matrix::{
-    absolute_norm_up, frobenius_up, product_depth, product_nt, spectral_norm_up, transposed,
+    absolute_norm_up, gram_difference_up, product_depth, product_nt, spectral_norm_up, transposed,
 };
 use crate::geometry::rounding::{U64, exponent, gamma, scale_by, scale_up, up};
 
@@ -209,25 +209,13 @@ impl Embedding {
     }
 }
 
-/// An upper bound on `‖GᵀG − BᵀB‖₂`: the Frobenius norm of the computed difference plus its error.
+/// An upper bound on `‖GᵀG − BᵀB‖₂`.
 fn gram_defect(metric: &Metric, map: &[f64]) -> f64 {
     let d = metric.features();
-    let p = map.len() / d;
-    let mut gram = vec![0.0; d * d];
     let columns = transposed(map, d);
-    product_nt(&columns, &columns, p, &mut gram);
-    let mut error = gamma(product_depth(p) + 2) * absolute_norm_up(map, d).powi(2);
-    match metric.scaled_components() {
-        Some(g) => {
-            let columns = transposed(g, d);
-            let mut reference = vec![0.0; d * d];
-            product_nt(&columns, &columns, g.len() / d, &mut reference);
-            error += gamma(product_depth(g.len() / d) + 2) * absolute_norm_up(g, d).powi(2);
-            gram.iter_mut().zip(&reference).for_each(|(x, y)| *x -= y);
-        }
-        None => (0..d).for_each(|k| gram[k * d + k] -= 1.0),
-    }
-    up(frobenius_up(&gram) * (1.0 + 4.0 * U64) + error)
+    let identity = || (0..d * d).map(|k| f64::from(u8::from(k % (d + 1) == 0))).collect();
+    let reference: Vec<f64> = metric.scaled_components().map_or_else(identity, |g| transposed(g, d));
+    gram_difference_up(&columns, map.len() / d, &reference, reference.len() / d, d)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The end of one cell, in binary64: a dual bound rounded down, and an adversarial point re-predicted.
 
-use crate::certify::pool::{Cell, Member, Pool, Space};
+use crate::certify::pool::{Cell, Member, Pool, Space, quotient_down};
 use crate::certify::probe::{Displacement, Probe};
 use crate::geometry::dot::{axpy, depth, dot, norm_up};
 use crate::geometry::matrix::transposed;
@@ -30,19 +30,28 @@ pub struct Ends {
     pub rival_distance: f64,
 }
 
+/// The least-norm point of the cell, `δ = Σ λ_i M(x_j − x_i)`, in every coordinate system in use.
+#[derive(Default)]
+struct Boundary {
+    /// `Σ λ_i (t_j − t_i)` and its dual image, in the space of the pool.
+    row: Vec<f64>,
+    dual: Vec<f64>,
+    /// `δ` in input space.
+    input: Vec<f64>,
+    /// Its image in the coordinates of the ladder, and the error of that.
+    ladder: Vec<f64>,
+    ladder_error: f64,
+}
+
 /// The finish for one thread.
 pub struct Finisher {
     pool: Pool,
     rival: Member,
     products: Vec<f64>,
     solver: MinNorm,
-    /// See [`MinNorm::outward`]; empty where there is no such direction.
-    outward: Vec<f64>,
-    pushed: Vec<f64>,
-    row: Vec<f64>,
-    dual: Vec<f64>,
-    input: Vec<f64>,
-    ladder: Vec<f64>,
+    boundary: Boundary,
+    /// The blend of `boundary` and the way to the rival that is being tried.
+    trial: Boundary,
     decoded: Vec<f64>,
     probe: Probe,
     near: Vec<(f64, usize)>,
@@ -52,11 +61,11 @@ pub struct Finisher {
     adversarial: Vec<f64>,
 }
 
-/// The margin grows by this factor until the point is given another class …
+/// The first step over the boundary goes this many times what rounding could hide …
+const FIRST_STEP: f64 = 4.0;
+/// … and each further one this many times the last.
 const GROWTH: f64 = 4.0;
-/// … or until it passes this share of the squared distance: then the way leads towards the rival itself.
-const LARGEST_MARGIN: f64 = 1e-3;
-const MOST_ROUNDS: usize = 60;
+const MOST_ROUNDS: usize = 80;
 
 impl Finisher {
     /// `space`: where coordinates and distances come from; [`Space::Ladder`] is too coarse to finish in.
@@ -68,12 +77,8 @@ impl Finisher {
             rival: Member::default(),
             products: Vec::new(),
             solver: MinNorm::default(),
-            outward: Vec::new(),
-            pushed: Vec::new(),
-            row: Vec::new(),
-            dual: Vec::new(),
-            input: Vec::new(),
-            ladder: Vec::new(),
+            boundary: Boundary::default(),
+            trial: Boundary::default(),
             decoded: Vec::new(),
             probe: Probe::default(),
             near: Vec::new(),
@@ -100,131 +105,34 @@ impl Finisher {
         }
         self.pool.gather(index, query, rival, &mut self.rival);
         self.products.clear();
-        let mut ends =
-            Ends { lower: 0.0, upper: f64::INFINITY, rival_distance: self.rival.square.value.sqrt() };
         let square = self.rival.square;
-        let mut margin = 2.0 * square.error + f64::EPSILON * square.value;
+        let mut ends = Ends { lower: 0.0, upper: f64::INFINITY, rival_distance: square.value.sqrt() };
+        // Half the squared distance to a rival's neighbour is gained per unit of the way to the rival.
+        let mut step = FIRST_STEP * (square.error / square.value.max(f64::MIN_POSITIVE)).max(f64::EPSILON);
         self.solve(scene, &mut ends);
         for _ in 0..MOST_ROUNDS {
             if ends.lower >= limit {
                 return ends;
             }
-            if margin > LARGEST_MARGIN * square.value {
+            if step >= 1.0 {
                 break;
             }
-            match self.try_margin(scene, rival, margin) {
+            self.blend(scene, step);
+            match self.attempt(scene, rival) {
                 Attempt::Adversarial => {
                     ends.upper = self.accept();
                     return ends;
                 }
                 Attempt::Enlarged => self.solve(scene, &mut ends),
-                // At the boundary already: no constraint says which way leads across.
-                Attempt::Blocked if self.outward.is_empty() => break,
-                Attempt::Blocked => margin *= GROWTH,
+                Attempt::Blocked => step *= GROWTH,
             }
         }
-        ends.upper = self.approach(scene, rival);
+        // The rival itself is inside its own cell, unless a class-c row coincides with it in the metric.
+        self.probe.place_at(index, query, rival);
+        if !scene.class.contains(&nearest_position(index, scene.kernels, &self.probe.row)) {
+            ends.upper = self.accept();
+        }
         ends
-    }
-
-    fn solve(&mut self, scene: &Scene, ends: &mut Ends) {
-        let cell = Cell::new(&self.pool, &self.rival, &mut self.products);
-        self.solver.solve(&cell, f64::INFINITY);
-        let (active, multipliers) = (&self.solver.active, &self.solver.multipliers);
-        let bound = cell.lower_bound(scene.index, active, multipliers, &mut self.row, &mut self.dual);
-        ends.lower = ends.lower.max(bound);
-        self.outward = self.solver.outward().unwrap_or_default();
-    }
-
-    /// Steps over the boundary, by `margin` in half squared distances, and asks for the class there. Rows in
-    /// the way that the pool did not know join it.
-    fn try_margin(&mut self, scene: &Scene, rival: usize, margin: f64) -> Attempt {
-        self.displace(scene, rival, margin);
-        self.contenders(scene, rival);
-        if self.near.is_empty() {
-            return Attempt::Adversarial;
-        }
-        let known = self.pool.members().len();
-        for &(_, position) in self.near.iter().take(4) {
-            if !self.pool.contains(position) {
-                self.pool.add(scene.index, scene.query, position);
-            }
-        }
-        if self.pool.members().len() > known { Attempt::Enlarged } else { Attempt::Blocked }
-    }
-
-    fn contenders(&mut self, scene: &Scene, rival: usize) {
-        let Scene { index, kernels, scores, query, class } = scene;
-        self.probe.contenders(index, kernels, *scores, query, class.clone(), (rival, self.pool.space()), &mut self.found, &mut self.near);
-    }
-
-    /// `δ = Σ λ_i M(x_j − x_i)` in every coordinate system that the probe needs, with the multipliers moved
-    /// outward so that every active constraint holds by `margin`.
-    fn displace(&mut self, scene: &Scene, rival: usize, margin: f64) {
-        let (index, query) = (scene.index, scene.query);
-        let cell = Cell::new(&self.pool, &self.rival, &mut self.products);
-        let active = &self.solver.active;
-        self.pushed.clone_from(&self.solver.multipliers);
-        axpy(&mut self.pushed[..self.outward.len()], margin, &self.outward);
-        let multipliers = &self.pushed;
-        cell.combine(active, multipliers, &mut self.row, &mut self.dual);
-        let members = self.pool.members();
-        let pairs = || active.iter().map(|&i| members[i].position).zip(multipliers.iter().copied());
-        let embedding = index.embedding();
-        if index.metric().is_euclidean() {
-            let ladder = index.ladder();
-            let mut error = 0.0;
-            self.ladder.clear();
-            self.ladder.resize(embedding.dimensions(), 0.0);
-            self.decoded.resize(embedding.dimensions(), 0.0);
-            for (position, multiplier) in pairs() {
-                ladder.decode(rival, &mut self.decoded);
-                axpy(&mut self.ladder, multiplier, &self.decoded);
-                ladder.decode(position, &mut self.decoded);
-                axpy(&mut self.ladder, -multiplier, &self.decoded);
-                error += multiplier.abs() * (ladder.error(position) + ladder.error(rival)) * (1.0 + 1e-6);
-            }
-            // The sums above round in binary64, far below the binary32 errors that `error` holds.
-            let delta =
-                Displacement { input: &self.row, ladder: &self.ladder, ladder_error: up(error), image: None };
-            self.probe.place(index, query, &delta);
-        } else {
-            let norms: f64 =
-                pairs().map(|(position, m)| m.abs() * (index.norm(position) + index.norm(rival))).sum();
-            self.input.clear();
-            self.input.extend(self.columns.chunks_exact(self.row.len()).map(|column| dot(column, &self.row)));
-            // B δ = BBᵀ row, which the duals hold; δ itself rounds by γ‖|B|‖‖row‖.
-            let length = norm_up(&self.row);
-            let rounding = gamma(depth(self.row.len())) * embedding.absolute_norm * length;
-            let dual_error = index.dual_error() * embedding.norm + gamma(2 * active.len() + 6) * embedding.norm.powi(3);
-            let error = up(embedding.norm * rounding + dual_error * norms * (1.0 + 1e-6));
-            let delta = Displacement {
-                input: &self.input,
-                ladder: &self.dual,
-                ladder_error: error,
-                image: Some((&self.dual, error)),
-            };
-            self.probe.place(index, query, &delta);
-        }
-    }
-
-    /// From the boundary towards the rival, which is inside its own cell, in growing steps.
-    fn approach(&mut self, scene: &Scene, rival: usize) -> f64 {
-        let (index, query) = (scene.index, scene.query);
-        let start: Vec<f64> = self.probe.row.clone();
-        let target = index.row(rival);
-        let mut share = 1e-12;
-        while share < 1.0 {
-            let row: Vec<f64> = start.iter().zip(target).map(|(p, x)| p + share * (x - p)).collect();
-            if !scene.class.contains(&nearest_position(index, scene.kernels, &row)) {
-                return self.accept_row(index, query, row);
-            }
-            share *= 8.0;
-        }
-        if !scene.class.contains(&nearest_position(index, scene.kernels, target)) {
-            return self.accept_row(index, query, target.to_vec());
-        }
-        f64::INFINITY
     }
 
     fn accept(&mut self) -> f64 {
@@ -232,10 +140,122 @@ impl Finisher {
         self.probe.length
     }
 
-    fn accept_row(&mut self, index: &Index, query: &Query, row: Vec<f64>) -> f64 {
-        self.probe.put(row, query, index.scale());
-        self.accept()
+    /// Solves the program over the pool, raises the lower end and places the boundary point.
+    fn solve(&mut self, scene: &Scene, ends: &mut Ends) {
+        let index = scene.index;
+        let cell = Cell::new(&self.pool, &self.rival, &mut self.products);
+        self.solver.solve(&cell, f64::INFINITY);
+        let (active, multipliers) = (&self.solver.active, &self.solver.multipliers);
+        let numerator = cell.numerator_down(active, multipliers);
+        let Boundary { row, dual, input, ladder, ladder_error } = &mut self.boundary;
+        cell.combine(active, multipliers, row, dual);
+        let embedding = index.embedding();
+        let norm = if self.pool.space() == Space::Images {
+            let norms = cell.weigh(active, multipliers, |m| index.norm(m.position));
+            input.clear();
+            input.extend(self.columns.chunks_exact(row.len()).map(|column| dot(column, row)));
+            let rounding = gamma(depth(row.len())) * embedding.absolute_norm * norm_up(row);
+            ladder.clone_from(dual);
+            // B δ = BBᵀ row is what the duals hold; δ itself was rounded on its way to input space.
+            *ladder_error = up(embedding.norm * rounding
+                + (index.dual_error() + gamma(2 * active.len() + 6) * embedding.norm.powi(2)) * embedding.norm * norms * 1.001);
+            let images = embedding.relative_error * norms + cell.rounding(active, multipliers);
+            up(norm_up(input) + rounding + embedding.norm * images + embedding.defect * norms)
+        } else {
+            input.clone_from(row);
+            *ladder_error = cell.weigh(active, multipliers, |m| index.ladder().error(m.position)) * 1.001;
+            let pairs = active.iter().map(|&i| self.pool.members()[i].position).zip(multipliers.iter().copied());
+            combine_in_ladder(index, self.rival.position, pairs, ladder, &mut self.decoded);
+            up(norm_up(row) + cell.rounding(active, multipliers))
+        };
+        if numerator > 0.0 {
+            ends.lower = ends.lower.max(quotient_down(numerator, norm));
+        }
     }
+
+    /// Places the probe at `share` of the way from the boundary point to the rival. The rival is inside its
+    /// own cell and cells are convex, so any share leads inside, and every constraint gains.
+    fn blend(&mut self, scene: &Scene, share: f64) {
+        let (index, query, rival) = (scene.index, scene.query, self.rival.position);
+        let scale = index.scale();
+        let Self { boundary, trial, decoded, probe, .. } = self;
+        let blended = |out: &mut Vec<f64>, from: &[f64], to: &mut dyn Iterator<Item = f64>| {
+            out.clear();
+            out.extend(from.iter().zip(to).map(|(x, t)| (1.0 - share) * x + share * t));
+        };
+        let to_rival = index.row(rival).iter().zip(query.row).map(|(x, z)| (x - z) * scale);
+        blended(&mut trial.input, &boundary.input, &mut to_rival.into_iter());
+        let p = index.embedding().dimensions();
+        decoded.resize(p, 0.0);
+        index.ladder().decode_point(query.point, decoded);
+        trial.row.resize(p, 0.0);
+        index.ladder().decode(rival, &mut trial.row);
+        let to_rival = trial.row.iter().zip(&*decoded).map(|(x, z)| x - z);
+        blended(&mut trial.ladder, &boundary.ladder, &mut to_rival.into_iter());
+        trial.ladder_error = up(boundary.ladder_error + share * (index.ladder().error(rival) + query.point.error));
+        let mut image_error = boundary.ladder_error;
+        if let Some((image, _)) = index.fine(rival) {
+            let to_rival = image.iter().zip(query.image).map(|(x, z)| x - z);
+            blended(&mut trial.dual, &boundary.dual, &mut to_rival.into_iter());
+            image_error += share * index.embedding().relative_error * (index.norm(rival) + query.norm);
+        }
+        let delta = Displacement {
+            input: &trial.input,
+            ladder: &trial.ladder,
+            ladder_error: trial.ladder_error,
+            image: index.fine(rival).map(|_| (&trial.dual[..], up(image_error))),
+        };
+        probe.place(index, query, &delta);
+    }
+
+    /// Asks for the class at the probe. Rows in the way that the pool did not know join it.
+    fn attempt(&mut self, scene: &Scene, rival: usize) -> Attempt {
+        let Scene { index, kernels, scores, query, class } = scene;
+        let goal = (rival, self.pool.space());
+        self.probe.contenders(
+            index,
+            kernels,
+            *scores,
+            query,
+            class.clone(),
+            goal,
+            &mut self.found,
+            &mut self.near,
+        );
+        if self.near.is_empty() {
+            return Attempt::Adversarial;
+        }
+        let known = self.pool.members().len();
+        for &(_, position) in self.near.iter().take(4) {
+            if !self.pool.contains(position) {
+                self.pool.add(index, query, position);
+            }
+        }
+        if self.pool.members().len() > known { Attempt::Enlarged } else { Attempt::Blocked }
+    }
+}
+
+/// `Σ λ_i (x̂_j − x̂_i)` in the coordinates of the ladder. The sums round in binary64, far below the binary32
+/// errors that come with the rows.
+fn combine_in_ladder(
+    index: &Index,
+    rival: usize,
+    pairs: impl Iterator<Item = (usize, f64)>,
+    sum: &mut Vec<f64>,
+    row: &mut Vec<f64>,
+) {
+    let p = index.embedding().dimensions();
+    sum.clear();
+    sum.resize(p, 0.0);
+    row.resize(p, 0.0);
+    let mut total = 0.0;
+    for (position, multiplier) in pairs {
+        index.ladder().decode(position, row);
+        axpy(sum, -multiplier, row);
+        total += multiplier;
+    }
+    index.ladder().decode(rival, row);
+    axpy(sum, total, row);
 }
 
 enum Attempt {

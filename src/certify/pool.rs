@@ -212,6 +212,17 @@ impl<'a> Cell<'a> {
         row: &mut Vec<f64>,
         dual: &mut Vec<f64>,
     ) -> f64 {
+        let numerator = self.numerator_down(active, multipliers);
+        if numerator <= 0.0 {
+            return 0.0;
+        }
+        self.combine(active, multipliers, row, dual);
+        quotient_down(numerator, self.normal_up(index, active, multipliers, row, dual))
+    }
+
+    /// A number not above `Σ λ_i (d²(z, x_j) − d²(z, x_i))`.
+    #[must_use]
+    pub fn numerator_down(&self, active: &[usize], multipliers: &[f64]) -> f64 {
         let rival = self.rival.square;
         let (mut numerator, mut error) = (0.0, 0.0);
         for (&i, &m) in active.iter().zip(multipliers) {
@@ -219,27 +230,27 @@ impl<'a> Cell<'a> {
             numerator += m * (rival.value - own.value);
             error += m * (rival.error + own.error);
             // The difference, the product and the sum round too.
-            error += m * gamma(active.len() + 3) * (rival.value + own.value);
+            error += m * gamma(active.len() + 3) * (rival.value - own.value).abs();
         }
-        let proven = numerator - up(error);
-        if proven <= 0.0 {
-            return 0.0;
-        }
-        self.combine(active, multipliers, row, dual);
-        let norm = self.normal_up(index, active, multipliers, row, dual);
-        let bound = proven / (2.0 * norm) * (1.0 - 4.0 * f64::EPSILON);
-        // A vanishing normal with a positive numerator would mean an empty cell; rounding gets no such say.
-        if bound.is_finite() { bound } else { 0.0 }
+        numerator - up(error)
+    }
+
+    /// `Σ λ_i (f(x_i) + f(x_j))`, rounded up, for errors that add up so.
+    pub fn weigh(&self, active: &[usize], multipliers: &[f64], of: impl Fn(&Member) -> f64) -> f64 {
+        let pairs = active.iter().zip(multipliers);
+        up(pairs.map(|(&i, m)| m * (of(&self.pool.members()[i]) + of(self.rival))).sum())
+    }
+
+    /// Bounds the distance of the computed `Σ λ_i (t_j − t_i)` from the sum of the members as they are.
+    pub fn rounding(&self, active: &[usize], multipliers: &[f64]) -> f64 {
+        // The members are differences (one rounding), weighed and summed (two each).
+        gamma(2 * active.len() + 6) * self.weigh(active, multipliers, |m| m.norm)
     }
 
     /// An upper bound on `‖M Σ λ_i (x_j − x_i)‖`.
     fn normal_up(&self, index: &Index, active: &[usize], multipliers: &[f64], row: &[f64], dual: &[f64]) -> f64 {
-        let weigh = |of: &dyn Fn(&Member) -> f64| -> f64 {
-            let pairs = active.iter().zip(multipliers);
-            up(pairs.map(|(&i, m)| m * (of(&self.pool.members()[i]) + of(self.rival))).sum())
-        };
-        // The rows are differences (one rounding), weighed and summed (two each).
-        let rounding = gamma(2 * active.len() + 6) * weigh(&|m| m.norm);
+        let weigh = |of: &dyn Fn(&Member) -> f64| self.weigh(active, multipliers, of);
+        let rounding = self.rounding(active, multipliers);
         let length = norm_up(row);
         match self.pool.space {
             Space::Rows | Space::PreciseRows => up(length + rounding),
@@ -257,6 +268,14 @@ impl<'a> Cell<'a> {
             }
         }
     }
+}
+
+/// `numerator / (2 norm)` for positive numbers, rounded down. A vanishing normal with a positive numerator
+/// would mean an empty cell; rounding gets no such say.
+#[must_use]
+pub fn quotient_down(numerator: f64, norm: f64) -> f64 {
+    let bound = numerator / (2.0 * norm) * (1.0 - 4.0 * f64::EPSILON);
+    if bound.is_finite() { bound } else { 0.0 }
 }
 
 impl Constraints for Cell<'_> {

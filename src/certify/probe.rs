@@ -96,10 +96,11 @@ impl Probe {
         interval.map_or(f64::INFINITY, |(low, high)| (low + high) / 2.0)
     }
 
-    /// Puts `p` at the given values; it can then be measured from the test point and nothing else.
-    pub fn put(&mut self, row: Vec<f64>, query: &Query, scale: f64) {
-        self.row = row;
-        self.length = self.length_from(query, scale);
+    /// Puts `p` at a training row; it can then be measured from the test point and nothing else.
+    pub fn place_at(&mut self, index: &Index, query: &Query, position: usize) {
+        self.row.clear();
+        self.row.extend_from_slice(index.row(position));
+        self.length = self.length_from(query, index.scale());
     }
 
     fn length_from(&mut self, query: &Query, scale: f64) -> f64 {

@@ -68,23 +68,6 @@ impl MinNorm {
         if self.value >= limit { Outcome::Pruned } else { Outcome::Optimal }
     }
 
-    /// Changes of the multipliers that raise every active `a_iᵀδ` at the same rate: `μ` with `Hμ = 1` on the
-    /// active set. `None` after a stall, when the factor no longer belongs to the active set.
-    pub fn outward(&self) -> Option<Vec<f64>> {
-        let n = self.active.len();
-        if self.factor.len() != n * (n + 1) / 2 || n == 0 {
-            return None;
-        }
-        let mut solution: Vec<f64> = Vec::with_capacity(n);
-        for row in 0..n {
-            let factor = &self.factor[row * (row + 1) / 2..][..=row];
-            let known: f64 = solution.iter().zip(factor).map(|(x, l)| x * l).sum();
-            solution.push((1.0 - known) / factor[row]);
-        }
-        back_substitute(&self.factor, &mut solution);
-        Some(solution)
-    }
-
     fn most_violated(&self, constraints: &impl Constraints) -> Option<(usize, f64)> {
         let mut worst = None;
         for i in 0..constraints.len() {
@@ -148,7 +131,14 @@ impl MinNorm {
             self.forward.push((constraints.product(k, entering) - known) / factor[row]);
         }
         self.direction.clone_from(&self.forward);
-        back_substitute(&self.factor, &mut self.direction);
+        for row in (0..self.direction.len()).rev() {
+            let start = row * (row + 1) / 2;
+            self.direction[row] /= self.factor[start + row];
+            let solved = self.direction[row];
+            for column in 0..row {
+                self.direction[column] -= solved * self.factor[start + column];
+            }
+        }
         diagonal - self.forward.iter().map(|x| x * x).sum::<f64>()
     }
 
@@ -190,18 +180,6 @@ impl MinNorm {
                 };
                 self.factor.push(entry);
             }
-        }
-    }
-}
-
-/// `x := L⁻ᵀ x` for a lower triangle stored row after row.
-fn back_substitute(factor: &[f64], x: &mut [f64]) {
-    for row in (0..x.len()).rev() {
-        let start = row * (row + 1) / 2;
-        x[row] /= factor[start + row];
-        let solved = x[row];
-        for column in 0..row {
-            x[column] -= solved * factor[start + column];
         }
     }
 }
