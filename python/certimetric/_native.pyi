@@ -91,4 +91,4 @@ def triplet_radius(
     progress: _Progress = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]: ...  # signed radii (m,), perturbations (m, d)
 def spectral_norm_bound(components: NDArray[np.float64]) -> float: ...
-def build_info() -> dict[str, str]: ...  # version, profile ("release" | "debug"), target, simd, compiler
+def build_info() -> dict[str, str]: ...  # version, profile ("release" | "debug"), target, simd

@@ -16,9 +16,23 @@ use std::collections::BTreeMap;
 fn build_info() -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("profile", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
-        ("target", format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)),
-        ("simd", crate::geometry::simd::Kernels::best().name().to_owned()),
+        (
+            "profile",
+            if cfg!(debug_assertions) {
+                "debug"
+            } else {
+                "release"
+            }
+            .to_owned(),
+        ),
+        (
+            "target",
+            format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        ),
+        (
+            "simd",
+            crate::geometry::simd::Kernels::best().name().to_owned(),
+        ),
     ])
 }
 
@@ -29,6 +43,7 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(search::pairwise_distances, module)?)?;
     module.add_function(wrap_pyfunction!(search::triplet_radius, module)?)?;
     module.add_function(wrap_pyfunction!(search::spectral_norm_bound, module)?)?;
-    module.add("STATUSES", crate::certify::Status::NAMES)?;
+    let names = pyo3::types::PyTuple::new(module.py(), crate::certify::Status::NAMES)?;
+    module.add("STATUSES", names)?;
     Ok(())
 }

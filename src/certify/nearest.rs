@@ -30,6 +30,8 @@ use std::ops::Range;
 const RESOLUTION: f64 = 1e-6;
 /// Panels whose best row is looked at to find a near rival.
 const SEEDS: usize = 12;
+/// Rows that join the pool after one search.
+const AT_ONCE: usize = 3;
 /// The interval is called exact when no wider than this share of its upper end …
 const EXACT_RELATIVE: f64 = 1e-9;
 /// … or than this share of the distance to the rival: what binary64 points can resolve.
@@ -69,7 +71,11 @@ impl NearestCertifier {
     #[must_use]
     pub fn new(index: &Index) -> Self {
         let euclidean = index.metric().is_euclidean();
-        let space = if euclidean { Space::Ladder } else { Space::Images };
+        let space = if euclidean {
+            Space::Ladder
+        } else {
+            Space::Images
+        };
         Self {
             neighbors: NeighborSearch::default(),
             pool: Pool::new(space),
@@ -85,7 +91,14 @@ impl NearestCertifier {
             ball: Ball::default(),
             rivals: Vec::new(),
             contenders: Vec::new(),
-            finisher: Finisher::new(index, if euclidean { Space::Rows } else { Space::Images }),
+            finisher: Finisher::new(
+                index,
+                if euclidean {
+                    Space::Rows
+                } else {
+                    Space::Images
+                },
+            ),
             precise: euclidean.then(|| Finisher::new(index, Space::PreciseRows)),
             programs: 0,
             steps: 0,
@@ -103,20 +116,32 @@ impl NearestCertifier {
         adversarial: bool,
     ) -> Radius {
         (self.programs, self.steps) = (0, 0);
-        self.neighbors.collect(index, kernels, scores, query, &[0..index.len()], 1);
-        let &(nearest, square) = self.neighbors.resolve(index, query, 1).first().expect("an index is not empty");
+        self.neighbors
+            .collect(index, kernels, scores, query, &[0..index.len()], 1);
+        let &(nearest, square) = self
+            .neighbors
+            .resolve(index, query, 1)
+            .first()
+            .expect("an index is not empty");
         let class = index.class_of(nearest);
         if expected.is_some_and(|expected| expected != class as i64) {
             return Radius::misclassified(class);
         }
         let own = index.class_range(class);
-        let scene = Scene { index, kernels, scores, query, class: own.clone() };
+        let scene = Scene {
+            index,
+            kernels,
+            scores,
+            query,
+            class: own.clone(),
+        };
         let others = [0..own.start, own.end..index.len()];
         let mut radius = match self.first_rival(&scene, &others) {
             Some(first) => self.search(&scene, &others, nearest, high(square), first, adversarial),
             None => Radius::unreachable(),
         };
-        (radius.predicted, radius.programs, radius.steps) = (class as i64, self.programs, self.steps);
+        (radius.predicted, radius.programs, radius.steps) =
+            (class as i64, self.programs, self.steps);
         radius
     }
 
@@ -126,14 +151,24 @@ impl NearestCertifier {
         scene.scores.seeds(others, SEEDS, &mut self.seeds);
         let ladder = index.ladder();
         let mut best = (f64::INFINITY, None);
-        for &(_, position) in self.seeds.iter().filter(|s| !index.is_shadowed(s.1 as usize)) {
-            if let Some((_, high)) = ladder.within(scene.kernels, position as usize, scene.query.point, best.0)
+        for &(_, position) in self
+            .seeds
+            .iter()
+            .filter(|s| !index.is_shadowed(s.1 as usize))
+        {
+            if let Some((_, high)) =
+                ladder.within(scene.kernels, position as usize, scene.query.point, best.0)
                 && high < best.0
             {
                 best = (high, Some(position as usize));
             }
         }
-        let open = || others.iter().flat_map(Clone::clone).find(|&position| !index.is_shadowed(position));
+        let open = || {
+            others
+                .iter()
+                .flat_map(Clone::clone)
+                .find(|&position| !index.is_shadowed(position))
+        };
         best.1.or_else(open)
     }
 
@@ -157,7 +192,10 @@ impl NearestCertifier {
         } else {
             let open = others.iter().flat_map(Clone::clone);
             self.rivals.clear();
-            self.rivals.extend(open.filter(|&j| j != first && !index.is_shadowed(j)).map(|j| (0.0, j)));
+            self.rivals.extend(
+                open.filter(|&j| j != first && !index.is_shadowed(j))
+                    .map(|j| (0.0, j)),
+            );
         }
         for i in 0..self.rivals.len() {
             let position = self.rivals[i].1;
@@ -200,23 +238,26 @@ impl NearestCertifier {
                 },
             );
         }
-        self.rivals.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        self.rivals
+            .sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     }
 
     /// Finds the distance to the cell of a row, or that it is at least `target`. A cell that may be the
     /// nearest becomes a contender and lowers the target.
     fn examine(&mut self, scene: &Scene, position: usize, target: &mut f64) {
         let index = scene.index;
-        self.pool.gather(index, scene.query, position, &mut self.rival);
+        self.pool
+            .gather(index, scene.query, position, &mut self.rival);
         self.products.clear();
+        self.solver.reset();
         self.programs += 1;
         let (outcome, bound) = loop {
             let cell = Cell::new(&self.pool, &self.rival, &mut self.products);
             let outcome = self.solver.solve(&cell, *target * *target);
-            self.steps += self.solver.steps;
             let (active, multipliers) = (&self.solver.active, &self.solver.multipliers);
             let bound = cell.lower_bound(index, active, multipliers, &mut self.row, &mut self.dual);
             if bound >= *target {
+                self.steps += self.solver.steps;
                 return;
             }
             cell.combine(active, multipliers, &mut self.row, &mut self.dual);
@@ -225,11 +266,16 @@ impl NearestCertifier {
                 break (outcome, bound);
             }
         };
+        self.steps += self.solver.steps;
         let value = self.solver.value.max(0.0).sqrt();
         let members = self.pool.members();
         let pairs = self.solver.active.iter().zip(&self.solver.multipliers);
         let weights = pairs.map(|(&i, &m)| (members[i].position, m)).collect();
-        self.contenders.push(Contender { position, value, weights });
+        self.contenders.push(Contender {
+            position,
+            value,
+            weights,
+        });
         if outcome == Outcome::Optimal {
             // Cells nearer than the accuracy of these coordinates, which the proven bound shows, are kept.
             let floor = EXACT_ABSOLUTE * self.rival.square.value.sqrt();
@@ -237,7 +283,7 @@ impl NearestCertifier {
         }
     }
 
-    /// Adds the class-c row nearest to the current point if it is nearer than the rival; `false`: there is
+    /// Adds the class-c rows nearest to the current point that are nearer than the rival; `false`: there are
     /// none. The current point is given by the sums in `row` and `dual`.
     fn grow_pool(&mut self, scene: &Scene, rival: usize) -> bool {
         let index = scene.index;
@@ -261,17 +307,22 @@ impl NearestCertifier {
                 }
             },
         );
-        let nearest = self.near.iter().min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        nearest.is_some_and(|&(_, position)| {
+        self.near
+            .sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        for &(_, position) in self.near.iter().take(AT_ONCE) {
             self.pool.add(index, scene.query, position);
-            true
-        })
+        }
+        !self.near.is_empty()
     }
 
     /// Proves both ends, from the most promising contender on.
     fn finish(&mut self, scene: &Scene, target: f64, adversarial: bool) -> Radius {
         self.contenders.retain(|c| c.value <= target);
-        self.contenders.sort_by(|a, b| a.value.total_cmp(&b.value).then(a.position.cmp(&b.position)));
+        self.contenders.sort_by(|a, b| {
+            a.value
+                .total_cmp(&b.value)
+                .then(a.position.cmp(&b.position))
+        });
         let mut interval = prove(&mut self.finisher, scene, &self.contenders, target);
         if !interval.is_exact()
             && let Some(precise) = &mut self.precise
@@ -285,8 +336,14 @@ impl NearestCertifier {
         Radius {
             lower: scale_down(interval.lower, exponent),
             upper: scale_up(interval.upper, exponent),
-            status: if interval.is_exact() { Status::Exact } else { Status::Bounded },
-            rival: interval.rival.map_or(-1, |position| scene.index.row_index(position) as i64),
+            status: if interval.is_exact() {
+                Status::Exact
+            } else {
+                Status::Bounded
+            },
+            rival: interval
+                .rival
+                .map_or(-1, |position| scene.index.row_index(position) as i64),
             adversarial: interval.adversarial.filter(|_| adversarial),
             ..Radius::default()
         }
@@ -309,7 +366,12 @@ impl Interval {
     }
 }
 
-fn prove(finisher: &mut Finisher, scene: &Scene, contenders: &[Contender], target: f64) -> Interval {
+fn prove(
+    finisher: &mut Finisher,
+    scene: &Scene,
+    contenders: &[Contender],
+    target: f64,
+) -> Interval {
     let mut best = Interval {
         lower: target,
         upper: f64::INFINITY,

@@ -10,7 +10,7 @@ use crate::geometry::rounding::{TINY, gamma, up};
 use crate::geometry::simd::Kernels;
 use crate::search::index::{Index, Measured, Query};
 use crate::search::ladder::Point;
-use crate::search::neighbors::{high, low};
+use crate::search::neighbors::high;
 use crate::search::scan::Scores;
 use std::ops::Range;
 
@@ -48,7 +48,13 @@ impl Probe {
     pub fn place(&mut self, index: &Index, query: &Query, delta: &Displacement) {
         let scale = index.scale();
         self.row.clear();
-        self.row.extend(query.row.iter().zip(delta.input).map(|(z, x)| z + x / scale));
+        self.row.extend(
+            query
+                .row
+                .iter()
+                .zip(delta.input)
+                .map(|(z, x)| z + x / scale),
+        );
         // What rounding made of the displacement: `(p − z)` scaled, less the intended one.
         self.scratch.clear();
         self.scratch.extend(
@@ -66,7 +72,8 @@ impl Probe {
         let off = up(embedding.norm * rounded);
         if let Some((image, error)) = delta.image {
             self.image.clear();
-            self.image.extend(query.image.iter().zip(image).map(|(t, x)| t + x));
+            self.image
+                .extend(query.image.iter().zip(image).map(|(t, x)| t + x));
             self.image_error = up(embedding.relative_error * query.norm
                 + error
                 + off
@@ -74,8 +81,14 @@ impl Probe {
         }
         self.scratch.resize(embedding.dimensions(), 0.0);
         index.ladder().decode_point(query.point, &mut self.scratch);
-        self.scratch.iter_mut().zip(delta.ladder).for_each(|(t, x)| *t += x);
-        let error = query.point.error + delta.ladder_error + off + 4.0 * f64::EPSILON * norm_up(&self.scratch);
+        self.scratch
+            .iter_mut()
+            .zip(delta.ladder)
+            .for_each(|(t, x)| *t += x);
+        let error = query.point.error
+            + delta.ladder_error
+            + off
+            + 4.0 * f64::EPSILON * norm_up(&self.scratch);
         index.ladder().encode(&self.scratch, error, &mut self.point);
         self.moved = up(norm_up(delta.ladder) + delta.ladder_error + off + error);
     }
@@ -84,15 +97,22 @@ impl Probe {
     pub fn place_in_ladder(&mut self, index: &Index, query: &Query, displacement: &[f64]) {
         self.scratch.resize(displacement.len(), 0.0);
         index.ladder().decode_point(query.point, &mut self.scratch);
-        self.scratch.iter_mut().zip(displacement).for_each(|(t, x)| *t += x);
-        index.ladder().encode(&self.scratch, query.point.error, &mut self.point);
+        self.scratch
+            .iter_mut()
+            .zip(displacement)
+            .for_each(|(t, x)| *t += x);
+        index
+            .ladder()
+            .encode(&self.scratch, query.point.error, &mut self.point);
         self.moved = up(norm_up(displacement) + 2.0 * self.point.error);
     }
 
     /// The distance from `p` to the row at a position, by the ladder.
     #[must_use]
     pub fn ladder_distance(&self, kernels: &Kernels, index: &Index, position: usize) -> f64 {
-        let interval = index.ladder().within(kernels, position, &self.point, f64::INFINITY);
+        let interval = index
+            .ladder()
+            .within(kernels, position, &self.point, f64::INFINITY);
         interval.map_or(f64::INFINITY, |(low, high)| (low + high) / 2.0)
     }
 
@@ -105,7 +125,8 @@ impl Probe {
 
     fn length_from(&mut self, query: &Query, scale: f64) -> f64 {
         self.scratch.clear();
-        self.scratch.extend(self.row.iter().zip(query.row).map(|(p, z)| (p - z) * scale));
+        self.scratch
+            .extend(self.row.iter().zip(query.row).map(|(p, z)| (p - z) * scale));
         norm_up(&self.scratch)
     }
 
@@ -117,7 +138,10 @@ impl Probe {
         }
         let Some((image, _)) = index.fine(position) else {
             let value = squared_distance(index.row(position), &self.row, index.scale());
-            return Measured { value, error: up(gamma(depth(self.row.len())) * value + TINY) };
+            return Measured {
+                value,
+                error: up(gamma(depth(self.row.len())) * value + TINY),
+            };
         };
         let embedding = index.embedding();
         let value = squared_distance(image, &self.image, 1.0);
@@ -147,7 +171,14 @@ impl Probe {
     ) {
         // d(z, x) ≤ d(p, x) + d(z, p).
         let threshold = index.ladder().threshold(query.point, limit + self.moved);
-        scores.scan_around(index, kernels, (range, threshold), (&self.point, limit), found, visit);
+        scores.scan_around(
+            index,
+            kernels,
+            (range, threshold),
+            (&self.point, limit),
+            found,
+            visit,
+        );
     }
 
     /// Collects the rows of `range` that are not proven to be further from `p` than the row at `rival`.
@@ -163,17 +194,29 @@ impl Probe {
         found: &mut Vec<u32>,
         out: &mut Vec<(f64, usize)>,
     ) {
-        let reached = high(self.squared_distance(index, rival, space));
+        let goal = self.squared_distance(index, rival, space);
+        // Squares are compared as they are: a root would cost the digits that decide.
+        let reached = (goal.value + goal.error) * (1.0 + f64::EPSILON);
         out.clear();
-        self.visit_near(index, kernels, scores, query, range, reached, found, |position, _, _| {
-            let distance = low(self.squared_distance(index, position, space));
-            // A later copy of the rival loses every tie to it.
-            let copy = index.row_index(position) > index.row_index(rival)
-                && index.row(position) == index.row(rival);
-            if distance <= reached && !copy {
-                out.push((distance, position));
-            }
-        });
+        self.visit_near(
+            index,
+            kernels,
+            scores,
+            query,
+            range,
+            high(goal),
+            found,
+            |position, _, _| {
+                let square = self.squared_distance(index, position, space);
+                let least = (square.value - square.error) * (1.0 - f64::EPSILON);
+                // A later copy of the rival loses every tie to it.
+                let copy = index.row_index(position) > index.row_index(rival)
+                    && index.row(position) == index.row(rival);
+                if least <= reached && !copy {
+                    out.push((least, position));
+                }
+            },
+        );
         out.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     }
 }

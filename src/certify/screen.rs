@@ -59,17 +59,20 @@ impl Ball {
         }
         let reach = target * index.metric().scaled_norm_up() / (1.0 - THETA);
         let error = ladder.largest_error() + query.point.error.max(own_error);
-        let base = up((up(mean_square) + error * error / THETA) / (1.0 - THETA) + 2.0 * reach * error);
+        let base =
+            up((up(mean_square) + error * error / THETA) / (1.0 - THETA) + 2.0 * reach * error);
         let spread = spread.max(2.0 * reach).max(f64::MIN_POSITIVE);
         let alpha = reach / spread;
-        let square =
-            alpha * squared_norm(&self.shift) / (1.0 - alpha).powi(2) + (base + reach * spread) / (1.0 - alpha);
+        let square = alpha * squared_norm(&self.shift) / (1.0 - alpha).powi(2)
+            + (base + reach * spread) / (1.0 - alpha);
         // The relative margin covers the rounding of the mean and of the centre by orders of magnitude.
         self.radius = square.sqrt() * (1.0 + 1e-9);
         let away = -alpha / (1.0 - alpha);
-        self.reach = up((self.radius + away.abs() * norm_up(&self.shift)) * (1.0 + 1e-9)
-            + ladder.largest_error()
-            + query.point.error);
+        self.reach = up(
+            (self.radius + away.abs() * norm_up(&self.shift)) * (1.0 + 1e-9)
+                + ladder.largest_error()
+                + query.point.error,
+        );
         axpy(&mut self.image, away, &self.shift);
         ladder.encode(&self.image, 0.0, &mut self.centre);
     }

@@ -72,11 +72,17 @@ pub fn gram_difference_up(a: &[f64], p: usize, b: &[f64], q: usize, m: usize) ->
     let inner = p.max(q).max(1);
     let bits = (53 - (inner as f64).log2().ceil() as i32) / 2;
     let largest = |x: &[f64], width: usize, row: usize| {
-        x[row * width..][..width].iter().fold(0.0f64, |largest, x| largest.max(x.abs()))
+        x[row * width..][..width]
+            .iter()
+            .fold(0.0f64, |largest, x| largest.max(x.abs()))
     };
-    let exponents: Vec<i32> =
-        (0..m).map(|row| exponent(largest(a, p, row).max(largest(b, q, row))).unwrap_or(0)).collect();
-    let (a_slices, b_slices) = (slices(a, p, &exponents, bits), slices(b, q, &exponents, bits));
+    let exponents: Vec<i32> = (0..m)
+        .map(|row| exponent(largest(a, p, row).max(largest(b, q, row))).unwrap_or(0))
+        .collect();
+    let (a_slices, b_slices) = (
+        slices(a, p, &exponents, bits),
+        slices(b, q, &exponents, bits),
+    );
     let (mut sum, mut rounding) = (vec![0.0; m * m], vec![0.0; m * m]);
     let (mut left, mut right) = (vec![0.0; m * m], vec![0.0; m * m]);
     for (first, second) in [(0, 0), (0, 1), (1, 1), (0, 2), (1, 2)] {
@@ -150,7 +156,11 @@ pub fn spectral_norm_up(a: &[f64], columns: usize) -> f64 {
         return 0.0;
     }
     let rows = a.len() / columns;
-    let mut current = if rows <= columns { a.to_vec() } else { transposed(a, columns) };
+    let mut current = if rows <= columns {
+        a.to_vec()
+    } else {
+        transposed(a, columns)
+    };
     let side = rows.min(columns);
     let mut inner = rows.max(columns);
     let squarings = (FLOPS / (2.0 * (side as f64).powi(3))).clamp(2.0, 10.0) as u32;
@@ -172,7 +182,9 @@ pub fn spectral_norm_up(a: &[f64], columns: usize) -> f64 {
         inner = side;
     }
     let last = frobenius_up(&current).min(absolute_norm_up(&current, inner));
-    undo.iter().rev().fold(last, |norm, &(scale, error)| up(scale * up((norm + error).sqrt())))
+    undo.iter().rev().fold(last, |norm, &(scale, error)| {
+        up(scale * up((norm + error).sqrt()))
+    })
 }
 
 #[cfg(test)]
@@ -215,29 +227,42 @@ mod tests {
 
     #[test]
     fn gram_difference_is_tight_where_two_factors_nearly_agree() {
-        let a: Vec<f64> = (0..40 * 30).map(|i| f64::from((i * 37 % 101) as i32 - 50) / 7.0).collect();
+        let a: Vec<f64> = (0..40 * 30)
+            .map(|i| f64::from((i * 37 % 101) as i32 - 50) / 7.0)
+            .collect();
         let mut b = a.clone();
         assert!(gram_difference_up(&a, 30, &b, 30, 40) < 1e-12);
         b[17] += 1e-9;
         // ‖AAᵀ − BBᵀ‖ is about 2·10⁻⁹ times the norm of the other rows' column.
         let column: f64 = (0..40).map(|i| a[i * 30 + 17].powi(2)).sum::<f64>().sqrt();
         let bound = gram_difference_up(&a, 30, &b, 30, 40);
-        assert!(bound >= 1.3e-9 * column && bound <= 3e-9 * column, "{bound} {column}");
+        assert!(
+            bound >= 1.3e-9 * column && bound <= 3e-9 * column,
+            "{bound} {column}"
+        );
     }
 
     #[test]
     fn product_of_thirds_is_within_its_bound() {
         let (m, n, k) = (3, 5, 150);
-        let a: Vec<f64> = (0..m * k).map(|i| f64::from((i * 7 % 31) as i32 - 15) / 3.0).collect();
-        let b: Vec<f64> = (0..n * k).map(|i| f64::from((i * 5 % 29) as i32 - 14) / 3.0).collect();
+        let a: Vec<f64> = (0..m * k)
+            .map(|i| f64::from((i * 7 % 31) as i32 - 15) / 3.0)
+            .collect();
+        let b: Vec<f64> = (0..n * k)
+            .map(|i| f64::from((i * 5 % 29) as i32 - 14) / 3.0)
+            .collect();
         let mut c = vec![0.0; m * n];
         product_nt(&a, &b, k, &mut c);
         for i in 0..m {
             for j in 0..n {
                 let pairs = || a[i * k..][..k].iter().zip(&b[j * k..][..k]);
-                let exact: i64 = pairs().map(|(x, y)| (x * 3.0).round() as i64 * (y * 3.0).round() as i64).sum();
+                let exact: i64 = pairs()
+                    .map(|(x, y)| (x * 3.0).round() as i64 * (y * 3.0).round() as i64)
+                    .sum();
                 let size: f64 = pairs().map(|(x, y)| (x * y).abs()).sum();
-                assert!((c[i * n + j] - exact as f64 / 9.0).abs() <= gamma(product_depth(k) + 3) * size);
+                assert!(
+                    (c[i * n + j] - exact as f64 / 9.0).abs() <= gamma(product_depth(k) + 3) * size
+                );
             }
         }
     }

@@ -11,8 +11,14 @@ use std::collections::hash_map::Entry;
 pub fn repeated(rows: &[f64], features: usize, used: &[bool]) -> Vec<bool> {
     let mut first: HashMap<u64, Vec<usize>> = HashMap::new();
     let equal = |a: usize, b: usize| {
-        let (a, b) = (&rows[a * features..][..features], &rows[b * features..][..features]);
-        a.iter().zip(b).zip(used).all(|((x, y), &used)| !used || x == y)
+        let (a, b) = (
+            &rows[a * features..][..features],
+            &rows[b * features..][..features],
+        );
+        a.iter()
+            .zip(b)
+            .zip(used)
+            .all(|((x, y), &used)| !used || x == y)
     };
     rows.chunks_exact(features)
         .enumerate()
@@ -41,7 +47,9 @@ fn fingerprint(row: &[f64], used: &[bool]) -> u64 {
         let lane = &mut lanes[k % 4];
         *lane = (lane.rotate_left(23) ^ bits).wrapping_mul(MIX);
     }
-    lanes.iter().fold(0, |hash, lane| (hash ^ (lane >> 29) ^ lane).wrapping_mul(MIX))
+    lanes.iter().fold(0, |hash, lane| {
+        (hash ^ (lane >> 29) ^ lane).wrapping_mul(MIX)
+    })
 }
 
 #[cfg(test)]
@@ -51,8 +59,14 @@ mod tests {
     #[test]
     fn later_copies_are_found_and_signed_zeros_are_equal() {
         let rows = [1.0, 0.0, 2.0, 5.0, 1.0, -0.0, 1.0, 0.0];
-        assert_eq!(repeated(&rows, 2, &[true, true]), [false, false, true, true]);
-        assert_eq!(repeated(&rows, 2, &[false, true]), [false, false, true, true]);
+        assert_eq!(
+            repeated(&rows, 2, &[true, true]),
+            [false, false, true, true]
+        );
+        assert_eq!(
+            repeated(&rows, 2, &[false, true]),
+            [false, false, true, true]
+        );
         assert_eq!(repeated(&[1.0, 2.0], 1, &[false]), [false, true]);
     }
 }

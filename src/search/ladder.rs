@@ -36,6 +36,7 @@ struct Segment {
 pub struct Ladder {
     segments: Vec<Segment>,
     errors: Vec<f32>,
+    largest_error: f32,
     /// The first segment again, in panels for [`Kernels::scores`], with half the squared norms less errors.
     panels: Vec<f32>,
     halves: Vec<f32>,
@@ -68,7 +69,12 @@ impl Ladder {
     pub fn with_rows(rows: usize, dimensions: usize) -> Self {
         let segments = plan(dimensions)
             .into_iter()
-            .map(|(start, width, stride)| Segment { start, width, stride, rows: vec![0.0; rows * stride] })
+            .map(|(start, width, stride)| Segment {
+                start,
+                width,
+                stride,
+                rows: vec![0.0; rows * stride],
+            })
             .collect::<Vec<_>>();
         let padded = rows.next_multiple_of(PANEL);
         let longest = segments.iter().map(|s| s.stride).max().unwrap_or(0);
@@ -76,6 +82,7 @@ impl Ladder {
             panels: vec![0.0; padded * segments[0].stride],
             halves: vec![f32::INFINITY; padded],
             errors: vec![0.0; rows],
+            largest_error: 0.0,
             relative_error: (segments.len() + 2) as f64 * gamma32(longest / 16 + 10),
             segments,
         }
@@ -96,8 +103,10 @@ impl Ladder {
                 self.panels[(panel * stride + k) * PANEL + lane] = point.entries[k];
             }
             self.errors[row] = up32(point.error);
+            self.largest_error = self.largest_error.max(self.errors[row]);
             let error = up(point.error).powi(2) * (1.0 + 1.0 / THETA) * 1.001;
-            self.halves[row] = crate::geometry::rounding::down32((point.offset - error) / 2.0 - FLOOR * FLOOR);
+            self.halves[row] =
+                crate::geometry::rounding::down32((point.offset - error) / 2.0 - FLOOR * FLOOR);
         }
     }
 
@@ -109,10 +118,17 @@ impl Ladder {
         let mut sum = 0.0;
         for (segment, residual) in self.segments.iter().zip(&mut residuals).rev() {
             *residual = sum;
-            sum += image[segment.start..][..segment.width].iter().map(|&x| f64::from(x as f32).powi(2)).sum::<f64>();
+            sum += image[segment.start..][..segment.width]
+                .iter()
+                .map(|&x| f64::from(x as f32).powi(2))
+                .sum::<f64>();
         }
         for (segment, &residual) in self.segments.iter().zip(&residuals) {
-            out.entries.extend(image[segment.start..][..segment.width].iter().map(|&x| x as f32));
+            out.entries.extend(
+                image[segment.start..][..segment.width]
+                    .iter()
+                    .map(|&x| x as f32),
+            );
             if segment.stride > segment.width {
                 out.entries.push(residual.sqrt() as f32);
             }
@@ -159,12 +175,18 @@ impl Ladder {
     /// The largest `E_x`.
     #[must_use]
     pub fn largest_error(&self) -> f64 {
-        f64::from(self.errors.iter().copied().fold(0.0, f32::max))
+        f64::from(self.largest_error)
     }
 
     /// `None`: proven that `d(x, q) > limit`. Otherwise an interval that holds `d(x, q)`.
     #[inline]
-    pub fn within(&self, kernels: &Kernels, row: usize, q: &Point, limit: f64) -> Option<(f64, f64)> {
+    pub fn within(
+        &self,
+        kernels: &Kernels,
+        row: usize,
+        q: &Point,
+        limit: f64,
+    ) -> Option<(f64, f64)> {
         let error = self.error(row) + q.error;
         let reach = (limit + error) * SLACK;
         let bound = reach * reach * (1.0 + 2.0 * self.relative_error);
@@ -211,7 +233,10 @@ impl Ladder {
     pub fn decode_point(&self, q: &Point, out: &mut [f64]) {
         let mut offset = 0;
         for segment in &self.segments {
-            for (out, &x) in out[segment.start..].iter_mut().zip(&q.entries[offset..][..segment.width]) {
+            for (out, &x) in out[segment.start..]
+                .iter_mut()
+                .zip(&q.entries[offset..][..segment.width])
+            {
                 *out = f64::from(x);
             }
             offset += segment.stride;
@@ -251,7 +276,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn exact(a: &[f64], b: &[f64]) -> f64 {
-        a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt()
+        a.iter()
+            .zip(b)
+            .map(|(x, y)| (x - y).powi(2))
+            .sum::<f64>()
+            .sqrt()
     }
 
     proptest! {

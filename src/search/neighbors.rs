@@ -73,14 +73,23 @@ impl NeighborSearch {
         let mut limit = kth(&self.highs, k);
         self.highs.clear();
         for range in ranges {
-            scores.scan(range.clone(), ladder.threshold(query.point, limit), |position| {
-                if let Some((low, high)) = ladder.within(kernels, position, query.point, limit) {
-                    self.candidates.push(Candidate { position, low, high });
-                    push(&mut self.highs, high, k);
-                    limit = limit.min(kth(&self.highs, k));
-                }
-                ladder.threshold(query.point, limit)
-            });
+            scores.scan(
+                range.clone(),
+                ladder.threshold(query.point, limit),
+                |position| {
+                    if let Some((low, high)) = ladder.within(kernels, position, query.point, limit)
+                    {
+                        self.candidates.push(Candidate {
+                            position,
+                            low,
+                            high,
+                        });
+                        push(&mut self.highs, high, k);
+                        limit = limit.min(kth(&self.highs, k));
+                    }
+                    ladder.threshold(query.point, limit)
+                },
+            );
         }
         self.candidates.retain(|c| c.low <= limit);
         limit
@@ -93,7 +102,11 @@ impl NeighborSearch {
         self.measured.extend(self.candidates.iter().map(measure));
         if k == 1 {
             let nearest = self.measured.iter().copied().reduce(|best, next| {
-                if index.compare(next, best, query) == Ordering::Less { next } else { best }
+                if index.compare(next, best, query) == Ordering::Less {
+                    next
+                } else {
+                    best
+                }
             });
             self.measured.clear();
             self.measured.extend(nearest);
@@ -114,7 +127,11 @@ fn push(heap: &mut BinaryHeap<Finite>, value: f64, k: usize) {
 }
 
 fn kth(heap: &BinaryHeap<Finite>, k: usize) -> f64 {
-    if heap.len() < k { f64::INFINITY } else { heap.peek().map_or(f64::INFINITY, |x| x.0) }
+    if heap.len() < k {
+        f64::INFINITY
+    } else {
+        heap.peek().map_or(f64::INFINITY, |x| x.0)
+    }
 }
 
 /// Neighbours of many queries: `(m, groups, k)` distances and rows, groups being one or one per class.
@@ -145,16 +162,31 @@ pub fn kneighbors(
 ) -> Result<Neighbors> {
     let d = index.features();
     if !queries.len().is_multiple_of(d) {
-        return Err(Error::Shape { argument: "queries", expected: queries.len() / d * d, found: queries.len() });
+        return Err(Error::Shape {
+            argument: "queries",
+            expected: queries.len() / d * d,
+            found: queries.len(),
+        });
     }
     if request.k == 0 || (!request.per_class && request.k > index.len()) {
-        return Err(Error::Range { argument: "k", low: 1, high: index.len(), found: request.k });
+        return Err(Error::Range {
+            argument: "k",
+            low: 1,
+            high: index.len(),
+            found: request.k,
+        });
     }
-    let groups = if request.per_class { index.classes() } else { 1 };
+    let groups = if request.per_class {
+        index.classes()
+    } else {
+        1
+    };
     let total = queries.len() / d;
     let width = groups * request.k;
-    let mut found =
-        Neighbors { distances: vec![f64::INFINITY; total * width], rows: vec![-1; total * width] };
+    let mut found = Neighbors {
+        distances: vec![f64::INFINITY; total * width],
+        rows: vec![-1; total * width],
+    };
     control.expect(total);
     for_scales(index, queries, team, |index, ids| {
         search(index, queries, ids, request, team, control, &mut found)
@@ -170,13 +202,17 @@ pub fn for_scales(
     team: &Team,
     mut work: impl FnMut(&Index, &[usize]) -> Result<()>,
 ) -> Result<()> {
-    let exponents: Vec<i32> =
-        queries.chunks_exact(index.features()).map(|query| index.exponent_for(query)).collect();
+    let exponents: Vec<i32> = queries
+        .chunks_exact(index.features())
+        .map(|query| index.exponent_for(query))
+        .collect();
     let mut levels = exponents.clone();
     levels.sort_unstable();
     levels.dedup();
     for level in levels {
-        let ids: Vec<usize> = (0..exponents.len()).filter(|&i| exponents[i] == level).collect();
+        let ids: Vec<usize> = (0..exponents.len())
+            .filter(|&i| exponents[i] == level)
+            .collect();
         if level == index.exponent() {
             work(index, &ids)?;
         } else {
@@ -197,7 +233,9 @@ fn search(
 ) -> Result<()> {
     let (d, k) = (index.features(), request.k);
     let groups: Vec<Range<usize>> = if request.per_class {
-        (0..index.classes()).map(|class| index.class_range(class)).collect()
+        (0..index.classes())
+            .map(|class| index.class_range(class))
+            .collect()
     } else {
         vec![0..index.len()]
     };
@@ -211,7 +249,11 @@ fn search(
         || (Tile::default(), NeighborSearch::default()),
         |(tile, searcher), range| {
             let ids = &ids[range];
-            let rows: Vec<f64> = ids.iter().flat_map(|&id| &queries[id * d..][..d]).copied().collect();
+            let rows: Vec<f64> = ids
+                .iter()
+                .flat_map(|&id| &queries[id * d..][..d])
+                .copied()
+                .collect();
             let embedded = index.embed_queries(&rows);
             let mut out = vec![(f64::INFINITY, -1i64); ids.len() * width];
             for (start, points) in embedded.points.chunks(tile_size(index)).enumerate() {
@@ -224,12 +266,24 @@ fn search(
                     let query = embedded.query(start + i, &rows[(start + i) * d..][..d]);
                     for (group, range) in groups.iter().enumerate() {
                         let out = &mut out[((start + i) * groups.len() + group) * k..][..k];
-                        searcher.collect(index, kernels, tile.scores(i), &query, std::slice::from_ref(range), k);
+                        searcher.collect(
+                            index,
+                            kernels,
+                            tile.scores(i),
+                            &query,
+                            std::slice::from_ref(range),
+                            k,
+                        );
                         let mut last = 0.0f64;
-                        for (out, (position, square)) in out.iter_mut().zip(searcher.resolve(index, &query, k)) {
+                        for (out, (position, square)) in
+                            out.iter_mut().zip(searcher.resolve(index, &query, k))
+                        {
                             // Exact ties may differ by a rounding: the order is the exact one.
                             last = last.max(square.value);
-                            *out = (distance(last, request.squared, exponent), index.row_index(*position) as i64);
+                            *out = (
+                                distance(last, request.squared, exponent),
+                                index.row_index(*position) as i64,
+                            );
                         }
                     }
                 }
@@ -256,23 +310,24 @@ pub fn nearest_position(index: &Index, kernels: &Kernels, row: &[f64]) -> usize 
     let query = embedded.query(0, row);
     tile.compute(index, kernels, &embedded.points);
     search.collect(index, kernels, tile.scores(0), &query, &[0..index.len()], 1);
-    search.resolve(index, &query, 1).first().map_or(0, |nearest| nearest.0)
+    search
+        .resolve(index, &query, 1)
+        .first()
+        .map_or(0, |nearest| nearest.0)
 }
 
 /// A distance in the caller's units from a squared one in scaled units.
 #[must_use]
 pub fn distance(square: f64, squared: bool, exponent: i32) -> f64 {
-    if squared { scale_by(square, 2 * exponent) } else { scale_by(square.sqrt(), exponent) }
+    if squared {
+        scale_by(square, 2 * exponent)
+    } else {
+        scale_by(square.sqrt(), exponent)
+    }
 }
 
 /// An upper bound on the distance behind a measured square.
 #[must_use]
 pub fn high(square: Measured) -> f64 {
     up((square.value + square.error).sqrt())
-}
-
-/// A lower bound on the distance behind a measured square.
-#[must_use]
-pub fn low(square: Measured) -> f64 {
-    crate::geometry::rounding::down((square.value - square.error).max(0.0).sqrt())
 }

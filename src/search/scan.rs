@@ -13,7 +13,11 @@ const AHEAD: usize = 6;
 /// Queries per tile: their scores stay in cache between the product and the search.
 #[must_use]
 pub fn tile_size(index: &Index) -> usize {
-    if index.len() > 1 << 19 { QUERY_BLOCK } else { 2 * QUERY_BLOCK }
+    if index.len() > 1 << 19 {
+        QUERY_BLOCK
+    } else {
+        2 * QUERY_BLOCK
+    }
 }
 
 /// Scores of a few queries; one per thread.
@@ -36,10 +40,15 @@ impl Tile {
     /// Scores `points` against every row of the index.
     pub fn compute(&mut self, index: &Index, kernels: &Kernels, points: &[Point]) {
         let ladder = index.ladder();
-        let (k, rows) = (ladder.thin_width(), points.len().next_multiple_of(QUERY_BLOCK));
+        let (k, rows) = (
+            ladder.thin_width(),
+            points.len().next_multiple_of(QUERY_BLOCK),
+        );
         self.padded = ladder.padded();
         self.queries.clear();
-        points.iter().for_each(|point| self.queries.extend_from_slice(point.thin(k)));
+        points
+            .iter()
+            .for_each(|point| self.queries.extend_from_slice(point.thin(k)));
         self.queries.resize(rows * k, 0.0);
         self.scores.resize(rows * self.padded, 0.0);
         self.minima.resize(rows * self.padded / PANEL, 0.0);
@@ -144,7 +153,9 @@ impl Scores<'_> {
         let inside = |position: &usize| ranges.iter().any(|r| r.contains(position));
         panels.retain_mut(|(_, slot)| {
             let panel = *slot as usize * PANEL..(*slot as usize + 1) * PANEL;
-            let best = panel.filter(inside).min_by(|&a, &b| self.scores[a].total_cmp(&self.scores[b]));
+            let best = panel
+                .filter(inside)
+                .min_by(|&a, &b| self.scores[a].total_cmp(&self.scores[b]));
             best.is_some_and(|position| {
                 *slot = position as u32;
                 true
