@@ -5,7 +5,8 @@
 //! `κ ≥ ‖GᵀG − BᵀB‖₂`, so that any `B`, however it was found, is safe to use.
 
 use crate::geometry::matrix::{
-    absolute_norm_up, gram_difference_up, product_depth, product_nt, spectral_norm_up, transposed,
+    SplitFactor, absolute_norm_up, frobenius_up, gram_difference_up, product_nt,
+    product_nt_accurate, product_nt_fast, spectral_norm_up, transposed,
 };
 use crate::geometry::rounding::{U64, exponent, gamma, scale_by, scale_up, up};
 
@@ -97,13 +98,6 @@ impl Metric {
     pub fn spectral_norm_up(&self) -> f64 {
         scale_up(self.scaled_norm_up(), self.exponent())
     }
-
-    /// Whether feature `k` has any influence.
-    #[must_use]
-    pub fn uses_feature(&self, k: usize) -> bool {
-        self.scaled_components()
-            .is_none_or(|g| g.iter().skip(k).step_by(self.features).any(|&x| x != 0.0))
-    }
 }
 
 /// The linear map `x ↦ B(x − μ)s` into `p` coordinates, leading (most varying) first, with its errors.
@@ -111,6 +105,8 @@ impl Metric {
 pub struct Embedding {
     /// `B`, row-major `(p, d)`; `None` for the identity.
     map: Option<Vec<f64>>,
+    /// `B` again, for images that are answers and not just bounds (other metrics than the Euclidean).
+    split: Option<SplitFactor>,
     features: usize,
     dimensions: usize,
     /// `η`: the computed image of `x` is within `η‖x − μ‖s` of `B(x − μ)s`.
@@ -140,6 +136,7 @@ impl Embedding {
             Some(g) => Self::with_map(metric, g.to_vec(), 0.0),
             None => Self {
                 map: None,
+                split: None,
                 features: metric.features(),
                 dimensions: metric.features(),
                 relative_error: 2.0 * U64,
@@ -168,14 +165,21 @@ impl Embedding {
     fn with_map(metric: &Metric, map: Vec<f64>, defect: f64) -> Self {
         let d = metric.features();
         let absolute_norm = absolute_norm_up(&map, d);
+        let norm = up((metric.scaled_norm_up().powi(2) + defect).sqrt());
+        let split = (!metric.is_euclidean()).then(|| SplitFactor::new(&map, d));
+        // The centring and the scaling of a row round too, but for what the accurate product is told.
+        let relative_error = split.as_ref().map_or_else(
+            || gamma(d + 3) * absolute_norm,
+            |factor| factor.error + 4.0 * U64 * norm + 8.0 * U64 * U64 * absolute_norm,
+        );
         Self {
             features: d,
             dimensions: map.len() / d,
-            // Two more roundings: the centring and the scaling of the row.
-            relative_error: up(gamma(product_depth(d) + 2) * absolute_norm),
+            relative_error: up(relative_error),
             defect,
-            norm: up((metric.scaled_norm_up().powi(2) + defect).sqrt()),
+            norm,
             absolute_norm,
+            split,
             map: Some(map),
         }
     }
@@ -186,11 +190,12 @@ impl Embedding {
         self.dimensions
     }
 
-    /// Images of centred, scaled rows `(m, d)`, into `out (m, p)`.
-    pub fn apply(&self, centred: &[f64], out: &mut [f64]) {
-        match &self.map {
-            Some(map) => product_nt(centred, map, self.features, out),
-            None => out.copy_from_slice(centred),
+    /// Images of centred, scaled rows `(m, d)`, into `out (m, p)`; `lost` is what centring rounded away.
+    pub fn apply(&self, centred: &[f64], lost: &[f64], out: &mut [f64]) {
+        match (&self.map, &self.split) {
+            (_, Some(factor)) => product_nt_accurate(centred, lost, factor, out),
+            (Some(map), None) => product_nt_fast(centred, map, self.features, out),
+            (None, None) => out.copy_from_slice(centred),
         }
     }
 
@@ -213,14 +218,17 @@ impl Embedding {
         self.map.as_deref()
     }
 
-    /// `BBᵀ`, row-major `(p, p)`.
+    /// `BBᵀ`, for products with it, and a bound on the error of the stored factor, in the spectral norm.
     #[must_use]
-    pub fn gram(&self) -> Option<Vec<f64>> {
-        self.map.as_ref().map(|map| {
-            let mut gram = vec![0.0; self.dimensions * self.dimensions];
-            product_nt(map, map, self.features, &mut gram);
-            gram
-        })
+    pub fn gram(&self) -> Option<(SplitFactor, f64)> {
+        let (map, factor) = (self.map.as_ref()?, self.split.as_ref()?);
+        let p = self.dimensions;
+        let mut gram = vec![0.0; p * p];
+        product_nt_accurate(map, &vec![0.0; map.len()], factor, &mut gram);
+        let error = factor.error * frobenius_up(map) + 4.0 * U64 * frobenius_up(&gram);
+        let split = SplitFactor::new(&gram, p);
+        let product = split.error + 4.0 * U64 * self.norm.powi(2) * 1.001;
+        Some((split, up(error + product)))
     }
 }
 
@@ -266,7 +274,7 @@ mod tests {
         let metric = Metric::from_components(2, &[1.0, 0.5, 0.0, 2.0]);
         let embedding = Embedding::new(&metric, Some(&rotation(1.1)));
         let mut image = [0.0; 2];
-        embedding.apply(&[0.3, -0.8], &mut image);
+        embedding.apply(&[0.3, -0.8], &[0.0; 2], &mut image);
         let g = metric.scaled_components().unwrap();
         let exact = (g[0] * 0.3 - g[1] * 0.8).powi(2) + (g[2] * 0.3 - g[3] * 0.8).powi(2);
         assert!((image[0].powi(2) + image[1].powi(2) - exact).abs() < 1e-14);

@@ -5,7 +5,7 @@
 //! 1. The exact nearest row gives the class `c`.
 //! 2. The cell of a near other-class row gives a threshold `T`. Constraints enter its program only when the
 //!    current point `z + δ` turns out to be nearer to another class-c row.
-//! 3. [`Ball`] discards all but a few of the other rows; the rest meet the same pool of class-c rows, and
+//! 3. [`Screen`] discards all but a few of the other rows; the rest meet the same pool of class-c rows, and
 //!    a program ends as soon as its value passes `T`.
 //! 4. Cells that end below `T` are finished in binary64 (`finish.rs`), where both ends are proven.
 //!
@@ -15,9 +15,8 @@
 use crate::certify::finish::{Finisher, Scene};
 use crate::certify::pool::{Cell, Member, Pool, Space};
 use crate::certify::probe::Probe;
-use crate::certify::screen::Ball;
+use crate::certify::screen::Screen;
 use crate::certify::{Radius, Status};
-use crate::geometry::dot::{axpy, norm_up};
 use crate::geometry::min_norm::{MinNorm, Outcome};
 use crate::geometry::rounding::{scale_down, scale_up, up};
 use crate::geometry::simd::Kernels;
@@ -57,7 +56,7 @@ pub struct NearestCertifier {
     near: Vec<(f64, usize)>,
     found: Vec<u32>,
     seeds: Vec<(f32, u32)>,
-    ball: Ball,
+    screen: Screen,
     rivals: Vec<(f64, usize)>,
     contenders: Vec<Contender>,
     finisher: Finisher,
@@ -88,7 +87,7 @@ impl NearestCertifier {
             near: Vec::new(),
             found: Vec::new(),
             seeds: Vec::new(),
-            ball: Ball::default(),
+            screen: Screen::default(),
             rivals: Vec::new(),
             contenders: Vec::new(),
             finisher: Finisher::new(
@@ -204,7 +203,7 @@ impl NearestCertifier {
         self.finish(scene, target, adversarial)
     }
 
-    /// Collects the other rows that may have `r_j < target`, nearest to the ball's centre first.
+    /// Collects the other rows that may have `r_j < target`, most promising first.
     fn screen(
         &mut self,
         scene: &Scene,
@@ -217,11 +216,10 @@ impl NearestCertifier {
         let own = [(self.pool.members()[0].position, 1.0)];
         let active = self.contenders.first().map_or(&[][..], |c| &c.weights[..]);
         let weights = if active.is_empty() { &own[..] } else { active };
-        let spread = spread(index, weights, first, &mut self.row, &mut self.dual);
-        self.ball.aim(index, scene.query, weights, target, spread);
-        // The triangle inequality's ball is the smaller one now and then (an ill-conditioned metric).
-        let plain = up(nearest_distance + 2.0 * index.metric().scaled_norm_up() * target);
-        let threshold = ladder.threshold(scene.query.point, self.ball.reach.min(plain));
+        self.screen.aim(index, scene.query, weights, first, target);
+        // Every row that matters is also near the test point, by the triangle inequality.
+        let reach = up(nearest_distance + 2.0 * index.metric().scaled_norm_up() * target);
+        let threshold = ladder.threshold(scene.query.point, reach);
         self.rivals.clear();
         let rivals = &mut self.rivals;
         for range in others {
@@ -229,7 +227,7 @@ impl NearestCertifier {
                 index,
                 scene.kernels,
                 (range.clone(), threshold),
-                (&self.ball.centre, self.ball.radius),
+                (&self.screen.centre, self.screen.limit),
                 &mut self.found,
                 |position, low, _| {
                     if position != first && !index.is_shadowed(position) {
@@ -391,24 +389,4 @@ fn prove(
     }
     best.lower = best.lower.min(best.upper);
     best
-}
-
-/// The distance in the metric between the first rival and the weighted mean of its class-c rows.
-fn spread(
-    index: &Index,
-    weights: &[(usize, f64)],
-    first: usize,
-    sum: &mut Vec<f64>,
-    row: &mut Vec<f64>,
-) -> f64 {
-    let p = index.embedding().dimensions();
-    let total: f64 = weights.iter().map(|w| w.1).sum();
-    sum.resize(p, 0.0);
-    row.resize(p, 0.0);
-    index.ladder().decode(first, sum);
-    for &(position, weight) in weights {
-        index.ladder().decode(position, row);
-        axpy(sum, -weight / total, row);
-    }
-    norm_up(sum)
 }

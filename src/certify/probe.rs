@@ -9,7 +9,7 @@ use crate::geometry::dot::{depth, norm_up, squared_distance};
 use crate::geometry::rounding::{TINY, gamma, up};
 use crate::geometry::simd::Kernels;
 use crate::search::index::{Index, Measured, Query};
-use crate::search::ladder::Point;
+use crate::search::ladder::{Point, RowLimit};
 use crate::search::neighbors::high;
 use crate::search::scan::Scores;
 use std::ops::Range;
@@ -175,7 +175,7 @@ impl Probe {
             index,
             kernels,
             (range, threshold),
-            (&self.point, limit),
+            (&self.point, RowLimit::uniform(limit)),
             found,
             visit,
         );

@@ -1,79 +1,130 @@
-//! One ball that tells which other-class rows can still beat a threshold.
+//! One test that tells which other-class rows can still beat a threshold.
 //!
 //! Weak duality with fixed weights `λ` on class-c rows (`Σλ = 1`, `x̄ = Σ λ_i x_i`, `b̄ = Σ λ_i d_i²`) bounds the cell of
-//! *every* row: `r_j ≥ (d_j² − b̄) / (2 ‖M(x_j − x̄)‖)`. With `‖M v‖ ≤ σ‖Gv‖` and, for any `V > 0`, the tangent
-//! `v ≤ (v²/V + V)/2`, the rows for which this is not yet at least `T` satisfy
+//! *every* row: `r_j ≥ (d_j² − b̄) / (2 ‖M(x_j − x̄)‖)`. With the tangent `n ≤ (n²/V + V)/2`, which holds for any
+//! `V > 0`, the rows for which this is not yet at least `T` satisfy
 //!
-//! `d_j² − α ‖G(x_j − x̄)‖² < b̄ + σTV,   α = σT/V`,
+//! `d_j² − α ‖M(x_j − x̄)‖² < b̄ + TV,   α = T/V`.
 //!
-//! and completing the square makes that a ball about `y = z − α(x̄ − z)/(1 − α)`. So the test is one more lower
-//! bound on a distance, for which the ladder exists. Against the ball about `z` that the triangle
-//! inequality gives (radius `d₁ + 2σT`) it holds several times fewer rows: rows beyond the boundary
-//! mostly lie across from `x̄`, not behind it.
+//! Both squares are quadratic in the image `t_j`, and the second one's quadratic part is a number that does
+//! not depend on the query, `s_j = ‖Mx_j‖²`. Completing the square of the rest gives
+//!
+//! `‖t_j − y‖² < R² + α s_j,   y = t_z − α BBᵀx̄`:
+//!
+//! one more lower bound on a distance, for which the ladder exists, with a limit for each row. Against the
+//! ball about `z` that the triangle inequality gives (radius `d₁ + 2σT`) it keeps many times fewer rows: rows
+//! beyond the boundary mostly lie across from `x̄`, not behind it, and few normals are as long as `σ` allows.
 
-use crate::geometry::dot::{axpy, norm_up, squared_norm};
+use crate::geometry::dot::{axpy, dot, norm_up, squared_norm};
 use crate::geometry::rounding::up;
 use crate::search::index::{Index, Query};
-use crate::search::ladder::Point;
+use crate::search::ladder::{Point, RowLimit};
 
 /// `(1 − θ)a² − e²/θ ≤ (a − e)²` takes the errors of the images out of the squares.
 const THETA: f64 = 1.0 / (1u64 << 20) as f64;
 
-/// A ball in the coordinates of the ladder: rows proven to lie outside have `r_j ≥ T`.
+/// The test: rows beyond the limit around `y` are proven to have `r_j ≥ T`.
 #[derive(Debug, Default)]
-pub struct Ball {
+pub struct Screen {
+    /// `y`, in the coordinates of the ladder.
     pub centre: Point,
-    pub radius: f64,
-    /// Every row inside is within this distance of the test point.
-    pub reach: f64,
-    shift: Vec<f64>,
+    pub limit: RowLimit,
+    mean: Vec<f64>,
+    mean_dual: Vec<f64>,
     image: Vec<f64>,
+    row: Vec<f64>,
+    difference: Vec<f64>,
 }
 
-impl Ball {
-    /// The ball for the threshold `target`, from positions of class-c rows and their weights.
-    /// `spread` is a guess at `‖G(x_j − x̄)‖` for the rows at the boundary; any positive value is valid.
+impl Screen {
+    /// The test for the threshold `target`, from positions of class-c rows and their weights, and one rival
+    /// at the boundary, whose normal is a good guess at `V`.
     pub fn aim(
         &mut self,
         index: &Index,
         query: &Query,
         weights: &[(usize, f64)],
+        rival: usize,
         target: f64,
-        spread: f64,
     ) {
         let ladder = index.ladder();
         let p = index.embedding().dimensions();
         let total: f64 = weights.iter().map(|w| w.1).sum();
-        self.image.resize(p, 0.0);
-        ladder.decode_point(query.point, &mut self.image);
-        self.shift.clear();
-        self.shift.resize(p, 0.0);
-        let (mut mean_square, mut own_error, mut row) = (0.0, 0.0f64, vec![0.0; p]);
-        for &(position, weight) in weights {
-            ladder.decode(position, &mut row);
-            axpy(&mut row, -1.0, &self.image);
-            axpy(&mut self.shift, weight / total, &row);
-            let error = ladder.error(position) + query.point.error;
-            mean_square += weight / total * (norm_up(&row) + error).powi(2);
-            own_error = own_error.max(ladder.error(position));
+        for buffer in [
+            &mut self.image,
+            &mut self.mean,
+            &mut self.mean_dual,
+            &mut self.row,
+            &mut self.difference,
+        ] {
+            buffer.clear();
+            buffer.resize(p, 0.0);
         }
-        let reach = target * index.metric().scaled_norm_up() / (1.0 - THETA);
-        let error = ladder.largest_error() + query.point.error.max(own_error);
+        match index.fine(rival) {
+            None => ladder.decode_point(query.point, &mut self.image),
+            Some(_) => self.image.copy_from_slice(query.image),
+        }
+        let (mut mean_square, mut error) = (0.0, 0.0f64);
+        for &(position, weight) in weights {
+            let share = weight / total;
+            self.load(index, position);
+            axpy(&mut self.mean, share, &self.row);
+            axpy(
+                &mut self.mean_dual,
+                share,
+                index.fine(position).map_or(&self.row, |fine| fine.1),
+            );
+            self.difference.clone_from(&self.row);
+            axpy(&mut self.difference, -1.0, &self.image);
+            let own = ladder.error(position);
+            mean_square += share * (norm_up(&self.difference) + own + query.point.error).powi(2);
+            error = error.max(own);
+        }
+        let error = up(ladder.largest_error() + query.point.error.max(error));
+        let norm = index.embedding().norm;
+        // ‖M v‖ ≤ ‖Bᵀv̂‖ + 2‖B‖e: what embedding, defect and rounding can add to a normal.
+        let reach = target / (1.0 - THETA);
         let base =
-            up((up(mean_square) + error * error / THETA) / (1.0 - THETA) + 2.0 * reach * error);
-        let spread = spread.max(2.0 * reach).max(f64::MIN_POSITIVE);
-        let alpha = reach / spread;
-        let square = alpha * squared_norm(&self.shift) / (1.0 - alpha).powi(2)
-            + (base + reach * spread) / (1.0 - alpha);
-        // The relative margin covers the rounding of the mean and of the centre by orders of magnitude.
-        self.radius = square.sqrt() * (1.0 + 1e-9);
-        let away = -alpha / (1.0 - alpha);
-        self.reach = up(
-            (self.radius + away.abs() * norm_up(&self.shift)) * (1.0 + 1e-9)
-                + ladder.largest_error()
-                + query.point.error,
+            up((up(mean_square) + error * error / THETA) / (1.0 - THETA)
+                + 4.0 * reach * norm * error);
+        let normal = self
+            .normal_of(index, rival)
+            .max(2.0 * reach * norm * norm)
+            .max(f64::MIN_POSITIVE);
+        let alpha = reach / normal;
+        let start = squared_norm(&self.image);
+        axpy(&mut self.image, -alpha, &self.mean_dual);
+        let (end, spread) = (
+            squared_norm(&self.image),
+            alpha * dot(&self.mean, &self.mean_dual),
         );
-        axpy(&mut self.image, away, &self.shift);
+        // Means, duals and squares round in binary64; scaled rows are no longer than √d.
+        let largest = start + end + spread.abs() + norm * norm * index.features() as f64;
+        let rounding = (1e-13 + 2.0 * alpha * index.dual_error()) * largest;
+        let base = base + reach * normal + (end - start) + spread + rounding;
+        self.limit = RowLimit {
+            base,
+            slope: up(alpha),
+        };
         ladder.encode(&self.image, 0.0, &mut self.centre);
+    }
+
+    fn load(&mut self, index: &Index, position: usize) {
+        match index.fine(position) {
+            None => index.ladder().decode(position, &mut self.row),
+            Some((image, _)) => self.row.copy_from_slice(image),
+        }
+    }
+
+    /// `‖M(x_j − x̄)‖`, nearly.
+    fn normal_of(&mut self, index: &Index, position: usize) -> f64 {
+        self.load(index, position);
+        self.difference.clone_from(&self.row);
+        axpy(&mut self.difference, -1.0, &self.mean);
+        if let Some((_, dual)) = index.fine(position) {
+            self.row.copy_from_slice(dual);
+        }
+        axpy(&mut self.row, -1.0, &self.mean_dual);
+        dot(&self.difference, &self.row).max(0.0).sqrt()
     }
 }

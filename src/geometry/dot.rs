@@ -70,7 +70,8 @@ pub fn squared_distance_precise(a: &[f64], b: &[f64], s: f64) -> f64 {
 }
 
 /// `a + b` and its rounding error (Knuth).
-fn two_sum(a: f64, b: f64) -> (f64, f64) {
+#[must_use]
+pub fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let sum = a + b;
     let part = sum - a;
     (sum, (a - (sum - part)) + (b - part))

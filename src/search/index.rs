@@ -1,14 +1,16 @@
 //! The training rows, prepared once: grouped by class, embedded, stored in a [`Ladder`].
 
 use crate::error::{Error, Result};
-use crate::geometry::dot::{depth, norm_up, squared_distance, squared_distance_precise};
-use crate::geometry::matrix::{absolute_norm_up, product_depth, product_nt};
-use crate::geometry::predicates::compare_distances;
-use crate::geometry::rounding::{LARGEST_MAGNITUDE, TINY, exponent, gamma, power_of_two, up};
+use crate::geometry::dot::{
+    depth, dot, norm_up, squared_distance, squared_distance_precise, squared_norm, two_sum,
+};
+use crate::geometry::matrix::product_nt_accurate;
+use crate::geometry::predicates::{coincide, compare_distances};
+use crate::geometry::rounding::{LARGEST_MAGNITUDE, TINY, exponent, gamma, power_of_two, up, up32};
 use crate::geometry::simd::PANEL;
 use crate::metric::{Embedding, Metric};
 use crate::parallel::{Control, Team};
-use crate::search::duplicates::repeated;
+use crate::search::duplicates::{first_copies, merge_coinciding};
 use crate::search::ladder::{Ladder, Point};
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -46,8 +48,8 @@ pub struct Index {
     order: Vec<u32>,
     codes: Vec<u32>,
     class_starts: Vec<usize>,
-    /// By position: an earlier row has the same values.
-    shadowed: Vec<bool>,
+    /// By position: the first of the caller's rows that lies in the same place, as far as the metric can tell.
+    canonical: Vec<u32>,
     centre: Vec<f64>,
     /// Everything is computed in units of `2^exponent`: centred rows are below one in magnitude.
     exponent: i32,
@@ -55,6 +57,8 @@ pub struct Index {
     ladder: Ladder,
     /// By position: an upper bound on `‖x − μ‖`, scaled.
     norms: Vec<f64>,
+    /// By position: an upper bound on `‖Bᵀ B(x − μ)‖²`, scaled; see [`Screen`](crate::certify::screen::Screen).
+    normal_squares: Vec<f32>,
     fine: Option<FineImages>,
 }
 
@@ -84,7 +88,7 @@ pub struct Measured {
     pub error: f64,
 }
 
-const ROWS_PER_CHUNK: usize = 128;
+const ROWS_PER_CHUNK: usize = 512;
 
 impl Index {
     /// Prepares the rows. Cost: one product of `(n, d)` with `(d, p)`, one or two passes over the rows.
@@ -104,10 +108,6 @@ impl Index {
             });
         }
         let exponent = exponent(largest).unwrap_or(0).clamp(-1000, 1000);
-        let used: Vec<bool> = (0..features)
-            .map(|k| training.metric.uses_feature(k))
-            .collect();
-        let repeated = repeated(values, features, &used);
         let embedding = Embedding::new(&training.metric, training.rotation);
         let starts = class_starts(training.codes, training.classes);
         let scale = power_of_two(-exponent);
@@ -121,9 +121,10 @@ impl Index {
                 .map(|&row| training.codes[row as usize] as u32)
                 .collect(),
             class_starts: starts,
-            shadowed: order.iter().map(|&row| repeated[row as usize]).collect(),
+            canonical: Vec::new(),
             ladder: Ladder::with_rows(order.len(), embedding.dimensions()),
             norms: vec![0.0; order.len()],
+            normal_squares: Vec::new(),
             fine: None,
             scale,
             rows: training.rows,
@@ -134,6 +135,7 @@ impl Index {
             exponent,
         };
         index.embed_rows(team, control)?;
+        index.find_copies();
         Ok(index)
     }
 
@@ -147,10 +149,11 @@ impl Index {
             order: self.order.clone(),
             codes: self.codes.clone(),
             class_starts: self.class_starts.clone(),
-            shadowed: self.shadowed.clone(),
+            canonical: self.canonical.clone(),
             centre: self.centre.clone(),
             ladder: Ladder::with_rows(self.order.len(), self.embedding.dimensions()),
             norms: vec![0.0; self.order.len()],
+            normal_squares: Vec::new(),
             fine: None,
             exponent,
             scale: power_of_two(-exponent),
@@ -164,18 +167,18 @@ impl Index {
         let mut ladder = std::mem::replace(&mut self.ladder, Ladder::with_rows(0, p));
         let layout = Ladder::with_rows(0, p);
         let mut norms = std::mem::take(&mut self.norms);
+        let mut normal_squares = vec![0.0; n];
         let gram = if self.metric.is_euclidean() {
             None
         } else {
             self.embedding.gram()
         };
-        let mut fine = gram.as_ref().map(|gram| FineImages {
+        let mut fine = gram.as_ref().map(|&(_, dual_error)| FineImages {
             images: vec![0.0; n * p],
             duals: vec![0.0; n * p],
-            // The stored Gram matrix is off by γ‖|B|‖², the product with it by γ‖|BBᵀ|‖.
-            dual_error: up(gamma(product_depth(p) + product_depth(self.features()) + 2)
-                * (self.embedding.absolute_norm.powi(2) + absolute_norm_up(gram, p))),
+            dual_error,
         });
+        let dual_error = fine.as_ref().map_or(0.0, |f| f.dual_error);
         let this = &*self;
         control.expect(n);
         team.for_chunks(
@@ -186,9 +189,10 @@ impl Index {
             |(), positions| {
                 let rows = positions.clone().map(|position| this.row(position));
                 let embedded = this.embed(rows, &layout);
-                let duals = gram.as_ref().map(|gram| {
+                let duals = gram.as_ref().map(|(gram, _)| {
                     let mut duals = vec![0.0; positions.len() * p];
-                    product_nt(&embedded.images, gram, p, &mut duals);
+                    let lost = vec![0.0; duals.len()];
+                    product_nt_accurate(&embedded.images, &lost, gram, &mut duals);
                     duals
                 });
                 (embedded, duals)
@@ -196,6 +200,8 @@ impl Index {
             |positions: Range<usize>, (embedded, duals): (Embedded, Option<Vec<f64>>)| {
                 ladder.store(positions.start, &embedded.points);
                 norms[positions.clone()].copy_from_slice(&embedded.norms);
+                let squares = this.normal_squares_of(&embedded, duals.as_deref(), dual_error);
+                normal_squares[positions.clone()].copy_from_slice(&squares);
                 if let (Some(fine), Some(duals)) = (&mut fine, duals) {
                     fine.images[positions.start * p..positions.end * p]
                         .copy_from_slice(&embedded.images);
@@ -205,7 +211,38 @@ impl Index {
             },
         )?;
         (self.ladder, self.norms, self.fine) = (ladder, norms, fine);
+        self.normal_squares = normal_squares;
         Ok(())
+    }
+
+    fn normal_squares_of(
+        &self,
+        embedded: &Embedded,
+        duals: Option<&[f64]>,
+        dual_error: f64,
+    ) -> Vec<f32> {
+        let p = self.embedding.dimensions();
+        let images = embedded.images.chunks_exact(p);
+        match duals {
+            // Stored coordinates are off by a unit of binary32 at most.
+            None => images
+                .map(|t| up32(up(squared_norm(t) * (1.0 + 1e-6) + TINY)))
+                .collect(),
+            Some(duals) => images
+                .zip(duals.chunks_exact(p))
+                .map(|(t, w)| {
+                    let error = (dual_error + gamma(depth(p)) * self.embedding.norm.powi(2))
+                        * squared_norm(t);
+                    up32(up(dot(t, w).max(0.0) + error * 1.001 + TINY))
+                })
+                .collect(),
+        }
+    }
+
+    /// Upper bounds on `‖BᵀB(x − μ)‖²` by position.
+    #[must_use]
+    pub fn normal_squares(&self) -> &[f32] {
+        &self.normal_squares
     }
 
     /// Images, norms and ladder points of caller's rows.
@@ -215,17 +252,17 @@ impl Index {
 
     fn embed<'a>(&self, rows: impl Iterator<Item = &'a [f64]>, layout: &Ladder) -> Embedded {
         let p = self.embedding.dimensions();
-        let mut centred = Vec::new();
+        let (mut centred, mut lost) = (Vec::new(), Vec::new());
         for row in rows {
-            centred.extend(
-                row.iter()
-                    .zip(&self.centre)
-                    .map(|(x, c)| (x - c) * self.scale),
-            );
+            for (&x, &c) in row.iter().zip(&self.centre) {
+                let (difference, rest) = two_sum(x, -c);
+                centred.push(difference * self.scale);
+                lost.push(rest * self.scale);
+            }
         }
         let norms: Vec<f64> = centred.chunks_exact(self.features()).map(norm_up).collect();
         let mut images = vec![0.0; norms.len() * p];
-        self.embedding.apply(&centred, &mut images);
+        self.embedding.apply(&centred, &lost, &mut images);
         let points = norms
             .iter()
             .zip(images.chunks_exact(p))
@@ -317,10 +354,42 @@ impl Index {
         &self.rows.values()[self.order[position] as usize * d..][..d]
     }
 
-    /// Whether an earlier row has the same values.
+    /// The first of the caller's rows that lies in the same place as the row at a position.
+    #[must_use]
+    pub fn canonical(&self, position: usize) -> usize {
+        self.canonical[position] as usize
+    }
+
+    /// Whether an earlier row lies in the same place. Ties go to the lowest index, so a shadowed row is never
+    /// the nearest neighbour of any point.
     #[must_use]
     pub fn is_shadowed(&self, position: usize) -> bool {
-        self.shadowed[position]
+        self.canonical[position] != self.order[position]
+    }
+
+    fn find_copies(&mut self) {
+        let mut first = first_copies(self.rows.values(), self.features());
+        if let Some(components) = self.metric.scaled_components() {
+            let p = self.embedding.dimensions();
+            let mut images = vec![(0, &[][..], 0.0); self.len()];
+            for position in 0..self.len() {
+                let (image, _) = self
+                    .fine(position)
+                    .expect("images are kept for this metric");
+                let error = self.embedding.relative_error * self.norms[position] + TINY;
+                images[position] = (self.order[position], image, error);
+            }
+            let coincide = |a: u32, b: u32| {
+                let row =
+                    |i: u32| &self.rows.values()[i as usize * self.features()..][..self.features()];
+                coincide(row(a), row(b), Some(components))
+            };
+            // The defect of the rotation moves a point of the null space by this share of its length.
+            let defect = self.embedding.defect.sqrt() * 2.0 * (self.features() as f64).sqrt();
+            debug_assert!(p > 0);
+            merge_coinciding(&mut first, images, defect, coincide);
+        }
+        self.canonical = self.order.iter().map(|&row| first[row as usize]).collect();
     }
 
     /// The power of two that scaled radii are multiples of.
@@ -528,7 +597,7 @@ fn leading_coordinates(
     let mut leading = vec![0.0f32; values.len() / d * LEADING];
     team.for_chunks(
         values.len() / d,
-        4 * ROWS_PER_CHUNK,
+        ROWS_PER_CHUNK,
         control,
         || (),
         |(), rows| {

@@ -44,6 +44,41 @@ pub struct Ladder {
     relative_error: f64,
 }
 
+/// A limit on the distance from a point that may differ from row to row: `base + slope s_x` is its square,
+/// with the `s_x` of [`Index::normal_squares`](crate::search::index::Index::normal_squares).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RowLimit {
+    pub base: f64,
+    pub slope: f64,
+}
+
+impl RowLimit {
+    /// The same limit for every row.
+    #[must_use]
+    pub fn uniform(limit: f64) -> Self {
+        Self {
+            base: up(limit * limit),
+            slope: 0.0,
+        }
+    }
+
+    /// The limit for a row with this `s_x`, rounded up.
+    #[must_use]
+    pub fn of(&self, normal_square: f32) -> f64 {
+        let spread = if self.slope > 0.0 {
+            self.slope * f64::from(normal_square)
+        } else {
+            0.0
+        };
+        // The base may be negative; the sum has to be rounded up all the same.
+        up(
+            (self.base + spread + f64::EPSILON * (self.base.abs() + spread))
+                .max(0.0)
+                .sqrt(),
+        )
+    }
+}
+
 /// An image outside the set of rows: a query, or a perturbed query.
 #[derive(Debug, Clone, Default)]
 pub struct Point {
@@ -164,6 +199,19 @@ impl Ladder {
     pub fn threshold(&self, q: &Point, limit: f64) -> f32 {
         let reach = up(limit + q.error);
         up32((up(reach * reach * (1.0 + THETA)) - q.offset) / 2.0 + FLOOR * FLOOR)
+    }
+
+    /// Every row within its limit of `q` has a score of at most `first + second · s_x`, in binary32.
+    #[must_use]
+    pub fn threshold_terms(&self, q: &Point, limit: RowLimit) -> (f32, f32) {
+        let grow = (1.0 + THETA) * (1.0 + THETA);
+        let own = up(q.error).powi(2) * (1.0 + 1.0 / THETA) * (1.0 + THETA);
+        let first = (limit.base * grow + own - q.offset) / 2.0 + FLOOR * FLOOR;
+        // The sum is evaluated in binary32: one unit for the product, one for the sum.
+        (
+            up32(first + 8.0 * U32 * first.abs()),
+            up32(limit.slope * grow / 2.0 * (1.0 + 16.0 * U32)),
+        )
     }
 
     /// `E_x`.

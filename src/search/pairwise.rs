@@ -1,7 +1,7 @@
 //! All distances between two sets of rows, and batches of triplets.
 
 use crate::error::Result;
-use crate::geometry::dot::squared_distance;
+use crate::geometry::dot::{squared_distance, two_sum};
 use crate::geometry::rounding::{exponent, power_of_two};
 use crate::geometry::triplet::{ROWS, TripletEvaluator};
 use crate::metric::{Embedding, Metric};
@@ -93,17 +93,16 @@ impl Units {
         let embedding = Embedding::new(metric, None);
         let mut images = Vec::with_capacity(rows.len() / d * metric.dimensions());
         for chunk in rows.chunks(ROWS * d) {
-            let centred: Vec<f64> = chunk
-                .chunks_exact(d)
-                .flat_map(|row| {
-                    row.iter()
-                        .zip(&self.centre)
-                        .map(|(x, c)| (x - c) * self.scale)
+            let parts = chunk.chunks_exact(d).flat_map(|row| {
+                row.iter().zip(&self.centre).map(|(&x, &c)| {
+                    let (difference, lost) = two_sum(x, -c);
+                    (difference * self.scale, lost * self.scale)
                 })
-                .collect();
+            });
+            let (centred, lost): (Vec<f64>, Vec<f64>) = parts.unzip();
             let start = images.len();
             images.resize(start + chunk.len() / d * metric.dimensions(), 0.0);
-            embedding.apply(&centred, &mut images[start..]);
+            embedding.apply(&centred, &lost, &mut images[start..]);
         }
         Some(images)
     }

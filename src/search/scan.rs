@@ -2,7 +2,7 @@
 
 use crate::geometry::simd::{Kernels, PANEL, QUERY_BLOCK, ScoreTile};
 use crate::search::index::Index;
-use crate::search::ladder::Point;
+use crate::search::ladder::{Point, RowLimit};
 use std::ops::Range;
 
 /// Up to this many rows of a panel are looked at one by one.
@@ -94,7 +94,7 @@ impl Scores<'_> {
         }
     }
 
-    /// Calls `visit`, with an interval for `d(x, q)`, for every position of `range` that may be within `limit`
+    /// Calls `visit`, with an interval for `d(x, q)`, for every position of `range` that may be within its limit
     /// of another point `q`. The scores of the query serve to skip panels: `threshold` must let every such
     /// row pass.
     pub fn scan_around(
@@ -102,13 +102,14 @@ impl Scores<'_> {
         index: &Index,
         kernels: &Kernels,
         (range, threshold): (Range<usize>, f32),
-        (q, limit): (&Point, f64),
+        (q, limit): (&Point, RowLimit),
         found: &mut Vec<u32>,
         mut visit: impl FnMut(usize, f64, f64),
     ) {
         let ladder = index.ladder();
         let ((panels, halves), k) = (ladder.panels(), ladder.thin_width());
-        let around = ladder.threshold(q, limit);
+        let squares = index.normal_squares();
+        let (first, second) = ladder.threshold_terms(q, limit);
         found.clear();
         for panel in range.start / PANEL..range.end.div_ceil(PANEL) {
             if self.minima[panel] > threshold {
@@ -123,15 +124,19 @@ impl Scores<'_> {
             }
             let block = &panels[panel * PANEL * k..][..PANEL * k];
             let scores = kernels.panel_scores(q.thin(k), block, &halves[panel * PANEL..][..PANEL]);
-            let near = inside.filter(|position| scores[position % PANEL] <= around);
+            let near = inside
+                .filter(|&position| scores[position % PANEL] <= first + second * squares[position]);
             found.extend(near.filter(passing).map(|position| position as u32));
         }
         for (i, &position) in found.iter().enumerate() {
             if let Some(&ahead) = found.get(i + AHEAD) {
                 ladder.prefetch(ahead as usize);
             }
-            if let Some((low, high)) = ladder.within(kernels, position as usize, q, limit) {
-                visit(position as usize, low, high);
+            let position = position as usize;
+            if let Some((low, high)) =
+                ladder.within(kernels, position, q, limit.of(squares[position]))
+            {
+                visit(position, low, high);
             }
         }
     }
