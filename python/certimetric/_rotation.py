@@ -6,6 +6,7 @@ few leading axes do.
 """
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from certimetric._validation import FloatArray
 
@@ -43,7 +44,8 @@ def principal_axes(rows: FloatArray, components: FloatArray | None) -> FloatArra
     if size > _LARGEST:
         return None
     sample = _SAMPLE if size <= _DENSE else _GRAM_SAMPLE
-    with np.errstate(all="ignore"):
+    # One thread: idle BLAS threads spin, and the last bits of the axes would depend on their number.
+    with np.errstate(all="ignore"), threadpool_limits(limits=1, user_api="blas"):
         try:
             embedded = _embedded_sample(rows, components, sample)
             axes = _from_covariance(embedded) if size <= _DENSE else _from_gram(embedded)

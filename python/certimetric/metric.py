@@ -34,10 +34,11 @@ class Mahalanobis:
     array([2.])
     """
 
-    __slots__ = ("_components", "_n_features")
+    __slots__ = ("_components", "_n_features", "_norm")
 
     _components: FloatArray | None
     _n_features: int | None
+    _norm: float | None  # computed when first asked for
 
     def __init__(self) -> None:
         raise TypeError("use Mahalanobis.euclidean, from_matrix, from_components or from_covariance")
@@ -47,6 +48,7 @@ class Mahalanobis:
         metric = object.__new__(cls)
         object.__setattr__(metric, "_components", components)
         object.__setattr__(metric, "_n_features", n_features)
+        object.__setattr__(metric, "_norm", None if components is not None else 1.0)
         return metric
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -165,7 +167,9 @@ class Mahalanobis:
     @property
     def spectral_norm_bound(self) -> float:
         r"""An upper bound on :math:`\lVert G \rVert_2` that holds in exact arithmetic."""
-        return 1.0 if self._components is None else _native.spectral_norm_bound(self._components)
+        if self._norm is None:
+            object.__setattr__(self, "_norm", _native.spectral_norm_bound(self._components))
+        return self._norm
 
     def get_mahalanobis_matrix(self) -> FloatArray:
         """M = GᵀG, ndarray of shape (d, d), as metric-learn names it."""

@@ -16,6 +16,9 @@ use crate::search::scan::{Tile, tile_size};
 use std::ops::Range;
 use std::time::Instant;
 
+/// Tiles per chunk: rows are embedded by the chunk, and a chunk is what one thread takes at a time.
+const CHUNK_TILES: usize = 6;
+
 /// What is known of a test point's radius.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -124,7 +127,7 @@ pub fn certify(
         let kernels = Kernels::best();
         team.for_chunks(
             ids.len(),
-            4 * tile_size(index),
+            CHUNK_TILES * tile_size(index),
             control,
             || (Tile::default(), NearestCertifier::new(index)),
             |(tile, certifier), range| {

@@ -31,6 +31,8 @@ const RESOLUTION: f64 = 1e-6;
 const SEEDS: usize = 12;
 /// Rows that join the pool after one search.
 const AT_ONCE: usize = 3;
+/// The screen is set up again when the target has fallen to this share.
+const REAIM: f64 = 0.9;
 /// The interval is called exact when no wider than this share of its upper end …
 const EXACT_RELATIVE: f64 = 1e-9;
 /// … or than this share of the distance to the rival: what binary64 points can resolve.
@@ -196,11 +198,32 @@ impl NearestCertifier {
                     .map(|j| (0.0, j)),
             );
         }
-        for i in 0..self.rivals.len() {
-            let position = self.rivals[i].1;
+        let mut aimed = target;
+        self.rivals.reverse();
+        while let Some((_, position)) = self.rivals.pop() {
             self.examine(scene, position, &mut target);
+            if target < REAIM * aimed {
+                aimed = target;
+                self.screen_again(scene, target);
+            }
         }
         self.finish(scene, target, adversarial)
+    }
+
+    /// Drops what the lower target and the weights of the cell that lowered it can discard.
+    fn screen_again(&mut self, scene: &Scene, target: f64) {
+        let (index, ladder) = (scene.index, scene.index.ladder());
+        let Some(best) = self.contenders.last().filter(|c| !c.weights.is_empty()) else {
+            return;
+        };
+        let screen = &mut self.screen;
+        screen.aim(index, scene.query, &best.weights, best.position, target);
+        self.rivals.retain(|&(_, position)| {
+            let limit = screen.limit.of(index.normal_squares()[position]);
+            ladder
+                .within(scene.kernels, position, &screen.centre, limit)
+                .is_some()
+        });
     }
 
     /// Collects the other rows that may have `r_j < target`, most promising first.
@@ -221,17 +244,18 @@ impl NearestCertifier {
         let reach = up(nearest_distance + 2.0 * index.metric().scaled_norm_up() * target);
         let threshold = ladder.threshold(scene.query.point, reach);
         self.rivals.clear();
-        let rivals = &mut self.rivals;
+        let (rivals, limit) = (&mut self.rivals, self.screen.limit);
         for range in others {
             scene.scores.scan_around(
                 index,
                 scene.kernels,
                 (range.clone(), threshold),
-                (&self.screen.centre, self.screen.limit),
+                (&self.screen.centre, limit),
                 &mut self.found,
                 |position, low, _| {
                     if position != first && !index.is_shadowed(position) {
-                        rivals.push((low, position));
+                        let spread = limit.slope * f64::from(index.normal_squares()[position]);
+                        rivals.push((low * low - spread, position));
                     }
                 },
             );

@@ -209,9 +209,9 @@ impl Probe {
             |position, _, _| {
                 let square = self.squared_distance(index, position, space);
                 let least = (square.value - square.error) * (1.0 - f64::EPSILON);
-                // A later copy of the rival loses every tie to it.
+                // A later row in the same place as the rival loses every tie to it.
                 let copy = index.row_index(position) > index.row_index(rival)
-                    && index.row(position) == index.row(rival);
+                    && index.canonical(position) == index.canonical(rival);
                 if least <= reached && !copy {
                     out.push((least, position));
                 }

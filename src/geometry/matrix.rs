@@ -237,7 +237,7 @@ pub fn absolute_norm_up(a: &[f64], columns: usize) -> f64 {
 /// error of each product, at most `γ‖A‖_F²`, is added before the root is taken.
 #[must_use]
 pub fn spectral_norm_up(a: &[f64], columns: usize) -> f64 {
-    const FLOPS: f64 = 4e10;
+    const FLOPS: f64 = 1e10;
     if a.iter().all(|&x| x == 0.0) {
         return 0.0;
     }
@@ -249,7 +249,7 @@ pub fn spectral_norm_up(a: &[f64], columns: usize) -> f64 {
     };
     let side = rows.min(columns);
     let mut inner = rows.max(columns);
-    let squarings = (FLOPS / (2.0 * (side as f64).powi(3))).clamp(2.0, 10.0) as u32;
+    let squarings = (FLOPS / (2.0 * (side as f64).powi(3))).clamp(2.0, 8.0) as u32;
     // `undo` holds, for each squaring, the scale that was taken out and the error of the product.
     let mut undo = Vec::new();
     for _ in 0..squarings {
