@@ -7,22 +7,13 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
     /// An array has another length than the shape says or than its partner has.
-    Shape {
-        argument: &'static str,
-        expected: usize,
-        found: usize,
-    },
+    Shape { argument: &'static str, expected: usize, found: usize },
     /// An array is empty where at least one entry is needed.
     Empty { argument: &'static str },
     /// A value is NaN, infinite, or larger than [`crate::geometry::rounding::LARGEST_MAGNITUDE`].
     Value { argument: &'static str, row: usize },
     /// A count lies outside its range.
-    Range {
-        argument: &'static str,
-        low: usize,
-        high: usize,
-        found: usize,
-    },
+    Range { argument: &'static str, low: usize, high: usize, found: usize },
     /// A class code is not below the number of classes.
     Code { row: usize, code: i64 },
     /// The caller asked to stop (Ctrl-C or a callback that raised).
@@ -34,11 +25,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Shape {
-                argument,
-                expected,
-                found,
-            } => {
+            Self::Shape { argument, expected, found } => {
                 write!(f, "{argument} has {found} entries; expected {expected}")
             }
             Self::Empty { argument } => write!(f, "{argument} is empty"),
@@ -46,16 +33,8 @@ impl fmt::Display for Error {
                 f,
                 "row {row} of {argument} has a value that is NaN, infinite or above 1e150 in magnitude"
             ),
-            Self::Range {
-                argument,
-                low,
-                high,
-                found,
-            } => {
-                write!(
-                    f,
-                    "{argument} is {found}; expected a number from {low} to {high}"
-                )
+            Self::Range { argument, low, high, found } => {
+                write!(f, "{argument} is {found}; expected a number from {low} to {high}")
             }
             Self::Code { row, code } => {
                 write!(f, "row {row} has class code {code}, which is not a class")

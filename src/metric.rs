@@ -5,8 +5,8 @@
 //! `κ ≥ ‖GᵀG − BᵀB‖₂`, so that any `B`, however it was found, is safe to use.
 
 use crate::geometry::matrix::{
-    SplitFactor, absolute_norm_up, frobenius_up, gram_difference_up, product_nt,
-    product_nt_accurate, product_nt_fast, spectral_norm_up, transposed,
+    SplitFactor, absolute_norm_up, frobenius_up, gram_difference_up, product_nt, product_nt_accurate,
+    product_nt_fast, spectral_norm_up, transposed,
 };
 use crate::geometry::rounding::{U64, exponent, gamma, scale_by, scale_up, up};
 
@@ -31,10 +31,7 @@ impl Metric {
     /// `G = I`.
     #[must_use]
     pub fn euclidean(features: usize) -> Self {
-        Self {
-            features,
-            components: None,
-        }
+        Self { features, components: None }
     }
 
     /// `G` row-major `(p, features)`, finite.
@@ -45,14 +42,7 @@ impl Metric {
         // An entry 2^1000 times smaller than the largest may lose bits here: far below every bound's floor.
         let entries: Vec<f64> = components.iter().map(|&x| scale_by(x, -exponent)).collect();
         let norm = spectral_norm_up(&entries, features);
-        Self {
-            features,
-            components: Some(Components {
-                entries,
-                exponent,
-                norm,
-            }),
-        }
+        Self { features, components: Some(Components { entries, exponent, norm }) }
     }
 
     /// Number of input features, `d`.
@@ -64,9 +54,7 @@ impl Metric {
     /// Number of components, `p`.
     #[must_use]
     pub fn dimensions(&self) -> usize {
-        self.components
-            .as_ref()
-            .map_or(self.features, |c| c.entries.len() / self.features)
+        self.components.as_ref().map_or(self.features, |c| c.entries.len() / self.features)
     }
 
     /// Whether `G = I`.
@@ -204,9 +192,7 @@ impl Embedding {
         match &self.map {
             Some(map) => product_nt(centred, &map[..kept * self.features], self.features, out),
             None => {
-                let rows = centred
-                    .chunks_exact(self.features)
-                    .zip(out.chunks_exact_mut(kept));
+                let rows = centred.chunks_exact(self.features).zip(out.chunks_exact_mut(kept));
                 rows.for_each(|(row, out)| out.copy_from_slice(&row[..kept]));
             }
         }
@@ -236,14 +222,8 @@ impl Embedding {
 fn gram_defect(metric: &Metric, map: &[f64]) -> f64 {
     let d = metric.features();
     let columns = transposed(map, d);
-    let identity = || {
-        (0..d * d)
-            .map(|k| f64::from(u8::from(k % (d + 1) == 0)))
-            .collect()
-    };
-    let reference: Vec<f64> = metric
-        .scaled_components()
-        .map_or_else(identity, |g| transposed(g, d));
+    let identity = || (0..d * d).map(|k| f64::from(u8::from(k % (d + 1) == 0))).collect();
+    let reference: Vec<f64> = metric.scaled_components().map_or_else(identity, |g| transposed(g, d));
     gram_difference_up(&columns, map.len() / d, &reference, reference.len() / d, d)
 }
 

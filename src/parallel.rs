@@ -22,10 +22,7 @@ impl Control {
     /// Work may go on until `time_limit` has passed.
     #[must_use]
     pub fn new(time_limit: Option<Duration>) -> Self {
-        Self {
-            deadline: time_limit.and_then(|limit| Instant::now().checked_add(limit)),
-            ..Self::default()
-        }
+        Self { deadline: time_limit.and_then(|limit| Instant::now().checked_add(limit)), ..Self::default() }
     }
 
     /// Asks the workers to stop as soon as they can.
@@ -41,17 +38,13 @@ impl Control {
     /// Whether the time limit has passed.
     #[must_use]
     pub fn is_late(&self) -> bool {
-        self.deadline
-            .is_some_and(|deadline| Instant::now() >= deadline)
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// Rows done, and rows in all.
     #[must_use]
     pub fn progress(&self) -> (usize, usize) {
-        (
-            self.done.load(Ordering::Relaxed),
-            self.total.load(Ordering::Relaxed),
-        )
+        (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
     }
 
     /// Says how many rows there will be.
@@ -80,14 +73,9 @@ impl Team {
                 .num_threads(jobs)
                 .thread_name(|i| format!("certimetric-{i}"))
                 .build()
-                .map_err(|e| Error::Threads {
-                    reason: e.to_string(),
-                })
+                .map_err(|e| Error::Threads { reason: e.to_string() })
         };
-        Ok(Self {
-            pool: (jobs > 1).then(build).transpose()?,
-            jobs,
-        })
+        Ok(Self { pool: (jobs > 1).then(build).transpose()?, jobs })
     }
 
     /// Calls `work` for each chunk of `0..total` and `sink` with each result, in any order, one at a time.
@@ -122,11 +110,7 @@ impl Team {
             }
             _ => worker(),
         }
-        if control.is_interrupted() {
-            Err(Error::Interrupted)
-        } else {
-            Ok(())
-        }
+        if control.is_interrupted() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
     /// Number of threads.
@@ -144,10 +128,7 @@ mod tests {
         let mut out = vec![0; total];
         let sink = |range: Range<usize>, part: Vec<usize>| out[range].copy_from_slice(&part);
         let work = |_: &mut (), range: Range<usize>| range.map(|i| i * i).collect();
-        Team::new(jobs)
-            .unwrap()
-            .for_chunks(total, 7, &Control::default(), || (), work, sink)
-            .unwrap();
+        Team::new(jobs).unwrap().for_chunks(total, 7, &Control::default(), || (), work, sink).unwrap();
         out
     }
 
@@ -162,10 +143,7 @@ mod tests {
     fn an_interrupted_call_says_so() {
         let control = Control::default();
         control.interrupt();
-        let result =
-            Team::new(2)
-                .unwrap()
-                .for_chunks(100, 1, &control, || (), |(), _| (), |_, ()| ());
+        let result = Team::new(2).unwrap().for_chunks(100, 1, &control, || (), |(), _| (), |_, ()| ());
         assert_eq!(result, Err(Error::Interrupted));
     }
 

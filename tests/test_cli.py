@@ -35,7 +35,8 @@ def run(*arguments):
 
 
 def expected(files, **options):
-    data = np.load(files / "data.npz")
+    with np.load(files / "data.npz") as archive:
+        data = dict(archive)
     model = cm.CertifiedKNeighborsClassifier(**options).fit(data["X_train"], data["y_train"])
     return model.certify(data["X_test"], data["y_test"])
 
@@ -104,7 +105,8 @@ def test_scaling_and_metric_are_applied(files):
             "-q",
         )
         assert result.exit_code == 0, result.output
-        data = np.load(files / "data.npz")
+        with np.load(files / "data.npz") as archive:
+            data = dict(archive)
         low, span = data["X_train"].min(0), np.ptp(data["X_train"], axis=0)
         rows, points = (data["X_train"] - low) / span, (data["X_test"] - low) / span
         resolved = cm.Mahalanobis.from_components(np.diag([1.0, 2.0, 3.0, 4.0]))
@@ -118,7 +120,8 @@ def test_scaling_and_metric_are_applied(files):
 def test_predict_writes_one_label_a_line(files):
     result = run("predict", "--train", files / "data.npz", "-k", 3)
     assert result.exit_code == 0
-    data = np.load(files / "data.npz")
+    with np.load(files / "data.npz") as archive:
+        data = dict(archive)
     model = cm.CertifiedKNeighborsClassifier(3).fit(data["X_train"], data["y_train"])
     assert result.stdout.split() == [str(label) for label in model.predict(data["X_test"])]
     run("predict", "--train", files / "data.npz", "-k", 3, "--out", files / "labels.txt")

@@ -12,7 +12,7 @@ from certimetric._validation import FloatArray
 
 __all__ = ["principal_axes"]
 
-_SAMPLE = 4096
+_SAMPLE = 1536
 _GRAM_SAMPLE = 2048
 _DENSE = 1024
 _LEADING = 256
@@ -36,7 +36,7 @@ def principal_axes(rows: FloatArray, components: FloatArray | None) -> FloatArra
 
     Notes
     -----
-    Deterministic. Up to 1,024 dimensions one eigenvalue decomposition, O(p³), of at most 4,096 rows'
+    Deterministic. Up to 1,024 dimensions one eigenvalue decomposition, O(p³), of at most 1,536 rows'
     covariance; above, the leading 256 axes from the Gram matrix of at most 2,048 rows, completed by one QR
     decomposition.
     """

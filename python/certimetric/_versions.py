@@ -1,5 +1,6 @@
 """What is installed: for bug reports and for the provenance of results."""
 
+import functools
 import platform
 import sys
 from importlib import metadata
@@ -19,6 +20,7 @@ def native_build() -> dict[str, str]:
     return dict(_native.build_info())
 
 
+@functools.cache
 def installed(package: str) -> str | None:
     """Version of an installed distribution, or None."""
     try:

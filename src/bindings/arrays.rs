@@ -1,27 +1,19 @@
 //! NumPy arrays as slices, and back.
 
 use crate::search::index::RowStore;
-use numpy::{
-    PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods, ndarray::Array2,
-};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods, ndarray::Array2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 /// A C-contiguous `(rows, columns)` array as a slice.
-pub fn matrix<'a>(
-    name: &str,
-    array: &'a PyReadonlyArray2<'_, f64>,
-    columns: usize,
-) -> PyResult<&'a [f64]> {
+pub fn matrix<'a>(name: &str, array: &'a PyReadonlyArray2<'_, f64>, columns: usize) -> PyResult<&'a [f64]> {
     if array.shape()[1] != columns {
         return Err(PyValueError::new_err(format!(
             "{name} has {} columns; expected {columns}",
             array.shape()[1]
         )));
     }
-    array
-        .as_slice()
-        .map_err(|_| PyValueError::new_err(format!("{name} must be C-contiguous")))
+    array.as_slice().map_err(|_| PyValueError::new_err(format!("{name} must be C-contiguous")))
 }
 
 /// A row-major vector as a `(rows, columns)` array.
@@ -30,13 +22,8 @@ pub fn into_matrix<T: numpy::Element>(
     values: Vec<T>,
     columns: usize,
 ) -> Bound<'_, PyArray2<T>> {
-    let rows = if columns == 0 {
-        0
-    } else {
-        values.len() / columns
-    };
-    let array =
-        Array2::from_shape_vec((rows, columns), values).expect("the length is rows times columns");
+    let rows = values.len().checked_div(columns).unwrap_or(0);
+    let array = Array2::from_shape_vec((rows, columns), values).expect("the length is rows times columns");
     PyArray2::from_owned_array(py, array)
 }
 
@@ -61,15 +48,9 @@ unsafe impl Sync for BorrowedRows {}
 impl BorrowedRows {
     pub fn new(array: &Bound<'_, PyArray2<f64>>) -> PyResult<Self> {
         let view = array.readonly();
-        let values = view
-            .as_slice()
-            .map_err(|_| PyValueError::new_err("rows must be C-contiguous"))?;
+        let values = view.as_slice().map_err(|_| PyValueError::new_err("rows must be C-contiguous"))?;
         let (start, length) = (values.as_ptr(), values.len());
-        Ok(Self {
-            _array: array.clone().unbind(),
-            start,
-            length,
-        })
+        Ok(Self { _array: array.clone().unbind(), start, length })
     }
 }
 

@@ -17,20 +17,14 @@ pub fn certificates(
     let counts = |of: fn(&Radius) -> u32| into_vector(py, radii.iter().map(of).collect());
     columns.set_item("lower", floats(|r| r.lower))?;
     columns.set_item("upper", floats(|r| r.upper))?;
-    columns.set_item(
-        "status",
-        into_vector(py, radii.iter().map(|r| r.status as u8).collect()),
-    )?;
+    columns.set_item("status", into_vector(py, radii.iter().map(|r| r.status as u8).collect()))?;
     columns.set_item("predicted", integers(|r| r.predicted))?;
     columns.set_item("rival", integers(|r| r.rival))?;
     columns.set_item("seconds", floats(|r| r.seconds))?;
     columns.set_item("programs", counts(|r| r.programs))?;
     columns.set_item("steps", counts(|r| r.steps))?;
     let points = features.map(|d| {
-        let values: Vec<f64> = radii
-            .into_iter()
-            .flat_map(|r| r.adversarial.unwrap_or_default())
-            .collect();
+        let values: Vec<f64> = radii.into_iter().flat_map(|r| r.adversarial.unwrap_or_default()).collect();
         into_matrix(py, values, d)
     });
     columns.set_item("adversarial", points)?;

@@ -27,14 +27,9 @@ pub fn enter<R: Send>(
     call: &Call<'_>,
     work: impl FnOnce(&Team, &Control) -> Result<R> + Send,
 ) -> PyResult<R> {
-    let limit = call
-        .time_limit
-        .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+    let limit = call.time_limit.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
     let control = Control::new(limit);
-    let mut reporter = Reporter {
-        progress: call.progress.as_ref(),
-        last: Instant::now(),
-    };
+    let mut reporter = Reporter { progress: call.progress.as_ref(), last: Instant::now() };
     let jobs = call.jobs;
     std::thread::scope(|scope| {
         let (sender, mut receiver) = channel();
@@ -88,9 +83,7 @@ impl Reporter<'_, '_> {
     }
 
     fn finish(&self, control: &Control) -> PyResult<()> {
-        self.progress.map_or(Ok(()), |progress| {
-            progress.call1(control.progress()).map(drop)
-        })
+        self.progress.map_or(Ok(()), |progress| progress.call1(control.progress()).map(drop))
     }
 }
 

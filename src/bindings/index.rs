@@ -7,9 +7,7 @@ use crate::certify;
 use crate::metric::Metric;
 use crate::search::index::{Index as Core, Training};
 use crate::search::neighbors::{NeighborRequest, Neighbors, kneighbors};
-use numpy::{
-    PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
-};
+use numpy::{PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -40,35 +38,13 @@ impl Index {
         let features = rows.shape()[1];
         let store = Arc::new(BorrowedRows::new(rows)?);
         let codes = codes.as_slice()?;
-        let components = components
-            .as_ref()
-            .map(|g| matrix("components", g, features))
-            .transpose()?;
-        let rotation = rotation
-            .as_ref()
-            .map(PyReadonlyArray2::as_slice)
-            .transpose()?;
-        let call = Call {
-            jobs: n_jobs,
-            time_limit: None,
-            progress,
-        };
+        let components = components.as_ref().map(|g| matrix("components", g, features)).transpose()?;
+        let rotation = rotation.as_ref().map(PyReadonlyArray2::as_slice).transpose()?;
+        let call = Call { jobs: n_jobs, time_limit: None, progress };
         let core = enter(py, &call, |team, control| {
-            let metric = components.map_or_else(
-                || Metric::euclidean(features),
-                |g| Metric::from_components(features, g),
-            );
-            Core::build(
-                Training {
-                    rows: store,
-                    codes,
-                    classes: n_classes,
-                    metric,
-                    rotation,
-                },
-                team,
-                control,
-            )
+            let metric = components
+                .map_or_else(|| Metric::euclidean(features), |g| Metric::from_components(features, g));
+            Core::build(Training { rows: store, codes, classes: n_classes, metric, rotation }, team, control)
         })?;
         Ok(Self { core })
     }
@@ -103,16 +79,9 @@ impl Index {
         n_jobs: usize,
         progress: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Pair<'py, PyArray2<f64>, PyArray2<i64>>> {
-        let request = NeighborRequest {
-            k,
-            per_class: false,
-            squared,
-        };
+        let request = NeighborRequest { k, per_class: false, squared };
         let found = self.search(py, &queries, request, n_jobs, progress)?;
-        Ok((
-            into_matrix(py, found.distances, k),
-            into_matrix(py, found.rows, k),
-        ))
+        Ok((into_matrix(py, found.distances, k), into_matrix(py, found.rows, k)))
     }
 
     #[pyo3(signature = (queries, k, squared = false, n_jobs = 1, progress = None))]
@@ -125,11 +94,7 @@ impl Index {
         n_jobs: usize,
         progress: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Pair<'py, PyArray3<f64>, PyArray3<i64>>> {
-        let request = NeighborRequest {
-            k,
-            per_class: true,
-            squared,
-        };
+        let request = NeighborRequest { k, per_class: true, squared };
         let found = self.search(py, &queries, request, n_jobs, progress)?;
         let shape = [queries.shape()[0], self.core.classes(), k];
         let distances = into_matrix(py, found.distances, k).reshape(shape)?;
@@ -149,11 +114,7 @@ impl Index {
     ) -> PyResult<Bound<'py, PyDict>> {
         let values = matrix("queries", &queries, self.core.features())?;
         let codes = codes.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
-        let call = Call {
-            jobs: n_jobs,
-            time_limit,
-            progress,
-        };
+        let call = Call { jobs: n_jobs, time_limit, progress };
         let radii = enter(py, &call, |team, control| {
             certify::certify(&self.core, values, codes, adversarial, team, control)
         })?;
@@ -174,13 +135,7 @@ impl Index {
             return Err(PyValueError::new_err("k is 0; expected at least 1"));
         }
         let values = matrix("queries", queries, self.core.features())?;
-        let call = Call {
-            jobs,
-            time_limit: None,
-            progress,
-        };
-        enter(py, &call, |team, control| {
-            kneighbors(&self.core, values, request, team, control)
-        })
+        let call = Call { jobs, time_limit: None, progress };
+        enter(py, &call, |team, control| kneighbors(&self.core, values, request, team, control))
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! The Python layer validates and makes arrays contiguous; here they are borrowed, and results move out.
 
+// A Python function's keyword arguments are the arguments of its adapter.
+#![allow(clippy::too_many_arguments)]
+
 mod arrays;
 mod certify;
 mod enter;
@@ -16,23 +19,9 @@ use std::collections::BTreeMap;
 fn build_info() -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        (
-            "profile",
-            if cfg!(debug_assertions) {
-                "debug"
-            } else {
-                "release"
-            }
-            .to_owned(),
-        ),
-        (
-            "target",
-            format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
-        ),
-        (
-            "simd",
-            crate::geometry::simd::Kernels::best().name().to_owned(),
-        ),
+        ("profile", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
+        ("target", format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)),
+        ("simd", crate::geometry::simd::Kernels::best().name().to_owned()),
     ])
 }
 

@@ -24,15 +24,8 @@ pub fn pairwise_distances<'py>(
     if right.is_empty() {
         return Err(PyValueError::new_err("b is empty"));
     }
-    let components = components
-        .as_ref()
-        .map(|g| matrix("components", g, features))
-        .transpose()?;
-    let call = Call {
-        jobs: n_jobs,
-        time_limit: None,
-        progress,
-    };
+    let components = components.as_ref().map(|g| matrix("components", g, features)).transpose()?;
+    let call = Call { jobs: n_jobs, time_limit: None, progress };
     let distances = enter(py, &call, |team, control| {
         let metric = metric(features, components);
         pairwise::pairwise_distances(left, right, &metric, squared, team, control)
@@ -56,32 +49,17 @@ pub fn triplet_radius<'py>(
 ) -> PyResult<Radii<'py>> {
     let features = queries.shape()[1];
     let z = matrix("queries", &queries, features)?;
-    let (p, q) = (
-        matrix("same", &same, features)?,
-        matrix("other", &other, features)?,
-    );
+    let (p, q) = (matrix("same", &same, features)?, matrix("other", &other, features)?);
     if p.len() != z.len() || q.len() != z.len() {
-        return Err(PyValueError::new_err(
-            "queries, same and other must have the same number of rows",
-        ));
+        return Err(PyValueError::new_err("queries, same and other must have the same number of rows"));
     }
-    let components = components
-        .as_ref()
-        .map(|g| matrix("components", g, features))
-        .transpose()?;
-    let call = Call {
-        jobs: n_jobs,
-        time_limit: None,
-        progress,
-    };
+    let components = components.as_ref().map(|g| matrix("components", g, features)).transpose()?;
+    let call = Call { jobs: n_jobs, time_limit: None, progress };
     let (radii, deltas) = enter(py, &call, |team, control| {
         let metric = metric(features, components);
         pairwise::triplet_radii(z, p, q, &metric, perturbation, team, control)
     })?;
-    Ok((
-        into_vector(py, radii),
-        deltas.map(|deltas| into_matrix(py, deltas, features)),
-    ))
+    Ok((into_vector(py, radii), deltas.map(|deltas| into_matrix(py, deltas, features))))
 }
 
 /// An upper bound on `‖G‖₂`.
@@ -92,8 +70,5 @@ pub fn spectral_norm_bound(components: PyReadonlyArray2<'_, f64>) -> PyResult<f6
 }
 
 fn metric(features: usize, components: Option<&[f64]>) -> Metric {
-    components.map_or_else(
-        || Metric::euclidean(features),
-        |g| Metric::from_components(features, g),
-    )
+    components.map_or_else(|| Metric::euclidean(features), |g| Metric::from_components(features, g))
 }

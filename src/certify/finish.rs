@@ -2,25 +2,13 @@
 
 use crate::certify::pool::{Cell, Member, Pool, Space, quotient_down};
 use crate::certify::probe::{Displacement, Probe};
+use crate::certify::scene::Scene;
 use crate::geometry::dot::{axpy, depth, dot, norm_up};
 use crate::geometry::matrix::transposed;
 use crate::geometry::min_norm::MinNorm;
 use crate::geometry::rounding::{gamma, up};
-use crate::geometry::simd::Kernels;
-use crate::search::index::{Index, Query};
+use crate::search::index::Index;
 use crate::search::neighbors::nearest_position;
-use crate::search::scan::Scores;
-use std::ops::Range;
-
-/// What every step of one test point needs to see.
-pub struct Scene<'a> {
-    pub index: &'a Index,
-    pub kernels: &'a Kernels,
-    pub scores: Scores<'a>,
-    pub query: &'a Query<'a>,
-    /// Positions of the predicted class.
-    pub class: Range<usize>,
-}
 
 /// Both ends of one cell, scaled. `upper` is infinite where no adversarial point was found below the limit.
 #[derive(Debug, Clone, Copy)]
@@ -96,13 +84,7 @@ impl Finisher {
 
     /// Both ends for the row at `rival`, starting from the class-c rows in `weights`. A cell whose lower
     /// end passes `limit` is not worth an adversarial point.
-    pub fn finish(
-        &mut self,
-        scene: &Scene,
-        rival: usize,
-        weights: &[(usize, f64)],
-        limit: f64,
-    ) -> Ends {
+    pub fn finish(&mut self, scene: &Scene, rival: usize, weights: &[(usize, f64)], limit: f64) -> Ends {
         let (index, query) = (scene.index, scene.query);
         let origin = weights.first().map_or(rival, |w| w.0);
         self.pool.reset(index, query, origin);
@@ -113,14 +95,9 @@ impl Finisher {
         self.products.clear();
         self.solver.reset();
         let square = self.rival.square;
-        let mut ends = Ends {
-            lower: 0.0,
-            upper: f64::INFINITY,
-            rival_distance: square.value.sqrt(),
-        };
+        let mut ends = Ends { lower: 0.0, upper: f64::INFINITY, rival_distance: square.value.sqrt() };
         // Half the squared distance to a rival's neighbour is gained per unit of the way to the rival.
-        let mut step =
-            FIRST_STEP * (square.error / square.value.max(f64::MIN_POSITIVE)).max(f64::EPSILON);
+        let mut step = FIRST_STEP * (square.error / square.value.max(f64::MIN_POSITIVE)).max(f64::EPSILON);
         self.solve(scene, &mut ends);
         for _ in 0..MOST_ROUNDS {
             if ends.lower >= limit {
@@ -141,10 +118,7 @@ impl Finisher {
         }
         // The rival itself is inside its own cell, unless a class-c row coincides with it in the metric.
         self.probe.place_at(index, query, rival);
-        if !scene
-            .class
-            .contains(&nearest_position(index, scene.kernels, &self.probe.row))
-        {
+        if !scene.class.contains(&nearest_position(index, scene.kernels, &self.probe.row)) {
             ends.upper = self.accept();
         }
         ends
@@ -162,23 +136,13 @@ impl Finisher {
         self.solver.solve(&cell, f64::INFINITY);
         let (active, multipliers) = (&self.solver.active, &self.solver.multipliers);
         let numerator = cell.numerator_down(active, multipliers);
-        let Boundary {
-            row,
-            dual,
-            input,
-            ladder,
-            ladder_error,
-        } = &mut self.boundary;
+        let Boundary { row, dual, input, ladder, ladder_error } = &mut self.boundary;
         cell.combine(active, multipliers, row, dual);
         let embedding = index.embedding();
         let norm = if self.pool.space() == Space::Images {
             let norms = cell.weigh(active, multipliers, |m| index.norm(m.position));
             input.clear();
-            input.extend(
-                self.columns
-                    .chunks_exact(row.len())
-                    .map(|column| dot(column, row)),
-            );
+            input.extend(self.columns.chunks_exact(row.len()).map(|column| dot(column, row)));
             let rounding = gamma(depth(row.len())) * embedding.absolute_norm * norm_up(row);
             ladder.clone_from(dual);
             // B δ = BBᵀ row is what the duals hold; δ itself was rounded on its way to input space.
@@ -191,12 +155,9 @@ impl Finisher {
             up(norm_up(input) + rounding + embedding.norm * images + embedding.defect * norms)
         } else {
             input.clone_from(row);
-            *ladder_error =
-                cell.weigh(active, multipliers, |m| index.ladder().error(m.position)) * 1.001;
-            let pairs = active
-                .iter()
-                .map(|&i| self.pool.members()[i].position)
-                .zip(multipliers.iter().copied());
+            *ladder_error = cell.weigh(active, multipliers, |m| index.ladder().error(m.position)) * 1.001;
+            let pairs =
+                active.iter().map(|&i| self.pool.members()[i].position).zip(multipliers.iter().copied());
             combine_in_ladder(index, self.rival.position, pairs, ladder, &mut self.decoded);
             up(norm_up(row) + cell.rounding(active, multipliers))
         };
@@ -210,26 +171,12 @@ impl Finisher {
     fn blend(&mut self, scene: &Scene, share: f64) {
         let (index, query, rival) = (scene.index, scene.query, self.rival.position);
         let scale = index.scale();
-        let Self {
-            boundary,
-            trial,
-            decoded,
-            probe,
-            ..
-        } = self;
+        let Self { boundary, trial, decoded, probe, .. } = self;
         let blended = |out: &mut Vec<f64>, from: &[f64], to: &mut dyn Iterator<Item = f64>| {
             out.clear();
-            out.extend(
-                from.iter()
-                    .zip(to)
-                    .map(|(x, t)| (1.0 - share) * x + share * t),
-            );
+            out.extend(from.iter().zip(to).map(|(x, t)| (1.0 - share) * x + share * t));
         };
-        let to_rival = index
-            .row(rival)
-            .iter()
-            .zip(query.row)
-            .map(|(x, z)| (x - z) * scale);
+        let to_rival = index.row(rival).iter().zip(query.row).map(|(x, z)| (x - z) * scale);
         blended(&mut trial.input, &boundary.input, &mut to_rival.into_iter());
         let p = index.embedding().dimensions();
         decoded.resize(p, 0.0);
@@ -237,51 +184,29 @@ impl Finisher {
         trial.row.resize(p, 0.0);
         index.ladder().decode(rival, &mut trial.row);
         let to_rival = trial.row.iter().zip(&*decoded).map(|(x, z)| x - z);
-        blended(
-            &mut trial.ladder,
-            &boundary.ladder,
-            &mut to_rival.into_iter(),
-        );
+        blended(&mut trial.ladder, &boundary.ladder, &mut to_rival.into_iter());
         trial.ladder_error =
             up(boundary.ladder_error + share * (index.ladder().error(rival) + query.point.error));
         let mut image_error = boundary.ladder_error;
         if let Some((image, _)) = index.fine(rival) {
             let to_rival = image.iter().zip(query.image).map(|(x, z)| x - z);
             blended(&mut trial.dual, &boundary.dual, &mut to_rival.into_iter());
-            image_error +=
-                share * index.embedding().relative_error * (index.norm(rival) + query.norm);
+            image_error += share * index.embedding().relative_error * (index.norm(rival) + query.norm);
         }
         let delta = Displacement {
             input: &trial.input,
             ladder: &trial.ladder,
             ladder_error: trial.ladder_error,
-            image: index
-                .fine(rival)
-                .map(|_| (&trial.dual[..], up(image_error))),
+            image: index.fine(rival).map(|_| (&trial.dual[..], up(image_error))),
         };
         probe.place(index, query, &delta);
     }
 
     /// Asks for the class at the probe. Rows in the way that the pool did not know join it.
     fn attempt(&mut self, scene: &Scene, rival: usize) -> Attempt {
-        let Scene {
-            index,
-            kernels,
-            scores,
-            query,
-            class,
-        } = scene;
+        let (index, query) = (scene.index, scene.query);
         let goal = (rival, self.pool.space());
-        self.probe.contenders(
-            index,
-            kernels,
-            *scores,
-            query,
-            class.clone(),
-            goal,
-            &mut self.found,
-            &mut self.near,
-        );
+        self.probe.contenders(scene, goal, &mut self.found, &mut self.near);
         if self.near.is_empty() {
             return Attempt::Adversarial;
         }
@@ -291,11 +216,7 @@ impl Finisher {
                 self.pool.add(index, query, position);
             }
         }
-        if self.pool.members().len() > known {
-            Attempt::Enlarged
-        } else {
-            Attempt::Blocked
-        }
+        if self.pool.members().len() > known { Attempt::Enlarged } else { Attempt::Blocked }
     }
 }
 

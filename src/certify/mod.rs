@@ -4,6 +4,7 @@ pub mod finish;
 pub mod nearest;
 pub mod pool;
 pub mod probe;
+pub mod scene;
 pub mod screen;
 
 use crate::certify::nearest::NearestCertifier;
@@ -74,21 +75,12 @@ impl Default for Radius {
 
 impl Radius {
     fn misclassified(class: usize) -> Self {
-        Self {
-            upper: 0.0,
-            status: Status::Misclassified,
-            predicted: class as i64,
-            ..Self::default()
-        }
+        Self { upper: 0.0, status: Status::Misclassified, predicted: class as i64, ..Self::default() }
     }
 
     /// No row of another class can ever be the nearest.
     fn unreachable() -> Self {
-        Self {
-            lower: f64::INFINITY,
-            status: Status::Exact,
-            ..Self::default()
-        }
+        Self { lower: f64::INFINITY, status: Status::Exact, ..Self::default() }
     }
 }
 
@@ -108,18 +100,10 @@ pub fn certify(
     let d = index.features();
     let total = queries.len() / d;
     if queries.len() != total * d {
-        return Err(Error::Shape {
-            argument: "queries",
-            expected: total * d,
-            found: queries.len(),
-        });
+        return Err(Error::Shape { argument: "queries", expected: total * d, found: queries.len() });
     }
     if let Some(found) = codes.map(<[i64]>::len).filter(|&found| found != total) {
-        return Err(Error::Shape {
-            argument: "codes",
-            expected: total,
-            found,
-        });
+        return Err(Error::Shape { argument: "codes", expected: total, found });
     }
     let mut radii: Vec<Radius> = vec![Radius::default(); total];
     control.expect(total);
@@ -131,20 +115,11 @@ pub fn certify(
             control,
             || (Tile::default(), NearestCertifier::new(index)),
             |(tile, certifier), range| {
-                let rows: Vec<f64> = ids[range.clone()]
-                    .iter()
-                    .flat_map(|&i| &queries[i * d..][..d])
-                    .copied()
-                    .collect();
+                let rows: Vec<f64> =
+                    ids[range.clone()].iter().flat_map(|&i| &queries[i * d..][..d]).copied().collect();
                 let expected: Option<Vec<i64>> =
                     codes.map(|codes| ids[range].iter().map(|&i| codes[i]).collect());
-                let batch = Batch {
-                    index,
-                    kernels,
-                    rows: &rows,
-                    expected: expected.as_deref(),
-                    adversarial,
-                };
+                let batch = Batch { index, kernels, rows: &rows, expected: expected.as_deref(), adversarial };
                 batch.certify(tile, certifier, control)
             },
             |range: Range<usize>, part: Vec<Radius>| {
@@ -172,12 +147,7 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    fn certify(
-        &self,
-        tile: &mut Tile,
-        certifier: &mut NearestCertifier,
-        control: &Control,
-    ) -> Vec<Radius> {
+    fn certify(&self, tile: &mut Tile, certifier: &mut NearestCertifier, control: &Control) -> Vec<Radius> {
         let d = self.index.features();
         let total = self.rows.len() / d;
         let mut radii = vec![Radius::default(); total];

@@ -12,9 +12,10 @@
 //! What is discarded is proven to have `r_j ≥ T` for the `T` of that moment, and `T` only falls: the lower end
 //! is the least of the last `T` and of the finished cells' dual bounds.
 
-use crate::certify::finish::{Finisher, Scene};
+use crate::certify::finish::Finisher;
 use crate::certify::pool::{Cell, Member, Pool, Space};
 use crate::certify::probe::Probe;
+use crate::certify::scene::Scene;
 use crate::certify::screen::Screen;
 use crate::certify::{Radius, Status};
 use crate::geometry::min_norm::{MinNorm, Outcome};
@@ -72,11 +73,7 @@ impl NearestCertifier {
     #[must_use]
     pub fn new(index: &Index) -> Self {
         let euclidean = index.metric().is_euclidean();
-        let space = if euclidean {
-            Space::Ladder
-        } else {
-            Space::Images
-        };
+        let space = if euclidean { Space::Ladder } else { Space::Images };
         Self {
             neighbors: NeighborSearch::default(),
             pool: Pool::new(space),
@@ -92,14 +89,7 @@ impl NearestCertifier {
             screen: Screen::default(),
             rivals: Vec::new(),
             contenders: Vec::new(),
-            finisher: Finisher::new(
-                index,
-                if euclidean {
-                    Space::Rows
-                } else {
-                    Space::Images
-                },
-            ),
+            finisher: Finisher::new(index, if euclidean { Space::Rows } else { Space::Images }),
             precise: euclidean.then(|| Finisher::new(index, Space::PreciseRows)),
             programs: 0,
             steps: 0,
@@ -117,32 +107,22 @@ impl NearestCertifier {
         adversarial: bool,
     ) -> Radius {
         (self.programs, self.steps) = (0, 0);
-        self.neighbors
-            .collect(index, kernels, scores, query, &[0..index.len()], 1);
-        let &(nearest, square) = self
-            .neighbors
-            .resolve(index, query, 1)
-            .first()
-            .expect("an index is not empty");
+        let everything = 0..index.len();
+        self.neighbors.collect(index, kernels, scores, query, std::slice::from_ref(&everything), 1);
+        let &(nearest, square) =
+            self.neighbors.resolve(index, query, 1).first().expect("an index is not empty");
         let class = index.class_of(nearest);
         if expected.is_some_and(|expected| expected != class as i64) {
             return Radius::misclassified(class);
         }
         let own = index.class_range(class);
-        let scene = Scene {
-            index,
-            kernels,
-            scores,
-            query,
-            class: own.clone(),
-        };
+        let scene = Scene { index, kernels, scores, query, class: own.clone() };
         let others = [0..own.start, own.end..index.len()];
         let mut radius = match self.first_rival(&scene, &others) {
             Some(first) => self.search(&scene, &others, nearest, high(square), first, adversarial),
             None => Radius::unreachable(),
         };
-        (radius.predicted, radius.programs, radius.steps) =
-            (class as i64, self.programs, self.steps);
+        (radius.predicted, radius.programs, radius.steps) = (class as i64, self.programs, self.steps);
         radius
     }
 
@@ -152,11 +132,7 @@ impl NearestCertifier {
         scene.scores.seeds(others, SEEDS, &mut self.seeds);
         let ladder = index.ladder();
         let mut best = (f64::INFINITY, None);
-        for &(_, position) in self
-            .seeds
-            .iter()
-            .filter(|s| !index.is_shadowed(s.1 as usize))
-        {
+        for &(_, position) in self.seeds.iter().filter(|s| !index.is_shadowed(s.1 as usize)) {
             if let Some((_, high)) =
                 ladder.within(scene.kernels, position as usize, scene.query.point, best.0)
                 && high < best.0
@@ -164,12 +140,7 @@ impl NearestCertifier {
                 best = (high, Some(position as usize));
             }
         }
-        let open = || {
-            others
-                .iter()
-                .flat_map(Clone::clone)
-                .find(|&position| !index.is_shadowed(position))
-        };
+        let open = || others.iter().flat_map(Clone::clone).find(|&position| !index.is_shadowed(position));
         best.1.or_else(open)
     }
 
@@ -193,10 +164,7 @@ impl NearestCertifier {
         } else {
             let open = others.iter().flat_map(Clone::clone);
             self.rivals.clear();
-            self.rivals.extend(
-                open.filter(|&j| j != first && !index.is_shadowed(j))
-                    .map(|j| (0.0, j)),
-            );
+            self.rivals.extend(open.filter(|&j| j != first && !index.is_shadowed(j)).map(|j| (0.0, j)));
         }
         let mut aimed = target;
         self.rivals.reverse();
@@ -220,9 +188,7 @@ impl NearestCertifier {
         screen.aim(index, scene.query, &best.weights, best.position, target);
         self.rivals.retain(|&(_, position)| {
             let limit = screen.limit.of(index.normal_squares()[position]);
-            ladder
-                .within(scene.kernels, position, &screen.centre, limit)
-                .is_some()
+            ladder.within(scene.kernels, position, &screen.centre, limit).is_some()
         });
     }
 
@@ -260,16 +226,14 @@ impl NearestCertifier {
                 },
             );
         }
-        self.rivals
-            .sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        self.rivals.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     }
 
     /// Finds the distance to the cell of a row, or that it is at least `target`. A cell that may be the
     /// nearest becomes a contender and lowers the target.
     fn examine(&mut self, scene: &Scene, position: usize, target: &mut f64) {
         let index = scene.index;
-        self.pool
-            .gather(index, scene.query, position, &mut self.rival);
+        self.pool.gather(index, scene.query, position, &mut self.rival);
         self.products.clear();
         self.solver.reset();
         self.programs += 1;
@@ -293,11 +257,7 @@ impl NearestCertifier {
         let members = self.pool.members();
         let pairs = self.solver.active.iter().zip(&self.solver.multipliers);
         let weights = pairs.map(|(&i, &m)| (members[i].position, m)).collect();
-        self.contenders.push(Contender {
-            position,
-            value,
-            weights,
-        });
+        self.contenders.push(Contender { position, value, weights });
         if outcome == Outcome::Optimal {
             // Cells nearer than the accuracy of these coordinates, which the proven bound shows, are kept.
             let floor = EXACT_ABSOLUTE * self.rival.square.value.sqrt();
@@ -314,23 +274,13 @@ impl NearestCertifier {
         let limit = reached * (1.0 - RESOLUTION);
         self.near.clear();
         let (near, pool) = (&mut self.near, &self.pool);
-        self.probe.visit_near(
-            index,
-            scene.kernels,
-            scene.scores,
-            scene.query,
-            scene.class.clone(),
-            limit,
-            &mut self.found,
-            |position, low, high| {
-                let middle = (low + high) / 2.0;
-                if middle < limit && !pool.contains(position) {
-                    near.push((middle, position));
-                }
-            },
-        );
-        self.near
-            .sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        self.probe.visit_near(scene, limit, &mut self.found, |position, low, high| {
+            let middle = (low + high) / 2.0;
+            if middle < limit && !pool.contains(position) {
+                near.push((middle, position));
+            }
+        });
+        self.near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         for &(_, position) in self.near.iter().take(AT_ONCE) {
             self.pool.add(index, scene.query, position);
         }
@@ -340,11 +290,7 @@ impl NearestCertifier {
     /// Proves both ends, from the most promising contender on.
     fn finish(&mut self, scene: &Scene, target: f64, adversarial: bool) -> Radius {
         self.contenders.retain(|c| c.value <= target);
-        self.contenders.sort_by(|a, b| {
-            a.value
-                .total_cmp(&b.value)
-                .then(a.position.cmp(&b.position))
-        });
+        self.contenders.sort_by(|a, b| a.value.total_cmp(&b.value).then(a.position.cmp(&b.position)));
         let mut interval = prove(&mut self.finisher, scene, &self.contenders, target);
         if !interval.is_exact()
             && let Some(precise) = &mut self.precise
@@ -358,14 +304,8 @@ impl NearestCertifier {
         Radius {
             lower: scale_down(interval.lower, exponent),
             upper: scale_up(interval.upper, exponent),
-            status: if interval.is_exact() {
-                Status::Exact
-            } else {
-                Status::Bounded
-            },
-            rival: interval
-                .rival
-                .map_or(-1, |position| scene.index.row_index(position) as i64),
+            status: if interval.is_exact() { Status::Exact } else { Status::Bounded },
+            rival: interval.rival.map_or(-1, |position| scene.index.row_index(position) as i64),
             adversarial: interval.adversarial.filter(|_| adversarial),
             ..Radius::default()
         }
@@ -388,19 +328,9 @@ impl Interval {
     }
 }
 
-fn prove(
-    finisher: &mut Finisher,
-    scene: &Scene,
-    contenders: &[Contender],
-    target: f64,
-) -> Interval {
-    let mut best = Interval {
-        lower: target,
-        upper: f64::INFINITY,
-        rival: None,
-        rival_distance: 0.0,
-        adversarial: None,
-    };
+fn prove(finisher: &mut Finisher, scene: &Scene, contenders: &[Contender], target: f64) -> Interval {
+    let mut best =
+        Interval { lower: target, upper: f64::INFINITY, rival: None, rival_distance: 0.0, adversarial: None };
     for contender in contenders {
         let end = finisher.finish(scene, contender.position, &contender.weights, best.upper);
         best.lower = best.lower.min(end.lower);

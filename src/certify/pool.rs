@@ -37,11 +37,7 @@ pub struct Member {
 
 impl Member {
     fn dual(&self) -> &[f64] {
-        if self.dual.is_empty() {
-            &self.row
-        } else {
-            &self.dual
-        }
+        if self.dual.is_empty() { &self.row } else { &self.dual }
     }
 }
 
@@ -109,21 +105,12 @@ impl Pool {
                 out.row.resize(self.origin.0.len(), 0.0);
                 index.ladder().decode(position, &mut out.row);
                 out.square = self.ladder_square(index, query, position, &out.row);
-                out.row
-                    .iter_mut()
-                    .zip(&self.origin.0)
-                    .for_each(|(x, o)| *x -= o);
+                out.row.iter_mut().zip(&self.origin.0).for_each(|(x, o)| *x -= o);
             }
             Space::Rows | Space::PreciseRows => {
                 let scale = index.scale();
                 out.row.clear();
-                out.row.extend(
-                    index
-                        .row(position)
-                        .iter()
-                        .zip(&self.origin.0)
-                        .map(|(x, o)| (x - o) * scale),
-                );
+                out.row.extend(index.row(position).iter().zip(&self.origin.0).map(|(x, o)| (x - o) * scale));
                 out.square = if self.space == Space::PreciseRows {
                     index.squared_distance_precise(position, query.row)
                 } else {
@@ -131,35 +118,23 @@ impl Pool {
                 };
             }
             Space::Images => {
-                let (image, dual) = index
-                    .fine(position)
-                    .expect("images are kept for this metric");
+                let (image, dual) = index.fine(position).expect("images are kept for this metric");
                 out.row.clear();
-                out.row
-                    .extend(image.iter().zip(&self.origin.0).map(|(x, o)| x - o));
+                out.row.extend(image.iter().zip(&self.origin.0).map(|(x, o)| x - o));
                 out.dual.clear();
-                out.dual
-                    .extend(dual.iter().zip(&self.origin.1).map(|(x, o)| x - o));
+                out.dual.extend(dual.iter().zip(&self.origin.1).map(|(x, o)| x - o));
                 out.square = index.squared_distance(position, query);
             }
         }
         out.norm = squared_norm(&out.row).sqrt();
     }
 
-    fn ladder_square(
-        &self,
-        index: &Index,
-        query: &Query,
-        position: usize,
-        row: &[f64],
-    ) -> Measured {
+    fn ladder_square(&self, index: &Index, query: &Query, position: usize, row: &[f64]) -> Measured {
         let value = crate::geometry::dot::squared_distance(row, &self.centre, 1.0);
         let offset = index.ladder().error(position) + query.point.error;
         Measured {
             value,
-            error: up(gamma(depth(row.len())) * value
-                + offset * (2.0 * value.sqrt() + offset)
-                + TINY),
+            error: up(gamma(depth(row.len())) * value + offset * (2.0 * value.sqrt() + offset) + TINY),
         }
     }
 
@@ -214,23 +189,12 @@ impl<'a> Cell<'a> {
         for member in &pool.members()[products.len()..] {
             products.push(dot(&member.row, rival.dual()));
         }
-        Self {
-            pool,
-            rival,
-            products,
-            own: dot(&rival.row, rival.dual()),
-        }
+        Self { pool, rival, products, own: dot(&rival.row, rival.dual()) }
     }
 
     /// `Σ λ_i (t_j − t_i)` and its dual image: the perturbation in the coordinates of the space, before and
     /// after the map to the coordinates of distances.
-    pub fn combine(
-        &self,
-        active: &[usize],
-        multipliers: &[f64],
-        row: &mut Vec<f64>,
-        dual: &mut Vec<f64>,
-    ) {
+    pub fn combine(&self, active: &[usize], multipliers: &[f64], row: &mut Vec<f64>, dual: &mut Vec<f64>) {
         let sum = |out: &mut Vec<f64>, part: fn(&Member) -> &[f64]| {
             out.clear();
             out.resize(part(self.rival).len(), 0.0);
@@ -260,10 +224,7 @@ impl<'a> Cell<'a> {
             return 0.0;
         }
         self.combine(active, multipliers, row, dual);
-        quotient_down(
-            numerator,
-            self.normal_up(index, active, multipliers, row, dual),
-        )
+        quotient_down(numerator, self.normal_up(index, active, multipliers, row, dual))
     }
 
     /// A number not above `Σ λ_i (d²(z, x_j) − d²(z, x_i))`.
@@ -284,9 +245,7 @@ impl<'a> Cell<'a> {
     /// `Σ λ_i (f(x_i) + f(x_j))`, rounded up, for errors that add up so.
     pub fn weigh(&self, active: &[usize], multipliers: &[f64], of: impl Fn(&Member) -> f64) -> f64 {
         let pairs = active.iter().zip(multipliers);
-        up(pairs
-            .map(|(&i, m)| m * (of(&self.pool.members()[i]) + of(self.rival)))
-            .sum())
+        up(pairs.map(|(&i, m)| m * (of(&self.pool.members()[i]) + of(self.rival))).sum())
     }
 
     /// Bounds the distance of the computed `Σ λ_i (t_j − t_i)` from the sum of the members as they are.
@@ -319,9 +278,7 @@ impl<'a> Cell<'a> {
                     + gamma(depth(row.len())) * length * norm_up(dual)
                     + length * dual_error;
                 let images = embedding.relative_error * norms + rounding;
-                up(square.sqrt() * (1.0 + 1e-15)
-                    + embedding.norm * images
-                    + embedding.defect * norms)
+                up(square.sqrt() * (1.0 + 1e-15) + embedding.norm * images + embedding.defect * norms)
             }
         }
     }
@@ -336,7 +293,7 @@ pub fn quotient_down(numerator: f64, norm: f64) -> f64 {
 }
 
 impl Constraints for Cell<'_> {
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.pool.used
     }
 

@@ -5,14 +5,16 @@
 //! made `δ`), and by a point of the ladder; both with the error that this shortcut has.
 
 use crate::certify::pool::Space;
+use crate::certify::scene::Scene;
 use crate::geometry::dot::{depth, norm_up, squared_distance};
 use crate::geometry::rounding::{TINY, gamma, up};
 use crate::geometry::simd::Kernels;
 use crate::search::index::{Index, Measured, Query};
 use crate::search::ladder::{Point, RowLimit};
 use crate::search::neighbors::high;
-use crate::search::scan::Scores;
-use std::ops::Range;
+
+/// Up to this many entries of `B`, an image is computed anew rather than put together.
+const SMALL_MAP: usize = 1 << 14;
 
 /// A perturbed test point.
 #[derive(Debug, Default)]
@@ -48,32 +50,24 @@ impl Probe {
     pub fn place(&mut self, index: &Index, query: &Query, delta: &Displacement) {
         let scale = index.scale();
         self.row.clear();
-        self.row.extend(
-            query
-                .row
-                .iter()
-                .zip(delta.input)
-                .map(|(z, x)| z + x / scale),
-        );
+        self.row.extend(query.row.iter().zip(delta.input).map(|(z, x)| z + x / scale));
         // What rounding made of the displacement: `(p − z)` scaled, less the intended one.
         self.scratch.clear();
-        self.scratch.extend(
-            self.row
-                .iter()
-                .zip(query.row)
-                .zip(delta.input)
-                .map(|((p, z), x)| (p - z) * scale - x),
-        );
+        self.scratch
+            .extend(self.row.iter().zip(query.row).zip(delta.input).map(|((p, z), x)| (p - z) * scale - x));
         let intended = norm_up(delta.input);
         let rounded = norm_up(&self.scratch) + 4.0 * f64::EPSILON * intended;
         self.length = self.length_from(query, scale);
         self.norm = up(query.norm + self.length);
         let embedding = index.embedding();
         let off = up(embedding.norm * rounded);
-        if let Some((image, error)) = delta.image {
+        if delta.image.is_some() && embedding.dimensions() * index.features() <= SMALL_MAP {
+            let embedded = index.embed_queries(&self.row);
+            self.image.clone_from(&embedded.images);
+            self.image_error = up(embedding.relative_error * self.norm);
+        } else if let Some((image, error)) = delta.image {
             self.image.clear();
-            self.image
-                .extend(query.image.iter().zip(image).map(|(t, x)| t + x));
+            self.image.extend(query.image.iter().zip(image).map(|(t, x)| t + x));
             self.image_error = up(embedding.relative_error * query.norm
                 + error
                 + off
@@ -81,14 +75,9 @@ impl Probe {
         }
         self.scratch.resize(embedding.dimensions(), 0.0);
         index.ladder().decode_point(query.point, &mut self.scratch);
-        self.scratch
-            .iter_mut()
-            .zip(delta.ladder)
-            .for_each(|(t, x)| *t += x);
-        let error = query.point.error
-            + delta.ladder_error
-            + off
-            + 4.0 * f64::EPSILON * norm_up(&self.scratch);
+        self.scratch.iter_mut().zip(delta.ladder).for_each(|(t, x)| *t += x);
+        let error =
+            query.point.error + delta.ladder_error + off + 4.0 * f64::EPSILON * norm_up(&self.scratch);
         index.ladder().encode(&self.scratch, error, &mut self.point);
         self.moved = up(norm_up(delta.ladder) + delta.ladder_error + off + error);
     }
@@ -97,22 +86,15 @@ impl Probe {
     pub fn place_in_ladder(&mut self, index: &Index, query: &Query, displacement: &[f64]) {
         self.scratch.resize(displacement.len(), 0.0);
         index.ladder().decode_point(query.point, &mut self.scratch);
-        self.scratch
-            .iter_mut()
-            .zip(displacement)
-            .for_each(|(t, x)| *t += x);
-        index
-            .ladder()
-            .encode(&self.scratch, query.point.error, &mut self.point);
+        self.scratch.iter_mut().zip(displacement).for_each(|(t, x)| *t += x);
+        index.ladder().encode(&self.scratch, query.point.error, &mut self.point);
         self.moved = up(norm_up(displacement) + 2.0 * self.point.error);
     }
 
     /// The distance from `p` to the row at a position, by the ladder.
     #[must_use]
     pub fn ladder_distance(&self, kernels: &Kernels, index: &Index, position: usize) -> f64 {
-        let interval = index
-            .ladder()
-            .within(kernels, position, &self.point, f64::INFINITY);
+        let interval = index.ladder().within(kernels, position, &self.point, f64::INFINITY);
         interval.map_or(f64::INFINITY, |(low, high)| (low + high) / 2.0)
     }
 
@@ -125,8 +107,7 @@ impl Probe {
 
     fn length_from(&mut self, query: &Query, scale: f64) -> f64 {
         self.scratch.clear();
-        self.scratch
-            .extend(self.row.iter().zip(query.row).map(|(p, z)| (p - z) * scale));
+        self.scratch.extend(self.row.iter().zip(query.row).map(|(p, z)| (p - z) * scale));
         norm_up(&self.scratch)
     }
 
@@ -138,10 +119,7 @@ impl Probe {
         }
         let Some((image, _)) = index.fine(position) else {
             let value = squared_distance(index.row(position), &self.row, index.scale());
-            return Measured {
-                value,
-                error: up(gamma(depth(self.row.len())) * value + TINY),
-            };
+            return Measured { value, error: up(gamma(depth(self.row.len())) * value + TINY) };
         };
         let embedding = index.embedding();
         let value = squared_distance(image, &self.image, 1.0);
@@ -156,67 +134,51 @@ impl Probe {
         }
     }
 
-    /// Calls `visit` for the rows of `range` that may be within `limit` of `p`, with an interval for their
-    /// distance. Every other row is proven to be further away.
+    /// Calls `visit` for the rows of the predicted class that may be within `limit` of `p`, with an interval
+    /// for their distance. Every other row of the class is proven to be further away.
     pub fn visit_near(
         &self,
-        index: &Index,
-        kernels: &Kernels,
-        scores: Scores,
-        query: &Query,
-        range: Range<usize>,
+        scene: &Scene,
         limit: f64,
         found: &mut Vec<u32>,
         visit: impl FnMut(usize, f64, f64),
     ) {
         // d(z, x) ≤ d(p, x) + d(z, p).
-        let threshold = index.ladder().threshold(query.point, limit + self.moved);
-        scores.scan_around(
-            index,
-            kernels,
-            (range, threshold),
+        let threshold = scene.index.ladder().threshold(scene.query.point, limit + self.moved);
+        scene.scores.scan_around(
+            scene.index,
+            scene.kernels,
+            (scene.class.clone(), threshold),
             (&self.point, RowLimit::uniform(limit)),
             found,
             visit,
         );
     }
 
-    /// Collects the rows of `range` that are not proven to be further from `p` than the row at `rival`.
-    /// If there are none, `p` is given another class than that of the range.
+    /// Collects the rows of the predicted class that are not proven to be further from `p` than the row at
+    /// `rival`. If there are none, `p` is given another class.
     pub fn contenders(
         &self,
-        index: &Index,
-        kernels: &Kernels,
-        scores: Scores,
-        query: &Query,
-        range: Range<usize>,
+        scene: &Scene,
         (rival, space): (usize, Space),
         found: &mut Vec<u32>,
         out: &mut Vec<(f64, usize)>,
     ) {
+        let index = scene.index;
         let goal = self.squared_distance(index, rival, space);
         // Squares are compared as they are: a root would cost the digits that decide.
         let reached = (goal.value + goal.error) * (1.0 + f64::EPSILON);
         out.clear();
-        self.visit_near(
-            index,
-            kernels,
-            scores,
-            query,
-            range,
-            high(goal),
-            found,
-            |position, _, _| {
-                let square = self.squared_distance(index, position, space);
-                let least = (square.value - square.error) * (1.0 - f64::EPSILON);
-                // A later row in the same place as the rival loses every tie to it.
-                let copy = index.row_index(position) > index.row_index(rival)
-                    && index.canonical(position) == index.canonical(rival);
-                if least <= reached && !copy {
-                    out.push((least, position));
-                }
-            },
-        );
+        self.visit_near(scene, high(goal), found, |position, _, _| {
+            let square = self.squared_distance(index, position, space);
+            let least = (square.value - square.error) * (1.0 - f64::EPSILON);
+            // A later row in the same place as the rival loses every tie to it.
+            let copy = index.row_index(position) > index.row_index(rival)
+                && index.canonical(position) == index.canonical(rival);
+            if least <= reached && !copy {
+                out.push((least, position));
+            }
+        });
         out.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     }
 }

@@ -39,24 +39,13 @@ pub struct Screen {
 impl Screen {
     /// The test for the threshold `target`, from positions of class-c rows and their weights, and one rival
     /// at the boundary, whose normal is a good guess at `V`.
-    pub fn aim(
-        &mut self,
-        index: &Index,
-        query: &Query,
-        weights: &[(usize, f64)],
-        rival: usize,
-        target: f64,
-    ) {
+    pub fn aim(&mut self, index: &Index, query: &Query, weights: &[(usize, f64)], rival: usize, target: f64) {
         let ladder = index.ladder();
         let p = index.embedding().dimensions();
         let total: f64 = weights.iter().map(|w| w.1).sum();
-        for buffer in [
-            &mut self.image,
-            &mut self.mean,
-            &mut self.mean_dual,
-            &mut self.row,
-            &mut self.difference,
-        ] {
+        for buffer in
+            [&mut self.image, &mut self.mean, &mut self.mean_dual, &mut self.row, &mut self.difference]
+        {
             buffer.clear();
             buffer.resize(p, 0.0);
         }
@@ -69,11 +58,7 @@ impl Screen {
             let share = weight / total;
             self.load(index, position);
             axpy(&mut self.mean, share, &self.row);
-            axpy(
-                &mut self.mean_dual,
-                share,
-                index.fine(position).map_or(&self.row, |fine| fine.1),
-            );
+            axpy(&mut self.mean_dual, share, index.fine(position).map_or(&self.row, |fine| fine.1));
             self.difference.clone_from(&self.row);
             axpy(&mut self.difference, -1.0, &self.image);
             let own = ladder.error(position);
@@ -84,28 +69,17 @@ impl Screen {
         let norm = index.embedding().norm;
         // ‖M v‖ ≤ ‖Bᵀv̂‖ + 2‖B‖e: what embedding, defect and rounding can add to a normal.
         let reach = target / (1.0 - THETA);
-        let base =
-            up((up(mean_square) + error * error / THETA) / (1.0 - THETA)
-                + 4.0 * reach * norm * error);
-        let normal = self
-            .normal_of(index, rival)
-            .max(2.0 * reach * norm * norm)
-            .max(f64::MIN_POSITIVE);
+        let base = up((up(mean_square) + error * error / THETA) / (1.0 - THETA) + 4.0 * reach * norm * error);
+        let normal = self.normal_of(index, rival).max(2.0 * reach * norm * norm).max(f64::MIN_POSITIVE);
         let alpha = reach / normal;
         let start = squared_norm(&self.image);
         axpy(&mut self.image, -alpha, &self.mean_dual);
-        let (end, spread) = (
-            squared_norm(&self.image),
-            alpha * dot(&self.mean, &self.mean_dual),
-        );
+        let (end, spread) = (squared_norm(&self.image), alpha * dot(&self.mean, &self.mean_dual));
         // Means, duals and squares round in binary64; scaled rows are no longer than √d.
         let largest = start + end + spread.abs() + norm * norm * index.features() as f64;
         let rounding = (1e-13 + 2.0 * alpha * index.dual_error()) * largest;
         let base = base + reach * normal + (end - start) + spread + rounding;
-        self.limit = RowLimit {
-            base,
-            slope: up(alpha),
-        };
+        self.limit = RowLimit { base, slope: up(alpha) };
         ladder.encode(&self.image, 0.0, &mut self.centre);
     }
 

@@ -29,12 +29,7 @@ fn sum_of(a: &[f64], b: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
     for (lane, (&x, &y)) in a_rest.iter().zip(b_rest).enumerate() {
         lanes[lane] += term(x, y);
     }
-    let half = [
-        lanes[0] + lanes[4],
-        lanes[1] + lanes[5],
-        lanes[2] + lanes[6],
-        lanes[3] + lanes[7],
-    ];
+    let half = [lanes[0] + lanes[4], lanes[1] + lanes[5], lanes[2] + lanes[6], lanes[3] + lanes[7]];
     (half[0] + half[2]) + (half[1] + half[3])
 }
 
@@ -83,10 +78,7 @@ fn two_square(a: f64) -> (f64, f64) {
     let spread = a * 134_217_729.0;
     let high = spread - (spread - a);
     let low = a - high;
-    (
-        square,
-        ((high * high - square) + 2.0 * high * low) + low * low,
-    )
+    (square, ((high * high - square) + 2.0 * high * low) + low * low)
 }
 
 /// `‖a‖²`, with a relative error of at most `γ_depth`.

@@ -42,7 +42,7 @@ impl SplitFactor {
     #[must_use]
     pub fn new(b: &[f64], k: usize) -> Self {
         let bits = exact_bits(k);
-        let n = if k == 0 { 0 } else { b.len() / k };
+        let n = b.len().checked_div(k).unwrap_or(0);
         let exponents: Vec<i32> = b.chunks_exact(k.max(1)).map(largest_exponent).collect();
         let [high, second, third] = slices(b, k, &exponents, bits);
         let low: Vec<f64> = second.iter().zip(&third).map(|(x, y)| x + y).collect();
@@ -50,17 +50,9 @@ impl SplitFactor {
         // bounds the row's length. What the slices leave out is below 2^(-3 bits) and counted twice here.
         let largest: f64 = exponents.iter().map(|&e| scale_by(1.0, 2 * e)).sum();
         let small = scale_by(1.0, -bits) * (k as f64).sqrt();
-        let error =
-            gamma(product_depth(k) + 4) * small * (largest.sqrt() * 4.0 + 4.0 * frobenius_up(b))
-                + 4.0 * (n as f64).sqrt() * scale_by(1.0, -2 * bits) * small * largest.sqrt();
-        Self {
-            columns: k,
-            whole: b.to_vec(),
-            high,
-            low,
-            bits,
-            error: up(error),
-        }
+        let error = gamma(product_depth(k) + 4) * small * (largest.sqrt() * 4.0 + 4.0 * frobenius_up(b))
+            + 4.0 * (n as f64).sqrt() * scale_by(1.0, -2 * bits) * small * largest.sqrt();
+        Self { columns: k, whole: b.to_vec(), high, low, bits, error: up(error) }
     }
 }
 
@@ -77,19 +69,12 @@ pub fn product_nt_accurate(a: &[f64], lost: &[f64], b: &SplitFactor, c: &mut [f6
             high[x] = (a[x] / unit).round() * unit;
         }
     }
-    let low: Vec<f64> = a
-        .iter()
-        .zip(&high)
-        .zip(lost)
-        .map(|((a, h), l)| (a - h) + l)
-        .collect();
+    let low: Vec<f64> = a.iter().zip(&high).zip(lost).map(|((a, h), l)| (a - h) + l).collect();
     let (mut first, mut second) = (vec![0.0; c.len()], vec![0.0; c.len()]);
     product_nt(&high, &b.low, k, &mut first);
     product_nt(&low, &b.whole, k, &mut second);
     product_nt(&high, &b.high, k, c);
-    c.iter_mut()
-        .zip(first.iter().zip(&second))
-        .for_each(|(c, (x, y))| *c += x + y);
+    c.iter_mut().zip(first.iter().zip(&second)).for_each(|(c, (x, y))| *c += x + y);
 }
 
 /// Bits of a slice such that sums of `k` products of slices are exact.
@@ -137,7 +122,7 @@ fn product_in_chunks(a: &[f64], b: &[f64], k: usize, chunk: usize, c: &mut [f64]
 /// The transpose of a row-major matrix with `columns` columns.
 #[must_use]
 pub fn transposed(a: &[f64], columns: usize) -> Vec<f64> {
-    let rows = if columns == 0 { 0 } else { a.len() / columns };
+    let rows = a.len().checked_div(columns).unwrap_or(0);
     let mut out = vec![0.0; a.len()];
     for (i, row) in a.chunks_exact(columns.max(1)).enumerate() {
         for (j, &x) in row.iter().enumerate() {
@@ -158,17 +143,11 @@ pub fn gram_difference_up(a: &[f64], p: usize, b: &[f64], q: usize, m: usize) ->
     let inner = p.max(q).max(1);
     let bits = exact_bits(inner);
     let largest = |x: &[f64], width: usize, row: usize| {
-        x[row * width..][..width]
-            .iter()
-            .fold(0.0f64, |largest, x| largest.max(x.abs()))
+        x[row * width..][..width].iter().fold(0.0f64, |largest, x| largest.max(x.abs()))
     };
-    let exponents: Vec<i32> = (0..m)
-        .map(|row| exponent(largest(a, p, row).max(largest(b, q, row))).unwrap_or(0))
-        .collect();
-    let (a_slices, b_slices) = (
-        slices(a, p, &exponents, bits),
-        slices(b, q, &exponents, bits),
-    );
+    let exponents: Vec<i32> =
+        (0..m).map(|row| exponent(largest(a, p, row).max(largest(b, q, row))).unwrap_or(0)).collect();
+    let (a_slices, b_slices) = (slices(a, p, &exponents, bits), slices(b, q, &exponents, bits));
     let (mut sum, mut rounding) = (vec![0.0; m * m], vec![0.0; m * m]);
     let (mut left, mut right) = (vec![0.0; m * m], vec![0.0; m * m]);
     for (first, second) in [(0, 0), (0, 1), (1, 1), (0, 2), (1, 2)] {
@@ -242,11 +221,7 @@ pub fn spectral_norm_up(a: &[f64], columns: usize) -> f64 {
         return 0.0;
     }
     let rows = a.len() / columns;
-    let mut current = if rows <= columns {
-        a.to_vec()
-    } else {
-        transposed(a, columns)
-    };
+    let mut current = if rows <= columns { a.to_vec() } else { transposed(a, columns) };
     let side = rows.min(columns);
     let mut inner = rows.max(columns);
     let squarings = (FLOPS / (2.0 * (side as f64).powi(3))).clamp(2.0, 8.0) as u32;
@@ -268,9 +243,7 @@ pub fn spectral_norm_up(a: &[f64], columns: usize) -> f64 {
         inner = side;
     }
     let last = frobenius_up(&current).min(absolute_norm_up(&current, inner));
-    undo.iter().rev().fold(last, |norm, &(scale, error)| {
-        up(scale * up((norm + error).sqrt()))
-    })
+    undo.iter().rev().fold(last, |norm, &(scale, error)| up(scale * up((norm + error).sqrt())))
 }
 
 #[cfg(test)]
@@ -313,30 +286,21 @@ mod tests {
 
     #[test]
     fn gram_difference_is_tight_where_two_factors_nearly_agree() {
-        let a: Vec<f64> = (0..40 * 30)
-            .map(|i| f64::from((i * 37 % 101) as i32 - 50) / 7.0)
-            .collect();
+        let a: Vec<f64> = (0..40 * 30).map(|i| f64::from(i * 37 % 101 - 50) / 7.0).collect();
         let mut b = a.clone();
         assert!(gram_difference_up(&a, 30, &b, 30, 40) < 1e-12);
         b[17] += 1e-9;
         // ‖AAᵀ − BBᵀ‖ is about 2·10⁻⁹ times the norm of the other rows' column.
         let column: f64 = (0..40).map(|i| a[i * 30 + 17].powi(2)).sum::<f64>().sqrt();
         let bound = gram_difference_up(&a, 30, &b, 30, 40);
-        assert!(
-            bound >= 1.3e-9 * column && bound <= 3e-9 * column,
-            "{bound} {column}"
-        );
+        assert!(bound >= 1.3e-9 * column && bound <= 3e-9 * column, "{bound} {column}");
     }
 
     #[test]
     fn accurate_product_is_good_to_the_last_digits() {
         let (m, n, k) = (3, 5, 150);
-        let a: Vec<f64> = (0..m * k)
-            .map(|i| f64::from((i * 7 % 31) as i32 - 15) / 3.0)
-            .collect();
-        let b: Vec<f64> = (0..n * k)
-            .map(|i| f64::from((i * 5 % 29) as i32 - 14) / 3.0)
-            .collect();
+        let a: Vec<f64> = (0..m * k).map(|i| f64::from((i * 7 % 31) as i32 - 15) / 3.0).collect();
+        let b: Vec<f64> = (0..n * k).map(|i| f64::from((i * 5 % 29) as i32 - 14) / 3.0).collect();
         let factor = SplitFactor::new(&b, k);
         let mut c = vec![0.0; m * n];
         // What dividing by three lost, to first order: 3·fl(x/3) − x is exact.
@@ -352,17 +316,10 @@ mod tests {
                     .map(|(x, y)| (x * 3.0).round() as i64 * (y * 3.0).round() as i64)
                     .sum();
                 // b itself is what it is: its entries are not thirds but binary64 numbers.
-                main as f64 / 9.0
-                    - row
-                        .iter()
-                        .zip(other)
-                        .map(|(x, y)| x * lost(*y))
-                        .sum::<f64>()
+                main as f64 / 9.0 - row.iter().zip(other).map(|(x, y)| x * lost(*y)).sum::<f64>()
             };
             let length = row.iter().map(|x| x * x).sum::<f64>().sqrt();
-            let worst = (0..n)
-                .map(|j| (c[i * n + j] - exact(j)).abs())
-                .fold(0.0, f64::max);
+            let worst = (0..n).map(|j| (c[i * n + j] - exact(j)).abs()).fold(0.0, f64::max);
             assert!(
                 worst <= factor.error * length + 4.0 * f64::EPSILON * c[i * n].abs().max(length),
                 "{worst:e}"
@@ -374,24 +331,17 @@ mod tests {
     #[test]
     fn product_of_thirds_is_within_its_bound() {
         let (m, n, k) = (3, 5, 150);
-        let a: Vec<f64> = (0..m * k)
-            .map(|i| f64::from((i * 7 % 31) as i32 - 15) / 3.0)
-            .collect();
-        let b: Vec<f64> = (0..n * k)
-            .map(|i| f64::from((i * 5 % 29) as i32 - 14) / 3.0)
-            .collect();
+        let a: Vec<f64> = (0..m * k).map(|i| f64::from((i * 7 % 31) as i32 - 15) / 3.0).collect();
+        let b: Vec<f64> = (0..n * k).map(|i| f64::from((i * 5 % 29) as i32 - 14) / 3.0).collect();
         let mut c = vec![0.0; m * n];
         product_nt(&a, &b, k, &mut c);
         for i in 0..m {
             for j in 0..n {
                 let pairs = || a[i * k..][..k].iter().zip(&b[j * k..][..k]);
-                let exact: i64 = pairs()
-                    .map(|(x, y)| (x * 3.0).round() as i64 * (y * 3.0).round() as i64)
-                    .sum();
+                let exact: i64 =
+                    pairs().map(|(x, y)| (x * 3.0).round() as i64 * (y * 3.0).round() as i64).sum();
                 let size: f64 = pairs().map(|(x, y)| (x * y).abs()).sum();
-                assert!(
-                    (c[i * n + j] - exact as f64 / 9.0).abs() <= gamma(product_depth(k) + 3) * size
-                );
+                assert!((c[i * n + j] - exact as f64 / 9.0).abs() <= gamma(product_depth(k) + 3) * size);
             }
         }
     }

@@ -9,7 +9,7 @@
 /// The constraints, by inner products.
 pub trait Constraints {
     /// How many there are.
-    fn len(&self) -> usize;
+    fn count(&self) -> usize;
     /// `h_i`.
     fn offset(&self, i: usize) -> f64;
     /// `H_il`.
@@ -65,7 +65,7 @@ impl MinNorm {
             // After a stall the factor does not belong to the active set.
             self.reset();
         }
-        let most_steps = 100 + 10 * constraints.len() as u32;
+        let most_steps = 100 + 10 * constraints.count() as u32;
         while let Some((entering, violation)) = self.most_violated(constraints) {
             if self.value >= limit {
                 return Outcome::Pruned;
@@ -74,29 +74,19 @@ impl MinNorm {
                 return Outcome::Stalled;
             }
         }
-        if self.value >= limit {
-            Outcome::Pruned
-        } else {
-            Outcome::Optimal
-        }
+        if self.value >= limit { Outcome::Pruned } else { Outcome::Optimal }
     }
 
     fn most_violated(&self, constraints: &impl Constraints) -> Option<(usize, f64)> {
         let mut worst = None;
-        for i in 0..constraints.len() {
+        for i in 0..constraints.count() {
             if self.active.contains(&i) {
                 continue;
             }
-            let reached: f64 = self
-                .active
-                .iter()
-                .zip(&self.multipliers)
-                .map(|(&l, m)| m * constraints.product(i, l))
-                .sum();
+            let reached: f64 =
+                self.active.iter().zip(&self.multipliers).map(|(&l, m)| m * constraints.product(i, l)).sum();
             let violation = constraints.offset(i) - reached;
-            if violation > constraints.tolerance(i)
-                && worst.is_none_or(|(_, most)| violation > most)
-            {
+            if violation > constraints.tolerance(i) && worst.is_none_or(|(_, most)| violation > most) {
                 worst = Some((i, violation));
             }
         }
@@ -104,30 +94,18 @@ impl MinNorm {
     }
 
     /// Raises the multiplier of `entering` until its constraint holds, dropping what blocks. `false`: stalled.
-    fn enter(
-        &mut self,
-        constraints: &impl Constraints,
-        entering: usize,
-        mut violation: f64,
-    ) -> bool {
+    fn enter(&mut self, constraints: &impl Constraints, entering: usize, mut violation: f64) -> bool {
         let diagonal = constraints.product(entering, entering);
         let mut multiplier = 0.0;
         loop {
             self.steps += 1;
             let pivot = self.solve_direction(constraints, entering, diagonal);
-            let full = if pivot > DEPENDENT * diagonal {
-                violation / pivot
-            } else {
-                f64::INFINITY
-            };
+            let full = if pivot > DEPENDENT * diagonal { violation / pivot } else { f64::INFINITY };
             let (step, blocking) = self.longest_step(full);
             if !step.is_finite() {
                 return self.keep(entering, multiplier);
             }
-            self.multipliers
-                .iter_mut()
-                .zip(&self.direction)
-                .for_each(|(m, d)| *m = (*m - step * d).max(0.0));
+            self.multipliers.iter_mut().zip(&self.direction).for_each(|(m, d)| *m = (*m - step * d).max(0.0));
             multiplier += step;
             let curvature = pivot.max(0.0);
             self.value += step * (2.0 * violation - step * curvature);
@@ -154,18 +132,12 @@ impl MinNorm {
     }
 
     /// `forward = L⁻¹ h_p`, `direction = L⁻ᵀ forward`; returns the pivot `H_pp − ‖forward‖²`.
-    fn solve_direction(
-        &mut self,
-        constraints: &impl Constraints,
-        entering: usize,
-        diagonal: f64,
-    ) -> f64 {
+    fn solve_direction(&mut self, constraints: &impl Constraints, entering: usize, diagonal: f64) -> f64 {
         self.forward.clear();
         for (row, &k) in self.active.iter().enumerate() {
             let factor = &self.factor[row * (row + 1) / 2..][..=row];
             let known: f64 = self.forward.iter().zip(factor).map(|(x, l)| x * l).sum();
-            self.forward
-                .push((constraints.product(k, entering) - known) / factor[row]);
+            self.forward.push((constraints.product(k, entering) - known) / factor[row]);
         }
         self.direction.clone_from(&self.forward);
         for row in (0..self.direction.len()).rev() {
@@ -182,9 +154,7 @@ impl MinNorm {
     /// The step at which the constraint is met, or at which an active multiplier reaches zero.
     fn longest_step(&self, full: f64) -> (f64, Option<usize>) {
         let mut best = (full, None);
-        for (k, (&multiplier, &direction)) in
-            self.multipliers.iter().zip(&self.direction).enumerate()
-        {
+        for (k, (&multiplier, &direction)) in self.multipliers.iter().zip(&self.direction).enumerate() {
             if direction > 0.0 && multiplier < best.0 * direction {
                 best = (multiplier / direction, Some(k));
             }
@@ -210,14 +180,10 @@ impl MinNorm {
             let start = self.factor.len();
             for (column, &l) in self.active[..=row].iter().enumerate() {
                 let other = column * (column + 1) / 2;
-                let known: f64 = (0..column)
-                    .map(|t| self.factor[start + t] * self.factor[other + t])
-                    .sum();
+                let known: f64 = (0..column).map(|t| self.factor[start + t] * self.factor[other + t]).sum();
                 let rest = constraints.product(i, l) - known;
                 let entry = if column == row {
-                    rest.max(DEPENDENT * constraints.product(i, i))
-                        .max(f64::MIN_POSITIVE)
-                        .sqrt()
+                    rest.max(DEPENDENT * constraints.product(i, i)).max(f64::MIN_POSITIVE).sqrt()
                 } else {
                     rest / self.factor[other + column]
                 };
@@ -239,18 +205,14 @@ mod tests {
     }
 
     impl Constraints for Normals {
-        fn len(&self) -> usize {
+        fn count(&self) -> usize {
             self.normals.len()
         }
         fn offset(&self, i: usize) -> f64 {
             self.offsets[i]
         }
         fn product(&self, i: usize, l: usize) -> f64 {
-            self.normals[i]
-                .iter()
-                .zip(&self.normals[l])
-                .map(|(a, b)| a * b)
-                .sum()
+            self.normals[i].iter().zip(&self.normals[l]).map(|(a, b)| a * b).sum()
         }
         fn tolerance(&self, _: usize) -> f64 {
             1e-12
@@ -301,10 +263,7 @@ mod tests {
 
     #[test]
     fn a_solve_stops_at_its_limit() {
-        let problem = Normals {
-            normals: vec![[1.0, 0.0], [0.0, 1.0]],
-            offsets: vec![3.0, 4.0],
-        };
+        let problem = Normals { normals: vec![[1.0, 0.0], [0.0, 1.0]], offsets: vec![3.0, 4.0] };
         let mut solver = MinNorm::default();
         assert_eq!(solver.solve(&problem, 10.0), Outcome::Pruned);
         assert!(solver.value >= 10.0 && solver.value < 25.0);

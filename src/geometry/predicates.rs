@@ -49,25 +49,14 @@ fn split(x: f64) -> (i64, i32) {
     let bits = x.to_bits();
     let field = ((bits >> 52) & 0x7ff) as i32;
     let fraction = (bits & ((1 << 52) - 1)) as i64;
-    let (mantissa, place) = if field == 0 {
-        (fraction, -1074)
-    } else {
-        (fraction | 1 << 52, field - 1075)
-    };
+    let (mantissa, place) = if field == 0 { (fraction, -1074) } else { (fraction | 1 << 52, field - 1075) };
     let shift = mantissa.trailing_zeros();
     let magnitude = mantissa >> shift;
-    (
-        if x < 0.0 { -magnitude } else { magnitude },
-        place + shift as i32,
-    )
+    (if x < 0.0 { -magnitude } else { magnitude }, place + shift as i32)
 }
 
 fn lowest_place<const N: usize>(rows: [&[f64]; N]) -> i32 {
-    rows.iter()
-        .flat_map(|row| row.iter())
-        .map(|&x| split(x).1)
-        .min()
-        .unwrap_or(0)
+    rows.iter().flat_map(|row| row.iter()).map(|&x| split(x).1).min().unwrap_or(0)
 }
 
 /// The row as integers times `2^lowest`, where each is below 2^61 in magnitude.
@@ -98,11 +87,7 @@ fn wide(row: &[f64], lowest: i32) -> Vec<BigInt> {
     row.iter()
         .map(|&x| {
             let (mantissa, place) = split(x);
-            if mantissa == 0 {
-                BigInt::ZERO
-            } else {
-                BigInt::from(mantissa) << (place - lowest) as usize
-            }
+            if mantissa == 0 { BigInt::ZERO } else { BigInt::from(mantissa) << (place - lowest) as usize }
         })
         .collect()
 }
@@ -112,10 +97,7 @@ fn differences(z: &[BigInt], x: &[BigInt]) -> Vec<BigInt> {
 }
 
 fn image(components: &[BigInt], x: &[BigInt]) -> Vec<BigInt> {
-    components
-        .chunks(x.len().max(1))
-        .map(|row| row.iter().zip(x).map(|(g, x)| g * x).sum())
-        .collect()
+    components.chunks(x.len().max(1)).map(|row| row.iter().zip(x).map(|(g, x)| g * x).sum()).collect()
 }
 
 fn sum_of_squares(x: Vec<BigInt>) -> BigInt {
@@ -168,24 +150,14 @@ mod tests {
     #[test]
     fn one_unit_in_the_last_place_decides() {
         let (a, b) = (1.0, 3.0f64.next_down());
-        assert_eq!(
-            compare_distances(&[2.0], &[a], &[b], None),
-            Ordering::Greater
-        );
-        assert_eq!(
-            compare_distances(&[2.0], &[a], &[3.0], None),
-            Ordering::Equal
-        );
+        assert_eq!(compare_distances(&[2.0], &[a], &[b], None), Ordering::Greater);
+        assert_eq!(compare_distances(&[2.0], &[a], &[3.0], None), Ordering::Equal);
     }
 
     #[test]
     fn points_can_coincide_in_a_metric_of_low_rank() {
         assert!(coincide(&[1.0, 5.0], &[2.0, 4.0], Some(&[0.1, 0.1])));
-        assert!(!coincide(
-            &[1.0, 5.0],
-            &[2.0, 4.0],
-            Some(&[0.1, 0.1f64.next_up()])
-        ));
+        assert!(!coincide(&[1.0, 5.0], &[2.0, 4.0], Some(&[0.1, 0.1f64.next_up()])));
         assert!(!coincide(&[1.0], &[2.0], None));
         assert!(coincide(&[0.0], &[-0.0], None));
     }

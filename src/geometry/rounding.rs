@@ -83,11 +83,7 @@ pub fn scale_up(x: f64, exponent: i32) -> f64 {
 /// Multiplying by a power of two is exact unless the result is subnormal or infinite.
 fn directed(x: f64, exponent: i32, step: fn(f64) -> f64) -> f64 {
     let y = scale_by(x, exponent);
-    if x == 0.0 || x.is_infinite() || y.is_normal() {
-        y
-    } else {
-        step(y)
-    }
+    if x == 0.0 || x.is_infinite() || y.is_normal() { y } else { step(y) }
 }
 
 /// `2^exponent` for `−1022 ≤ exponent ≤ 1023`.

@@ -22,12 +22,14 @@ pub struct ScoreTile<'a> {
     pub minima: &'a mut [f32],
 }
 
+type PanelKernel = unsafe fn(&[f32], &[f32], &[f32]) -> [f32; PANEL];
+
 /// Kernels for the instruction set of this processor.
 #[derive(Clone, Copy)]
 pub struct Kernels {
     name: &'static str,
     scores: unsafe fn(&mut ScoreTile),
-    panel: unsafe fn(&[f32], &[f32], &[f32]) -> [f32; PANEL],
+    panel: PanelKernel,
     squared_distance: unsafe fn(&[f32], &[f32]) -> f32,
 }
 
@@ -36,11 +38,7 @@ impl Kernels {
     #[must_use]
     pub fn best() -> &'static Self {
         static BEST: OnceLock<Kernels> = OnceLock::new();
-        BEST.get_or_init(|| {
-            *Self::available()
-                .last()
-                .expect("the portable set is always there")
-        })
+        BEST.get_or_init(|| *Self::available().last().expect("the portable set is always there"))
     }
 
     /// Every set that this processor has, slowest first.
@@ -86,11 +84,9 @@ impl Kernels {
     pub fn scores(&self, tile: &mut ScoreTile) {
         let points = tile.halves.len();
         let queries = tile.queries.len() / tile.k.max(1);
-        assert!(points % PANEL == 0 && queries % QUERY_BLOCK == 0);
+        assert!(points.is_multiple_of(PANEL) && queries.is_multiple_of(QUERY_BLOCK));
         assert!(tile.panels.len() == points * tile.k && tile.queries.len() == queries * tile.k);
-        assert!(
-            tile.scores.len() == queries * points && tile.minima.len() == queries * points / PANEL
-        );
+        assert!(tile.scores.len() == queries * points && tile.minima.len() == queries * points / PANEL);
         // SAFETY: a set is only made when the processor has its instructions.
         unsafe { (self.scores)(tile) }
     }
@@ -119,9 +115,7 @@ pub fn prefetch(values: &[f32]) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch never faults, and every x86-64 processor has SSE.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-            values.as_ptr().cast(),
-        );
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(values.as_ptr().cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = values;
@@ -131,9 +125,7 @@ fn panel_portable(query: &[f32], panel: &[f32], halves: &[f32]) -> [f32; PANEL] 
     let mut sums = [0.0f32; PANEL];
     sums.copy_from_slice(halves);
     for (&z, lanes) in query.iter().zip(panel.chunks_exact(PANEL)) {
-        sums.iter_mut()
-            .zip(lanes)
-            .for_each(|(sum, x)| *sum -= z * x);
+        sums.iter_mut().zip(lanes).for_each(|(sum, x)| *sum -= z * x);
     }
     sums
 }
@@ -201,10 +193,7 @@ mod x86 {
                         }
                     }
                     for q in 0..QUERIES {
-                        let out = tile
-                            .scores
-                            .as_mut_ptr()
-                            .add((first + q) * points + panel * PANEL);
+                        let out = tile.scores.as_mut_ptr().add((first + q) * points + panel * PANEL);
                         _mm512_storeu_ps(out, low[q]);
                         _mm512_storeu_ps(out.add(16), high[q]);
                         let least = _mm512_reduce_min_ps(_mm512_min_ps(low[q], high[q]));
@@ -233,8 +222,7 @@ mod x86 {
                     let mut sums = [start; QUERIES];
                     for coordinate in 0..k {
                         let lanes = block.add(coordinate * PANEL);
-                        let x: [__m256; 4] =
-                            std::array::from_fn(|part| _mm256_loadu_ps(lanes.add(8 * part)));
+                        let x: [__m256; 4] = std::array::from_fn(|part| _mm256_loadu_ps(lanes.add(8 * part)));
                         for q in 0..QUERIES {
                             let z = _mm256_set1_ps(*queries.add(q * k + coordinate));
                             for part in 0..4 {
@@ -243,17 +231,12 @@ mod x86 {
                         }
                     }
                     for (q, sum) in sums.iter().enumerate() {
-                        let out = tile
-                            .scores
-                            .as_mut_ptr()
-                            .add((first + q) * points + panel * PANEL);
+                        let out = tile.scores.as_mut_ptr().add((first + q) * points + panel * PANEL);
                         for part in 0..4 {
                             _mm256_storeu_ps(out.add(8 * part), sum[part]);
                         }
-                        let least = _mm256_min_ps(
-                            _mm256_min_ps(sum[0], sum[1]),
-                            _mm256_min_ps(sum[2], sum[3]),
-                        );
+                        let least =
+                            _mm256_min_ps(_mm256_min_ps(sum[0], sum[1]), _mm256_min_ps(sum[2], sum[3]));
                         let mut lanes = [0.0f32; 8];
                         _mm256_storeu_ps(lanes.as_mut_ptr(), least);
                         let least = lanes.iter().copied().fold(f32::INFINITY, f32::min);
@@ -271,19 +254,12 @@ mod x86 {
         // SAFETY: `Kernels::panel_scores` has checked the lengths.
         unsafe {
             let zero = _mm512_setzero_ps();
-            let mut even = [
-                _mm512_loadu_ps(halves.as_ptr()),
-                _mm512_loadu_ps(halves.as_ptr().add(16)),
-            ];
+            let mut even = [_mm512_loadu_ps(halves.as_ptr()), _mm512_loadu_ps(halves.as_ptr().add(16))];
             let mut odd = [zero; 2];
             for coordinate in 0..query.len() {
                 let lanes = panel.as_ptr().add(coordinate * PANEL);
                 let z = _mm512_set1_ps(query[coordinate]);
-                let sums = if coordinate % 2 == 0 {
-                    &mut even
-                } else {
-                    &mut odd
-                };
+                let sums = if coordinate % 2 == 0 { &mut even } else { &mut odd };
                 sums[0] = _mm512_fnmadd_ps(z, _mm512_loadu_ps(lanes), sums[0]);
                 sums[1] = _mm512_fnmadd_ps(z, _mm512_loadu_ps(lanes.add(16)), sums[1]);
             }
@@ -304,8 +280,7 @@ mod x86 {
                 let lanes = panel.as_ptr().add(coordinate * PANEL);
                 let z = _mm256_set1_ps(query[coordinate]);
                 for part in 0..4 {
-                    sums[part] =
-                        _mm256_fnmadd_ps(z, _mm256_loadu_ps(lanes.add(8 * part)), sums[part]);
+                    sums[part] = _mm256_fnmadd_ps(z, _mm256_loadu_ps(lanes.add(8 * part)), sums[part]);
                 }
             }
             for part in 0..4 {
@@ -322,11 +297,7 @@ mod x86 {
         let mut start = 0;
         while start < length {
             let left = length - start;
-            let mask = if left >= 16 {
-                u16::MAX
-            } else {
-                (1u16 << left) - 1
-            };
+            let mask = if left >= 16 { u16::MAX } else { (1u16 << left) - 1 };
             // SAFETY: the mask keeps the loads inside both slices.
             let difference = unsafe {
                 let x = _mm512_maskz_loadu_ps(mask, a.as_ptr().add(start));
@@ -359,8 +330,7 @@ mod x86 {
         for (lane, (x, y)) in a[whole..length].iter().zip(&b[whole..length]).enumerate() {
             lanes[lane % 8] += (x - y) * (x - y);
         }
-        ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6]))
-            + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+        ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
     }
 }
 

@@ -26,16 +26,9 @@ impl<'a> TripletEvaluator<'a> {
         let (d, p) = (metric.features(), metric.dimensions());
         let (columns, resolution) = metric.scaled_components().map_or((Vec::new(), 0.0), |g| {
             let roundings = product_depth(d) + product_depth(p) + 4;
-            (
-                transposed(g, d),
-                gamma(roundings) * absolute_norm_up(g, d).powi(2),
-            )
+            (transposed(g, d), gamma(roundings) * absolute_norm_up(g, d).powi(2))
         });
-        Self {
-            metric,
-            columns,
-            resolution,
-        }
+        Self { metric, columns, resolution }
     }
 
     /// Signed radii of up to [`ROWS`] triplets (row-major, `d` features); perturbations where asked for.
@@ -69,11 +62,7 @@ impl<'a> TripletEvaluator<'a> {
             let length = squared_norm(normal).sqrt();
             let floor = self.resolution * squared_norm(&sides.differences[row * d..][..d]).sqrt();
             let numerator = dot(&images[row * p..][..p], &sums[row * p..][..p]);
-            let scaled = if length <= floor {
-                0.0
-            } else {
-                numerator / (2.0 * length)
-            };
+            let scaled = if length <= floor { 0.0 } else { numerator / (2.0 * length) };
             *radius = scale_by(scaled, sides.exponents[row]);
             if let Some(out) = perturbations.as_deref_mut() {
                 let share = if scaled > 0.0 { scaled / length } else { 0.0 };
@@ -101,21 +90,13 @@ struct Sides {
 impl Sides {
     fn new(queries: &[f64], same: &[f64], other: &[f64], d: usize) -> Self {
         let mut differences: Vec<f64> = other.iter().zip(same).map(|(o, s)| o - s).collect();
-        let mut sums: Vec<f64> = other
-            .iter()
-            .zip(same)
-            .zip(queries)
-            .map(|((o, s), z)| (o - z) + (s - z))
-            .collect();
+        let mut sums: Vec<f64> =
+            other.iter().zip(same).zip(queries).map(|((o, s), z)| (o - z) + (s - z)).collect();
         differences.chunks_exact_mut(d).for_each(|row| {
             normalise(row);
         });
         let exponents = sums.chunks_exact_mut(d).map(normalise).collect();
-        Self {
-            differences,
-            sums,
-            exponents,
-        }
+        Self { differences, sums, exponents }
     }
 }
 
@@ -169,13 +150,7 @@ mod tests {
     fn coincident_points_have_radius_zero() {
         let metric = Metric::from_components(2, &[1.0, 1.0]);
         let mut radius = [1.0];
-        TripletEvaluator::new(&metric).evaluate(
-            &[0.3, 0.4],
-            &[1.0, 2.0],
-            &[2.0, 1.0],
-            &mut radius,
-            None,
-        );
+        TripletEvaluator::new(&metric).evaluate(&[0.3, 0.4], &[1.0, 2.0], &[2.0, 1.0], &mut radius, None);
         assert_eq!(radius, [0.0]);
         TripletEvaluator::new(&Metric::euclidean(2)).evaluate(
             &[3.0, 4.0],

@@ -19,11 +19,7 @@ pub fn first_copies(rows: &[f64], features: usize) -> Vec<u32> {
                 index
             }
             Entry::Occupied(mut entry) => {
-                let first = entry
-                    .get()
-                    .iter()
-                    .copied()
-                    .find(|&earlier| row(earlier) == row(index));
+                let first = entry.get().iter().copied().find(|&earlier| row(earlier) == row(index));
                 if first.is_none() {
                     entry.get_mut().push(index);
                 }
@@ -41,9 +37,7 @@ fn fingerprint(row: &[f64]) -> u64 {
         let lane = &mut lanes[k % 4];
         *lane = (lane.rotate_left(23) ^ (x + 0.0).to_bits()).wrapping_mul(MIX);
     }
-    lanes.iter().fold(0, |hash, lane| {
-        (hash ^ (lane >> 29) ^ lane).wrapping_mul(MIX)
-    })
+    lanes.iter().fold(0, |hash, lane| (hash ^ (lane >> 29) ^ lane).wrapping_mul(MIX))
 }
 
 /// Merges rows whose images may be equal and that `coincide` exactly.
@@ -68,11 +62,7 @@ pub fn merge_coinciding(
         let same = places.iter().copied().find(|&other| {
             let (earlier, coordinates, other_error) = images[other];
             let reach = error + other_error + defect;
-            image
-                .iter()
-                .zip(coordinates)
-                .all(|(x, y)| (x - y).abs() <= reach)
-                && coincide(earlier, row)
+            image.iter().zip(coordinates).all(|(x, y)| (x - y).abs() <= reach) && coincide(earlier, row)
         });
         match same {
             Some(other) => {
@@ -107,15 +97,10 @@ mod tests {
     #[test]
     fn rows_that_coincide_in_a_metric_are_merged_under_the_lowest() {
         let values = [3.0, 1.0, 3.0 + 1e-16, 1.0, 2.0];
-        let images = values
-            .iter()
-            .enumerate()
-            .map(|(i, x)| (i as u32, std::slice::from_ref(x), 1e-15))
-            .collect();
+        let images =
+            values.iter().enumerate().map(|(i, x)| (i as u32, std::slice::from_ref(x), 1e-15)).collect();
         let mut first = vec![0, 1, 2, 1, 4];
-        merge_coinciding(&mut first, images, 0.0, |a, b| {
-            (a, b) == (0, 2) || (a, b) == (2, 0)
-        });
+        merge_coinciding(&mut first, images, 0.0, |a, b| (a, b) == (0, 2) || (a, b) == (2, 0));
         assert_eq!(first, [0, 1, 0, 1, 4]);
     }
 }

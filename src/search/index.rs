@@ -88,7 +88,7 @@ pub struct Measured {
     pub error: f64,
 }
 
-const ROWS_PER_CHUNK: usize = 512;
+const ROWS_PER_CHUNK: usize = 256;
 
 impl Index {
     /// Prepares the rows. Cost: one product of `(n, d)` with `(d, p)`, one or two passes over the rows.
@@ -98,14 +98,8 @@ impl Index {
         let values = training.rows.values();
         let centre = median_row(values, features);
         let largest = largest_offset(values, &centre);
-        if let Some(bad) = values
-            .iter()
-            .position(|x| x.is_nan() || x.abs() > LARGEST_MAGNITUDE)
-        {
-            return Err(Error::Value {
-                argument: "rows",
-                row: bad / features,
-            });
+        if let Some(bad) = values.iter().position(|x| x.is_nan() || x.abs() > LARGEST_MAGNITUDE) {
+            return Err(Error::Value { argument: "rows", row: bad / features });
         }
         let exponent = exponent(largest).unwrap_or(0).clamp(-1000, 1000);
         let embedding = Embedding::new(&training.metric, training.rotation);
@@ -116,10 +110,7 @@ impl Index {
             gather_neighbours(&mut order[class[0]..class[1]], class[0], &leading);
         }
         let mut index = Self {
-            codes: order
-                .iter()
-                .map(|&row| training.codes[row as usize] as u32)
-                .collect(),
+            codes: order.iter().map(|&row| training.codes[row as usize] as u32).collect(),
             class_starts: starts,
             canonical: Vec::new(),
             ladder: Ladder::with_rows(order.len(), embedding.dimensions()),
@@ -168,11 +159,7 @@ impl Index {
         let layout = Ladder::with_rows(0, p);
         let mut norms = std::mem::take(&mut self.norms);
         let mut normal_squares = vec![0.0; n];
-        let gram = if self.metric.is_euclidean() {
-            None
-        } else {
-            self.embedding.gram()
-        };
+        let gram = if self.metric.is_euclidean() { None } else { self.embedding.gram() };
         let mut fine = gram.as_ref().map(|&(_, dual_error)| FineImages {
             images: vec![0.0; n * p],
             duals: vec![0.0; n * p],
@@ -203,8 +190,7 @@ impl Index {
                 let squares = this.normal_squares_of(&embedded, duals.as_deref(), dual_error);
                 normal_squares[positions.clone()].copy_from_slice(&squares);
                 if let (Some(fine), Some(duals)) = (&mut fine, duals) {
-                    fine.images[positions.start * p..positions.end * p]
-                        .copy_from_slice(&embedded.images);
+                    fine.images[positions.start * p..positions.end * p].copy_from_slice(&embedded.images);
                     fine.duals[positions.start * p..positions.end * p].copy_from_slice(&duals);
                 }
                 control.advance(positions.len());
@@ -215,24 +201,17 @@ impl Index {
         Ok(())
     }
 
-    fn normal_squares_of(
-        &self,
-        embedded: &Embedded,
-        duals: Option<&[f64]>,
-        dual_error: f64,
-    ) -> Vec<f32> {
+    fn normal_squares_of(&self, embedded: &Embedded, duals: Option<&[f64]>, dual_error: f64) -> Vec<f32> {
         let p = self.embedding.dimensions();
         let images = embedded.images.chunks_exact(p);
         match duals {
             // Stored coordinates are off by a unit of binary32 at most.
-            None => images
-                .map(|t| up32(up(squared_norm(t) * (1.0 + 1e-6) + TINY)))
-                .collect(),
+            None => images.map(|t| up32(up(squared_norm(t) * (1.0 + 1e-6) + TINY))).collect(),
             Some(duals) => images
                 .zip(duals.chunks_exact(p))
                 .map(|(t, w)| {
-                    let error = (dual_error + gamma(depth(p)) * self.embedding.norm.powi(2))
-                        * squared_norm(t);
+                    let error =
+                        (dual_error + gamma(depth(p)) * self.embedding.norm.powi(2)) * squared_norm(t);
                     up32(up(dot(t, w).max(0.0) + error * 1.001 + TINY))
                 })
                 .collect(),
@@ -272,22 +251,14 @@ impl Index {
                 point
             })
             .collect();
-        Embedded {
-            images,
-            norms,
-            points,
-        }
+        Embedded { images, norms, points }
     }
 
     /// `E` less the rounding to binary32: the embedding's rounding and, in units of distance, its defect.
     fn image_error(&self, norm: f64) -> f64 {
         let defect = self.embedding.defect;
         // Euclidean: |d² − ‖Bv‖²| ≤ κd², so d is off by at most κd. Otherwise by at most √κ‖v‖.
-        let share = if self.metric.is_euclidean() {
-            defect
-        } else {
-            defect.sqrt()
-        };
+        let share = if self.metric.is_euclidean() { defect } else { defect.sqrt() };
         up((self.embedding.relative_error + share) * norm)
     }
 
@@ -373,15 +344,12 @@ impl Index {
             let p = self.embedding.dimensions();
             let mut images = vec![(0, &[][..], 0.0); self.len()];
             for position in 0..self.len() {
-                let (image, _) = self
-                    .fine(position)
-                    .expect("images are kept for this metric");
+                let (image, _) = self.fine(position).expect("images are kept for this metric");
                 let error = self.embedding.relative_error * self.norms[position] + TINY;
                 images[position] = (self.order[position], image, error);
             }
             let coincide = |a: u32, b: u32| {
-                let row =
-                    |i: u32| &self.rows.values()[i as usize * self.features()..][..self.features()];
+                let row = |i: u32| &self.rows.values()[i as usize * self.features()..][..self.features()];
                 coincide(row(a), row(b), Some(components))
             };
             // The defect of the rotation moves a point of the null space by this share of its length.
@@ -420,12 +388,7 @@ impl Index {
     #[must_use]
     pub fn fine(&self, position: usize) -> Option<(&[f64], &[f64])> {
         let p = self.embedding.dimensions();
-        self.fine.as_ref().map(|f| {
-            (
-                &f.images[position * p..][..p],
-                &f.duals[position * p..][..p],
-            )
-        })
+        self.fine.as_ref().map(|f| (&f.images[position * p..][..p], &f.duals[position * p..][..p]))
     }
 
     /// See [`FineImages::dual_error`].
@@ -438,10 +401,7 @@ impl Index {
     /// than `2^20` times its extent away, a coarser one.
     #[must_use]
     pub fn exponent_for(&self, query: &[f64]) -> i32 {
-        let offset = query
-            .iter()
-            .zip(&self.centre)
-            .fold(0.0f64, |m, (x, c)| m.max((x - c).abs()));
+        let offset = query.iter().zip(&self.centre).fold(0.0f64, |m, (x, c)| m.max((x - c).abs()));
         match exponent(offset) {
             Some(e) if e > self.exponent + 20 => ((e + 31) / 32 * 32).min(1000),
             _ => self.exponent,
@@ -454,17 +414,11 @@ impl Index {
         match self.fine(position) {
             None => {
                 let value = squared_distance(self.row(position), query.row, self.scale);
-                Measured {
-                    value,
-                    error: up(gamma(depth(self.features())) * value),
-                }
+                Measured { value, error: up(gamma(depth(self.features())) * value) }
             }
             Some((image, _)) => {
                 let value = squared_distance(image, query.image, 1.0);
-                Measured {
-                    value,
-                    error: self.image_square_error(value, self.norms[position] + query.norm),
-                }
+                Measured { value, error: self.image_square_error(value, self.norms[position] + query.norm) }
             }
         }
     }
@@ -474,10 +428,7 @@ impl Index {
     #[must_use]
     pub fn squared_distance_precise(&self, position: usize, point: &[f64]) -> Measured {
         let value = squared_distance_precise(self.row(position), point, self.scale);
-        Measured {
-            value,
-            error: 4.0 * f64::EPSILON * value + TINY,
-        }
+        Measured { value, error: 4.0 * f64::EPSILON * value + TINY }
     }
 
     /// Error of a squared distance between two computed images whose centred norms sum to `norms`.
@@ -509,10 +460,7 @@ impl Index {
     /// Bytes held besides the caller's rows.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let fine = self
-            .fine
-            .as_ref()
-            .map_or(0, |f| 8 * (f.images.len() + f.duals.len()));
+        let fine = self.fine.as_ref().map_or(0, |f| 8 * (f.images.len() + f.duals.len()));
         self.ladder.memory_bytes() + fine + 17 * self.order.len()
     }
 }
@@ -529,12 +477,7 @@ impl Embedded {
     #[must_use]
     pub fn query<'a>(&'a self, i: usize, row: &'a [f64]) -> Query<'a> {
         let p = self.images.len() / self.norms.len();
-        Query {
-            row,
-            image: &self.images[i * p..][..p],
-            norm: self.norms[i],
-            point: &self.points[i],
-        }
+        Query { row, image: &self.images[i * p..][..p], norm: self.norms[i], point: &self.points[i] }
     }
 }
 
@@ -546,35 +489,19 @@ fn checked_order(training: &Training) -> Result<Vec<u32>> {
         return Err(Error::Empty { argument: "rows" });
     }
     if found != n * d {
-        return Err(Error::Shape {
-            argument: "rows",
-            expected: n * d,
-            found,
-        });
+        return Err(Error::Shape { argument: "rows", expected: n * d, found });
     }
     if n > u32::MAX as usize {
-        return Err(Error::Range {
-            argument: "rows",
-            low: 1,
-            high: u32::MAX as usize,
-            found: n,
-        });
+        return Err(Error::Range { argument: "rows", low: 1, high: u32::MAX as usize, found: n });
     }
     let p = training.metric.dimensions();
     if training.rotation.is_some_and(|q| q.len() != p * p) {
         let found = training.rotation.map_or(0, <[f64]>::len);
-        return Err(Error::Shape {
-            argument: "rotation",
-            expected: p * p,
-            found,
-        });
+        return Err(Error::Shape { argument: "rotation", expected: p * p, found });
     }
     let valid = |&code: &i64| usize::try_from(code).is_ok_and(|code| code < training.classes);
     if let Some(row) = training.codes.iter().position(|code| !valid(code)) {
-        return Err(Error::Code {
-            row,
-            code: training.codes[row],
-        });
+        return Err(Error::Code { row, code: training.codes[row] });
     }
     let mut order: Vec<u32> = (0..n as u32).collect();
     order.sort_by_key(|&row| training.codes[row as usize]);
@@ -612,9 +539,7 @@ fn leading_coordinates(
         |rows, images: Vec<f64>| {
             for (row, image) in rows.zip(images.chunks_exact(kept.max(1))) {
                 let out = &mut leading[row * LEADING..][..kept];
-                out.iter_mut()
-                    .zip(image)
-                    .for_each(|(out, &x)| *out = x as f32);
+                out.iter_mut().zip(image).for_each(|(out, &x)| *out = x as f32);
             }
         },
     )?;
@@ -633,18 +558,14 @@ fn gather_neighbours(rows: &mut [u32], first: usize, leading: &[f32]) {
         let mean = values.clone().sum::<f64>() / rows.len() as f64;
         values.map(|x| (x - mean).powi(2)).sum::<f64>()
     };
-    let widest = (0..LEADING)
-        .map(|k| (k, spread(k)))
-        .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+    let widest = (0..LEADING).map(|k| (k, spread(k))).max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
     let axis = widest.map_or(0, |w| w.0);
     // Panels begin at multiples of PANEL, whatever the class starts at.
     let middle = (first + rows.len() / 2).next_multiple_of(PANEL) - first;
     if middle == 0 || middle >= rows.len() {
         return;
     }
-    rows.select_nth_unstable_by(middle, |&a, &b| {
-        entry(a, axis).total_cmp(&entry(b, axis)).then(a.cmp(&b))
-    });
+    rows.select_nth_unstable_by(middle, |&a, &b| entry(a, axis).total_cmp(&entry(b, axis)).then(a.cmp(&b)));
     let (near, far) = rows.split_at_mut(middle);
     gather_neighbours(near, first, leading);
     gather_neighbours(far, first + middle, leading);
@@ -668,10 +589,7 @@ fn median_row(values: &[f64], features: usize) -> Vec<f64> {
     let step = n.div_ceil(SAMPLE);
     (0..features)
         .map(|k| {
-            let mut column: Vec<f64> = (0..n)
-                .step_by(step)
-                .map(|row| values[row * features + k])
-                .collect();
+            let mut column: Vec<f64> = (0..n).step_by(step).map(|row| values[row * features + k]).collect();
             let middle = column.len() / 2;
             *column.select_nth_unstable_by(middle, f64::total_cmp).1
         })
@@ -679,9 +597,7 @@ fn median_row(values: &[f64], features: usize) -> Vec<f64> {
 }
 
 fn largest_offset(values: &[f64], centre: &[f64]) -> f64 {
-    values.chunks_exact(centre.len()).fold(0.0, |largest, row| {
-        row.iter()
-            .zip(centre)
-            .fold(largest, |m: f64, (x, c)| m.max((x - c).abs()))
-    })
+    values
+        .chunks_exact(centre.len())
+        .fold(0.0, |largest, row| row.iter().zip(centre).fold(largest, |m: f64, (x, c)| m.max((x - c).abs())))
 }

@@ -56,26 +56,15 @@ impl RowLimit {
     /// The same limit for every row.
     #[must_use]
     pub fn uniform(limit: f64) -> Self {
-        Self {
-            base: up(limit * limit),
-            slope: 0.0,
-        }
+        Self { base: up(limit * limit), slope: 0.0 }
     }
 
     /// The limit for a row with this `s_x`, rounded up.
     #[must_use]
     pub fn of(&self, normal_square: f32) -> f64 {
-        let spread = if self.slope > 0.0 {
-            self.slope * f64::from(normal_square)
-        } else {
-            0.0
-        };
+        let spread = if self.slope > 0.0 { self.slope * f64::from(normal_square) } else { 0.0 };
         // The base may be negative; the sum has to be rounded up all the same.
-        up(
-            (self.base + spread + f64::EPSILON * (self.base.abs() + spread))
-                .max(0.0)
-                .sqrt(),
-        )
+        up((self.base + spread + f64::EPSILON * (self.base.abs() + spread)).max(0.0).sqrt())
     }
 }
 
@@ -104,12 +93,7 @@ impl Ladder {
     pub fn with_rows(rows: usize, dimensions: usize) -> Self {
         let segments = plan(dimensions)
             .into_iter()
-            .map(|(start, width, stride)| Segment {
-                start,
-                width,
-                stride,
-                rows: vec![0.0; rows * stride],
-            })
+            .map(|(start, width, stride)| Segment { start, width, stride, rows: vec![0.0; rows * stride] })
             .collect::<Vec<_>>();
         let padded = rows.next_multiple_of(PANEL);
         let longest = segments.iter().map(|s| s.stride).max().unwrap_or(0);
@@ -159,11 +143,7 @@ impl Ladder {
                 .sum::<f64>();
         }
         for (segment, &residual) in self.segments.iter().zip(&residuals) {
-            out.entries.extend(
-                image[segment.start..][..segment.width]
-                    .iter()
-                    .map(|&x| x as f32),
-            );
+            out.entries.extend(image[segment.start..][..segment.width].iter().map(|&x| x as f32));
             if segment.stride > segment.width {
                 out.entries.push(residual.sqrt() as f32);
             }
@@ -208,10 +188,7 @@ impl Ladder {
         let own = up(q.error).powi(2) * (1.0 + 1.0 / THETA) * (1.0 + THETA);
         let first = (limit.base * grow + own - q.offset) / 2.0 + FLOOR * FLOOR;
         // The sum is evaluated in binary32: one unit for the product, one for the sum.
-        (
-            up32(first + 8.0 * U32 * first.abs()),
-            up32(limit.slope * grow / 2.0 * (1.0 + 16.0 * U32)),
-        )
+        (up32(first + 8.0 * U32 * first.abs()), up32(limit.slope * grow / 2.0 * (1.0 + 16.0 * U32)))
     }
 
     /// `E_x`.
@@ -228,13 +205,7 @@ impl Ladder {
 
     /// `None`: proven that `d(x, q) > limit`. Otherwise an interval that holds `d(x, q)`.
     #[inline]
-    pub fn within(
-        &self,
-        kernels: &Kernels,
-        row: usize,
-        q: &Point,
-        limit: f64,
-    ) -> Option<(f64, f64)> {
+    pub fn within(&self, kernels: &Kernels, row: usize, q: &Point, limit: f64) -> Option<(f64, f64)> {
         let error = self.error(row) + q.error;
         let reach = (limit + error) * SLACK;
         let bound = reach * reach * (1.0 + 2.0 * self.relative_error);
@@ -281,10 +252,7 @@ impl Ladder {
     pub fn decode_point(&self, q: &Point, out: &mut [f64]) {
         let mut offset = 0;
         for segment in &self.segments {
-            for (out, &x) in out[segment.start..]
-                .iter_mut()
-                .zip(&q.entries[offset..][..segment.width])
-            {
+            for (out, &x) in out[segment.start..].iter_mut().zip(&q.entries[offset..][..segment.width]) {
                 *out = f64::from(x);
             }
             offset += segment.stride;
@@ -324,11 +292,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn exact(a: &[f64], b: &[f64]) -> f64 {
-        a.iter()
-            .zip(b)
-            .map(|(x, y)| (x - y).powi(2))
-            .sum::<f64>()
-            .sqrt()
+        a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt()
     }
 
     proptest! {

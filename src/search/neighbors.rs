@@ -73,23 +73,14 @@ impl NeighborSearch {
         let mut limit = kth(&self.highs, k);
         self.highs.clear();
         for range in ranges {
-            scores.scan(
-                range.clone(),
-                ladder.threshold(query.point, limit),
-                |position| {
-                    if let Some((low, high)) = ladder.within(kernels, position, query.point, limit)
-                    {
-                        self.candidates.push(Candidate {
-                            position,
-                            low,
-                            high,
-                        });
-                        push(&mut self.highs, high, k);
-                        limit = limit.min(kth(&self.highs, k));
-                    }
-                    ladder.threshold(query.point, limit)
-                },
-            );
+            scores.scan(range.clone(), ladder.threshold(query.point, limit), |position| {
+                if let Some((low, high)) = ladder.within(kernels, position, query.point, limit) {
+                    self.candidates.push(Candidate { position, low, high });
+                    push(&mut self.highs, high, k);
+                    limit = limit.min(kth(&self.highs, k));
+                }
+                ladder.threshold(query.point, limit)
+            });
         }
         self.candidates.retain(|c| c.low <= limit);
         limit
@@ -102,11 +93,7 @@ impl NeighborSearch {
         self.measured.extend(self.candidates.iter().map(measure));
         if k == 1 {
             let nearest = self.measured.iter().copied().reduce(|best, next| {
-                if index.compare(next, best, query) == Ordering::Less {
-                    next
-                } else {
-                    best
-                }
+                if index.compare(next, best, query) == Ordering::Less { next } else { best }
             });
             self.measured.clear();
             self.measured.extend(nearest);
@@ -127,11 +114,7 @@ fn push(heap: &mut BinaryHeap<Finite>, value: f64, k: usize) {
 }
 
 fn kth(heap: &BinaryHeap<Finite>, k: usize) -> f64 {
-    if heap.len() < k {
-        f64::INFINITY
-    } else {
-        heap.peek().map_or(f64::INFINITY, |x| x.0)
-    }
+    if heap.len() < k { f64::INFINITY } else { heap.peek().map_or(f64::INFINITY, |x| x.0) }
 }
 
 /// Neighbours of many queries: `(m, groups, k)` distances and rows, groups being one or one per class.
@@ -169,24 +152,13 @@ pub fn kneighbors(
         });
     }
     if request.k == 0 || (!request.per_class && request.k > index.len()) {
-        return Err(Error::Range {
-            argument: "k",
-            low: 1,
-            high: index.len(),
-            found: request.k,
-        });
+        return Err(Error::Range { argument: "k", low: 1, high: index.len(), found: request.k });
     }
-    let groups = if request.per_class {
-        index.classes()
-    } else {
-        1
-    };
+    let groups = if request.per_class { index.classes() } else { 1 };
     let total = queries.len() / d;
     let width = groups * request.k;
-    let mut found = Neighbors {
-        distances: vec![f64::INFINITY; total * width],
-        rows: vec![-1; total * width],
-    };
+    let mut found =
+        Neighbors { distances: vec![f64::INFINITY; total * width], rows: vec![-1; total * width] };
     control.expect(total);
     for_scales(index, queries, team, |index, ids| {
         search(index, queries, ids, request, team, control, &mut found)
@@ -202,17 +174,13 @@ pub fn for_scales(
     team: &Team,
     mut work: impl FnMut(&Index, &[usize]) -> Result<()>,
 ) -> Result<()> {
-    let exponents: Vec<i32> = queries
-        .chunks_exact(index.features())
-        .map(|query| index.exponent_for(query))
-        .collect();
+    let exponents: Vec<i32> =
+        queries.chunks_exact(index.features()).map(|query| index.exponent_for(query)).collect();
     let mut levels = exponents.clone();
     levels.sort_unstable();
     levels.dedup();
     for level in levels {
-        let ids: Vec<usize> = (0..exponents.len())
-            .filter(|&i| exponents[i] == level)
-            .collect();
+        let ids: Vec<usize> = (0..exponents.len()).filter(|&i| exponents[i] == level).collect();
         if level == index.exponent() {
             work(index, &ids)?;
         } else {
@@ -233,11 +201,9 @@ fn search(
 ) -> Result<()> {
     let (d, k) = (index.features(), request.k);
     let groups: Vec<Range<usize>> = if request.per_class {
-        (0..index.classes())
-            .map(|class| index.class_range(class))
-            .collect()
+        (0..index.classes()).map(|class| index.class_range(class)).collect()
     } else {
-        vec![0..index.len()]
+        std::iter::once(0..index.len()).collect()
     };
     let width = groups.len() * k;
     let kernels = Kernels::best();
@@ -249,11 +215,7 @@ fn search(
         || (Tile::default(), NeighborSearch::default()),
         |(tile, searcher), range| {
             let ids = &ids[range];
-            let rows: Vec<f64> = ids
-                .iter()
-                .flat_map(|&id| &queries[id * d..][..d])
-                .copied()
-                .collect();
+            let rows: Vec<f64> = ids.iter().flat_map(|&id| &queries[id * d..][..d]).copied().collect();
             let embedded = index.embed_queries(&rows);
             let mut out = vec![(f64::INFINITY, -1i64); ids.len() * width];
             for (start, points) in embedded.points.chunks(tile_size(index)).enumerate() {
@@ -305,25 +267,19 @@ fn search(
 /// The exact nearest row of one point, from scratch.
 #[must_use]
 pub fn nearest_position(index: &Index, kernels: &Kernels, row: &[f64]) -> usize {
+    let everything = 0..index.len();
     let (mut tile, mut search) = (Tile::default(), NeighborSearch::default());
     let embedded = index.embed_queries(row);
     let query = embedded.query(0, row);
     tile.compute(index, kernels, &embedded.points);
-    search.collect(index, kernels, tile.scores(0), &query, &[0..index.len()], 1);
-    search
-        .resolve(index, &query, 1)
-        .first()
-        .map_or(0, |nearest| nearest.0)
+    search.collect(index, kernels, tile.scores(0), &query, std::slice::from_ref(&everything), 1);
+    search.resolve(index, &query, 1).first().map_or(0, |nearest| nearest.0)
 }
 
 /// A distance in the caller's units from a squared one in scaled units.
 #[must_use]
 pub fn distance(square: f64, squared: bool, exponent: i32) -> f64 {
-    if squared {
-        scale_by(square, 2 * exponent)
-    } else {
-        scale_by(square.sqrt(), exponent)
-    }
+    if squared { scale_by(square, 2 * exponent) } else { scale_by(square.sqrt(), exponent) }
 }
 
 /// An upper bound on the distance behind a measured square.

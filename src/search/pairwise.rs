@@ -24,10 +24,7 @@ pub fn pairwise_distances(
     let units = Units::of(a, b, d);
     let p = metric.dimensions();
     let (a_images, b_images) = (units.embed(a, metric), units.embed(b, metric));
-    let (left, right) = (
-        a_images.as_deref().unwrap_or(a),
-        b_images.as_deref().unwrap_or(b),
-    );
+    let (left, right) = (a_images.as_deref().unwrap_or(a), b_images.as_deref().unwrap_or(b));
     let scale = if a_images.is_some() { 1.0 } else { units.scale };
     let shift = units.exponent + metric.exponent();
     let mut out = vec![0.0; m * n];
@@ -45,8 +42,7 @@ pub fn pairwise_distances(
                 }
                 for (i, row) in rows.clone().enumerate() {
                     for j in start..n.min(start + TILE) {
-                        let square =
-                            squared_distance(&left[row * p..][..p], &right[j * p..][..p], scale);
+                        let square = squared_distance(&left[row * p..][..p], &right[j * p..][..p], scale);
                         part[i * n + j] = distance(square, squared, shift);
                     }
                 }
@@ -71,20 +67,11 @@ impl Units {
     fn of(a: &[f64], b: &[f64], d: usize) -> Self {
         let middle = b.len() / d / 2;
         let centre = b[middle * d..][..d].to_vec();
-        let largest = a
-            .chunks_exact(d)
-            .chain(b.chunks_exact(d))
-            .fold(0.0f64, |largest, row| {
-                row.iter()
-                    .zip(&centre)
-                    .fold(largest, |m, (x, c)| m.max((x - c).abs()))
-            });
+        let largest = a.chunks_exact(d).chain(b.chunks_exact(d)).fold(0.0f64, |largest, row| {
+            row.iter().zip(&centre).fold(largest, |m, (x, c)| m.max((x - c).abs()))
+        });
         let exponent = exponent(largest).unwrap_or(0).clamp(-1000, 1000);
-        Self {
-            centre,
-            exponent,
-            scale: power_of_two(-exponent),
-        }
+        Self { centre, exponent, scale: power_of_two(-exponent) }
     }
 
     fn embed(&self, rows: &[f64], metric: &Metric) -> Option<Vec<f64>> {

@@ -13,11 +13,7 @@ const AHEAD: usize = 6;
 /// Queries per tile: their scores stay in cache between the product and the search.
 #[must_use]
 pub fn tile_size(index: &Index) -> usize {
-    if index.len() > 1 << 19 {
-        QUERY_BLOCK
-    } else {
-        2 * QUERY_BLOCK
-    }
+    if index.len() > 1 << 19 { QUERY_BLOCK } else { 2 * QUERY_BLOCK }
 }
 
 /// Scores of a few queries; one per thread.
@@ -40,15 +36,10 @@ impl Tile {
     /// Scores `points` against every row of the index.
     pub fn compute(&mut self, index: &Index, kernels: &Kernels, points: &[Point]) {
         let ladder = index.ladder();
-        let (k, rows) = (
-            ladder.thin_width(),
-            points.len().next_multiple_of(QUERY_BLOCK),
-        );
+        let (k, rows) = (ladder.thin_width(), points.len().next_multiple_of(QUERY_BLOCK));
         self.padded = ladder.padded();
         self.queries.clear();
-        points
-            .iter()
-            .for_each(|point| self.queries.extend_from_slice(point.thin(k)));
+        points.iter().for_each(|point| self.queries.extend_from_slice(point.thin(k)));
         self.queries.resize(rows * k, 0.0);
         self.scores.resize(rows * self.padded, 0.0);
         self.minima.resize(rows * self.padded / PANEL, 0.0);
@@ -124,8 +115,8 @@ impl Scores<'_> {
             }
             let block = &panels[panel * PANEL * k..][..PANEL * k];
             let scores = kernels.panel_scores(q.thin(k), block, &halves[panel * PANEL..][..PANEL]);
-            let near = inside
-                .filter(|&position| scores[position % PANEL] <= first + second * squares[position]);
+            let near =
+                inside.filter(|&position| scores[position % PANEL] <= first + second * squares[position]);
             found.extend(near.filter(passing).map(|position| position as u32));
         }
         for (i, &position) in found.iter().enumerate() {
@@ -133,9 +124,7 @@ impl Scores<'_> {
                 ladder.prefetch(ahead as usize);
             }
             let position = position as usize;
-            if let Some((low, high)) =
-                ladder.within(kernels, position, q, limit.of(squares[position]))
-            {
+            if let Some((low, high)) = ladder.within(kernels, position, q, limit.of(squares[position])) {
                 visit(position, low, high);
             }
         }
@@ -158,9 +147,7 @@ impl Scores<'_> {
         let inside = |position: &usize| ranges.iter().any(|r| r.contains(position));
         panels.retain_mut(|(_, slot)| {
             let panel = *slot as usize * PANEL..(*slot as usize + 1) * PANEL;
-            let best = panel
-                .filter(inside)
-                .min_by(|&a, &b| self.scores[a].total_cmp(&self.scores[b]));
+            let best = panel.filter(inside).min_by(|&a, &b| self.scores[a].total_cmp(&self.scores[b]));
             best.is_some_and(|position| {
                 *slot = position as u32;
                 true

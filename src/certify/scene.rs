@@ -1,0 +1,16 @@
+//! What the steps of one test point share.
+
+use crate::geometry::simd::Kernels;
+use crate::search::index::{Index, Query};
+use crate::search::scan::Scores;
+use std::ops::Range;
+
+/// What every step of one test point needs to see.
+pub struct Scene<'a> {
+    pub index: &'a Index,
+    pub kernels: &'a Kernels,
+    pub scores: Scores<'a>,
+    pub query: &'a Query<'a>,
+    /// Positions of the predicted class.
+    pub class: Range<usize>,
+}
