@@ -5,8 +5,8 @@
 //! `κ ≥ ‖GᵀG − BᵀB‖₂`, so that any `B`, however it was found, is safe to use.
 
 use crate::geometry::matrix::{
-    SplitFactor, absolute_norm_up, frobenius_up, gram_difference_up, product_nt, product_nt_accurate,
-    product_nt_fast, spectral_norm_up, transposed,
+    SplitFactor, absolute_norm_up, frobenius_up, gram_difference_up, product_depth, product_nt,
+    product_nt_accurate, product_nt_fast, spectral_norm_up, transposed,
 };
 use crate::geometry::rounding::{U64, exponent, gamma, scale_by, scale_up, up};
 
@@ -218,13 +218,21 @@ impl Embedding {
     }
 }
 
-/// An upper bound on `‖GᵀG − BᵀB‖₂`.
+/// An upper bound on `‖GᵀG − BᵀB‖₂`. In the Euclidean case it enters screening bounds only, and one plain
+/// product is good enough; elsewhere it limits how far an interval can close.
 fn gram_defect(metric: &Metric, map: &[f64]) -> f64 {
     let d = metric.features();
     let columns = transposed(map, d);
-    let identity = || (0..d * d).map(|k| f64::from(u8::from(k % (d + 1) == 0))).collect();
-    let reference: Vec<f64> = metric.scaled_components().map_or_else(identity, |g| transposed(g, d));
-    gram_difference_up(&columns, map.len() / d, &reference, reference.len() / d, d)
+    if let Some(g) = metric.scaled_components() {
+        let reference = transposed(g, d);
+        return gram_difference_up(&columns, map.len() / d, &reference, g.len() / d, d);
+    }
+    let p = map.len() / d;
+    let mut gram = vec![0.0; d * d];
+    product_nt(&columns, &columns, p, &mut gram);
+    (0..d).for_each(|k| gram[k * d + k] -= 1.0);
+    up(frobenius_up(&gram) * (1.0 + 4.0 * U64)
+        + gamma(product_depth(p) + 2) * absolute_norm_up(map, d).powi(2))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ _SAMPLE = 1536
 _GRAM_SAMPLE = 2048
 _DENSE = 1024
 _LEADING = 256
-_LARGEST = 8192
+_LARGEST = 4096
 
 
 def principal_axes(rows: FloatArray, components: FloatArray | None) -> FloatArray | None:
@@ -31,7 +31,7 @@ def principal_axes(rows: FloatArray, components: FloatArray | None) -> FloatArra
     Returns
     -------
     ndarray of shape (p, p) or None
-        Axes in rows, finite and orthonormal up to rounding. None for p > 8192, where a dense matrix is too
+        Axes in rows, finite and orthonormal up to rounding. None for p > 4096, where a dense matrix is too
         large.
 
     Notes

@@ -167,9 +167,11 @@ class Mahalanobis:
     @property
     def spectral_norm_bound(self) -> float:
         r"""An upper bound on :math:`\lVert G \rVert_2` that holds in exact arithmetic."""
-        if self._norm is None:
-            object.__setattr__(self, "_norm", _native.spectral_norm_bound(self._components))
-        return self._norm
+        norm = self._norm
+        if norm is None:
+            norm = _native.spectral_norm_bound(self.components_)
+            object.__setattr__(self, "_norm", norm)
+        return norm
 
     def get_mahalanobis_matrix(self) -> FloatArray:
         """M = GᵀG, ndarray of shape (d, d), as metric-learn names it."""
