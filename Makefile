@@ -23,7 +23,7 @@ $(STAMPS)/venv:
 
 # Builds the core in release mode and installs the package in place: changes of Python files need no rebuild.
 $(STAMPS)/build: $(STAMPS)/venv $(SOURCES)
-	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet --extras test
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet --extras test,oracles
 	@touch $@
 
 $(STAMPS)/lint: $(STAMPS)/build

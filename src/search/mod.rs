@@ -1,5 +1,6 @@
 //! Over data sets: the prepared training rows, lower bounds that skip most of them, nearest neighbours.
 
+pub mod arrange;
 pub mod duplicates;
 pub mod index;
 pub mod ladder;
