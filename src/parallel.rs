@@ -65,9 +65,11 @@ pub struct Team {
 }
 
 impl Team {
-    /// `jobs` threads; one job works in the caller's own thread.
+    /// `jobs` threads, or four per processor if that is fewer; one job works in the caller's own thread.
     pub fn new(jobs: usize) -> Result<Self> {
-        let jobs = jobs.max(1);
+        // More threads than a few per processor only cost memory.
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let jobs = jobs.clamp(1, 4 * processors);
         let build = || {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(jobs)

@@ -35,7 +35,7 @@ def test_radius_is_invariant_under_exact_translation(problem: Problem, exponent:
     finite = np.isfinite(here.upper)
     assert np.array_equal(finite, np.isfinite(away.upper))
     wide = grid * 100 * np.sqrt(problem.rows.shape[1]) + 1e-8 * here.upper[finite]
-    assert np.all(np.abs(here.lower - away.lower)[finite] <= 1e-8 * here.upper[finite] + wide)
+    assert np.all(np.abs(here.lower[finite] - away.lower[finite]) <= 1e-8 * here.upper[finite] + wide)
 
 
 @given(problems(kinds=["integers"]), st.integers(0, 2**32 - 1))
