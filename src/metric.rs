@@ -22,6 +22,8 @@ pub struct Metric {
 
 #[derive(Debug, Clone)]
 struct Components {
+    /// As given: what exact comparisons use.
+    original: Vec<f64>,
     entries: Vec<f64>,
     exponent: i32,
     norm: f64,
@@ -42,7 +44,10 @@ impl Metric {
         // An entry 2^1000 times smaller than the largest may lose bits here: far below every bound's floor.
         let entries: Vec<f64> = components.iter().map(|&x| scale_by(x, -exponent)).collect();
         let norm = spectral_norm_up(&entries, features);
-        Self { features, components: Some(Components { entries, exponent, norm }) }
+        Self {
+            features,
+            components: Some(Components { original: components.to_vec(), entries, exponent, norm }),
+        }
     }
 
     /// Number of input features, `d`.
@@ -67,6 +72,12 @@ impl Metric {
     #[must_use]
     pub fn scaled_components(&self) -> Option<&[f64]> {
         self.components.as_ref().map(|c| c.entries.as_slice())
+    }
+
+    /// The components as given; `None` for the identity.
+    #[must_use]
+    pub fn components(&self) -> Option<&[f64]> {
+        self.components.as_ref().map(|c| c.original.as_slice())
     }
 
     /// The power of two taken out of the components.

@@ -1,7 +1,8 @@
 //! NumPy arrays as slices, and back.
 
 use crate::search::index::RowStore;
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods, ndarray::Array2};
+use ndarray::Array2;
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 

@@ -107,7 +107,7 @@ pub fn certify(
     }
     let mut radii: Vec<Radius> = vec![Radius::default(); total];
     control.expect(total);
-    for_scales(index, queries, team, |index, ids| {
+    for_scales(index, queries, team, control, |index, ids| {
         let kernels = Kernels::best();
         team.for_chunks(
             ids.len(),

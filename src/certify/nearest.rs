@@ -39,10 +39,12 @@ const EXACT_RELATIVE: f64 = 1e-9;
 /// … or than this share of the distance to the rival: what binary64 points can resolve.
 const EXACT_ABSOLUTE: f64 = 1e-12;
 
-/// A cell that may be the nearest: its row, its value in the ladder's coordinates, its multipliers.
+/// A cell that may be the nearest: its row, its value in the ladder's coordinates (the solver's word, good
+/// for the order of work only), what is proven of it, and its multipliers.
 struct Contender {
     position: usize,
     value: f64,
+    bound: f64,
     weights: Vec<(usize, f64)>,
 }
 
@@ -257,7 +259,7 @@ impl NearestCertifier {
         let members = self.pool.members();
         let pairs = self.solver.active.iter().zip(&self.solver.multipliers);
         let weights = pairs.map(|(&i, &m)| (members[i].position, m)).collect();
-        self.contenders.push(Contender { position, value, weights });
+        self.contenders.push(Contender { position, value, bound, weights });
         if outcome == Outcome::Optimal {
             // Cells nearer than the accuracy of these coordinates, which the proven bound shows, are kept.
             let floor = EXACT_ABSOLUTE * self.rival.square.value.sqrt();
@@ -289,7 +291,8 @@ impl NearestCertifier {
 
     /// Proves both ends, from the most promising contender on.
     fn finish(&mut self, scene: &Scene, target: f64, adversarial: bool) -> Radius {
-        self.contenders.retain(|c| c.value <= target);
+        // Only a proof discards a cell; every other one is finished.
+        self.contenders.retain(|c| c.bound < target);
         self.contenders.sort_by(|a, b| a.value.total_cmp(&b.value).then(a.position.cmp(&b.position)));
         let mut interval = prove(&mut self.finisher, scene, &self.contenders, target);
         if !interval.is_exact()

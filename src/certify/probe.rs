@@ -60,7 +60,10 @@ impl Probe {
         self.length = self.length_from(query, scale);
         self.norm = up(query.norm + self.length);
         let embedding = index.embedding();
-        let off = up(embedding.norm * rounded);
+        // What the ladder cannot see of a displacement: rounding, and the defect of the embedding (see
+        // `Index::image_error`).
+        let defect = if index.metric().is_euclidean() { embedding.defect } else { embedding.defect.sqrt() };
+        let off = up(embedding.norm * rounded + defect * self.length);
         if delta.image.is_some() && embedding.dimensions() * index.features() <= SMALL_MAP {
             let embedded = index.embed_queries(&self.row);
             self.image.clone_from(&embedded.images);

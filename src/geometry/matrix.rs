@@ -64,7 +64,7 @@ pub fn product_nt_accurate(a: &[f64], lost: &[f64], b: &SplitFactor, c: &mut [f6
     let exponents: Vec<i32> = a.chunks_exact(k.max(1)).map(largest_exponent).collect();
     let mut high = vec![0.0; a.len()];
     for (row, &e) in exponents.iter().enumerate() {
-        let unit = scale_by(1.0, e - b.bits);
+        let unit = slice_unit(e - b.bits);
         for x in row * k..(row + 1) * k {
             high[x] = (a[x] / unit).round() * unit;
         }
@@ -80,6 +80,12 @@ pub fn product_nt_accurate(a: &[f64], lost: &[f64], b: &SplitFactor, c: &mut [f6
 /// Bits of a slice such that sums of `k` products of slices are exact.
 fn exact_bits(k: usize) -> i32 {
     (53 - (k.max(1) as f64).log2().ceil() as i32) / 2
+}
+
+/// The unit of a slice. Below 2^-960 nothing is cut off any more: what is left is smaller than any error that
+/// is reported, and dividing by the unit stays finite.
+fn slice_unit(exponent: i32) -> f64 {
+    scale_by(1.0, exponent.max(-960))
 }
 
 fn largest_exponent(row: &[f64]) -> i32 {
@@ -177,7 +183,7 @@ fn slices(x: &[f64], width: usize, exponents: &[i32], bits: i32) -> [Vec<f64>; 3
     std::array::from_fn(|slice| {
         let mut part = vec![0.0; x.len()];
         for (row, &e) in exponents.iter().enumerate() {
-            let unit = scale_by(1.0, e - (slice as i32 + 1) * bits);
+            let unit = slice_unit(e - (slice as i32 + 1) * bits);
             for k in row * width..(row + 1) * width {
                 part[k] = (rest[k] / unit).round() * unit;
                 rest[k] -= part[k];
@@ -294,6 +300,16 @@ mod tests {
         let column: f64 = (0..40).map(|i| a[i * 30 + 17].powi(2)).sum::<f64>().sqrt();
         let bound = gram_difference_up(&a, 30, &b, 30, 40);
         assert!(bound >= 1.3e-9 * column && bound <= 3e-9 * column, "{bound} {column}");
+    }
+
+    #[test]
+    fn products_of_tiny_numbers_are_finite() {
+        let b = [1.0, 0.0, 0.0, 1e-305];
+        let factor = SplitFactor::new(&b, 2);
+        let mut c = [f64::NAN; 6];
+        product_nt_accurate(&[0.0, 0.0, 1e-318, 0.0, 5e-324, 1e-300], &[0.0; 6], &factor, &mut c);
+        assert!(c.iter().all(|x| x.is_finite()) && factor.error.is_finite());
+        assert!(gram_difference_up(&b, 2, &b, 2, 2) < 1e-15);
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Index {
     }
 
     /// The same rows in units of `2^exponent`, for queries far outside the training data.
-    pub fn rescaled(&self, exponent: i32, team: &Team) -> Result<Self> {
+    pub fn rescaled(&self, exponent: i32, team: &Team, control: &Control) -> Result<Self> {
         let exponent = exponent.clamp(-1000, 1000);
         let mut index = Self {
             rows: self.rows.clone(),
@@ -151,7 +151,7 @@ impl Index {
             exponent,
             scale: power_of_two(-exponent),
         };
-        index.embed_rows(team, &Control::default())?;
+        index.embed_rows(team, control)?;
         Ok(index)
     }
 
@@ -342,7 +342,7 @@ impl Index {
 
     fn find_copies(&mut self) {
         let mut first = first_copies(self.rows.values(), self.features());
-        if let Some(components) = self.metric.scaled_components() {
+        if let Some(components) = self.metric.components() {
             let p = self.embedding.dimensions();
             let mut images = vec![(0, &[][..], 0.0); self.len()];
             for position in 0..self.len() {
@@ -454,7 +454,7 @@ impl Index {
         let by_distance = if row_a == row_b {
             Ordering::Equal
         } else {
-            compare_distances(query.row, row_a, row_b, self.metric.scaled_components())
+            compare_distances(query.row, row_a, row_b, self.metric.components())
         };
         by_distance.then_with(|| self.order[a.0].cmp(&self.order[b.0]))
     }

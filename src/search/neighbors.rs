@@ -160,7 +160,7 @@ pub fn kneighbors(
     let mut found =
         Neighbors { distances: vec![f64::INFINITY; total * width], rows: vec![-1; total * width] };
     control.expect(total);
-    for_scales(index, queries, team, |index, ids| {
+    for_scales(index, queries, team, control, |index, ids| {
         search(index, queries, ids, request, team, control, &mut found)
     })?;
     Ok(found)
@@ -172,6 +172,7 @@ pub fn for_scales(
     index: &Index,
     queries: &[f64],
     team: &Team,
+    control: &Control,
     mut work: impl FnMut(&Index, &[usize]) -> Result<()>,
 ) -> Result<()> {
     let exponents: Vec<i32> =
@@ -184,7 +185,7 @@ pub fn for_scales(
         if level == index.exponent() {
             work(index, &ids)?;
         } else {
-            work(&index.rescaled(level, team)?, &ids)?;
+            work(&index.rescaled(level, team, control)?, &ids)?;
         }
     }
     Ok(())

@@ -1,0 +1,69 @@
+"""Two rows of different classes that nearly coincide, while another rival is almost as near.
+
+Coordinates in binary32 misplace the boundary between the two by their own error times distance over
+separation: whatever is decided there must be a proof, not a number.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import certimetric as cm
+
+RADIUS = 0.1
+FEATURES = 6
+
+
+def near_duplicates(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+    """Rows, labels, the test point, the way to the nearly coincident pair's boundary, and how far that is."""
+    rng = np.random.default_rng(seed)
+    axes = np.eye(FEATURES)
+    nearest = -0.91 * axes[1]
+    across = np.array([np.sqrt(1 - (0.05 / 0.91) ** 2), 0.05 / 0.91, *np.zeros(FEATURES - 2)])
+    separation = 10 ** rng.uniform(-5, -2.5)
+    boundary = RADIUS * (1 - 10 ** rng.uniform(-4.5, -2.5))
+    own = axes[2] + (boundary - separation / 2) * axes[1]
+    other = axes[2] + (boundary + separation / 2) * axes[1]
+    rotation = np.linalg.qr(rng.normal(size=(FEATURES, FEATURES)))[0]
+    shift = rng.normal(size=FEATURES)
+    close = np.array([nearest, nearest + 0.3 * across, own, other]) @ rotation + shift
+    far = 2 * rng.normal(size=(8, FEATURES)) + shift + np.where(np.arange(FEATURES) < 3, 8, 0)
+    labels = np.array([0, 1, 0, 1] + [0] * 8)
+    way = close[3] - close[2]
+    return np.vstack([close, far]), labels, shift, way / np.linalg.norm(way), boundary
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "identity"])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_lower_end_is_below_any_adversarial_point(metric: str, seed: int) -> None:
+    rows, labels, point, way, boundary = near_duplicates(seed)
+    given_metric = "euclidean" if metric == "euclidean" else cm.Mahalanobis.from_components(np.eye(FEATURES))
+    classifier = cm.CertifiedKNeighborsClassifier(metric=given_metric).fit(rows, labels)
+    cert = classifier.certify(point[None])
+    for beyond in (1e-9, 1e-7, 1e-5):
+        moved = point + boundary * (1 + beyond) * way
+        if classifier.predict(moved[None]) != cert.predicted:
+            assert cert.lower[0] <= np.linalg.norm(moved - point) * (1 + 1e-12)
+            return
+    pytest.fail("the construction no longer crosses a boundary")
+
+
+@pytest.mark.parametrize("tiny", [1e-305, 1e-318, 5e-324])
+@pytest.mark.parametrize("components", [None, np.eye(2), np.diag([1.0, 1e-305]), 1e-300 * np.eye(2)])
+def test_numbers_at_the_end_of_the_range_give_numbers(tiny: float, components: np.ndarray | None) -> None:
+    rows = np.array([[0.0, 0.0], [1.0, 1.0], [tiny, 0.0], [0.0, tiny]])
+    metric = "euclidean" if components is None else cm.Mahalanobis.from_components(components)
+    cert = cm.CertifiedKNeighborsClassifier(metric=metric).fit(rows, [0, 1, 1, 0]).certify(rows)
+    assert not np.isnan(cert.lower).any()
+    assert not np.isnan(cert.upper).any()
+    assert np.all(cert.lower <= cert.upper)
+    assert not np.isnan(cm.pairwise_distances(rows, metric=metric)).any()
+
+
+def test_any_number_of_jobs_is_served() -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 3))
+    labels = np.arange(50) % 2
+    classifier = cm.CertifiedKNeighborsClassifier().fit(rows, labels)
+    many, one = classifier.certify(rows + 0.01, n_jobs=10**6), classifier.certify(rows + 0.01, n_jobs=1)
+    assert many.lower.tolist() == one.lower.tolist()
