@@ -237,8 +237,8 @@ def _checked_matrix(matrix: ArrayLike, tol: float) -> tuple[FloatArray, int]:
     row, column = np.unravel_index(int(gap.argmax()), gap.shape)
     if gap[row, column] > tol * largest:
         raise MetricError(
-            f"M must be symmetric, but M[{row}, {column}] = {array[row, column]!r} and "
-            f"M[{column}, {row}] = {array[column, row]!r}. If this is rounding, use (M + M.T) / 2."
+            f"M must be symmetric, but M[{row}, {column}] = {float(array[row, column])!r} and "
+            f"M[{column}, {row}] = {float(array[column, row])!r}. If this is rounding, use (M + M.T) / 2."
         )
     half = int(np.frexp(largest)[1]) // 2
     scaled = np.ldexp(array, -2 * half)
