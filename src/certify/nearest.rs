@@ -263,7 +263,7 @@ impl NearestCertifier {
         if outcome == Outcome::Optimal {
             // Cells nearer than the accuracy of these coordinates, which the proven bound shows, are kept.
             let floor = EXACT_ABSOLUTE * self.rival.square.value.sqrt();
-            *target = target.min(up(value + 2.0 * (value - bound).max(0.0) + floor));
+            *target = target.min(up(value.max(bound) + 2.0 * (value - bound).abs() + floor));
         }
     }
 
