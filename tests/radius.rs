@@ -84,7 +84,8 @@ proptest! {
             let point = radius.adversarial.unwrap();
             let near = kneighbors(&index, &point, request, &Team::new(1).unwrap(), &Control::default()).unwrap();
             prop_assert_ne!(codes[near.rows[0] as usize], radius.predicted);
-            prop_assert!(radius.upper - radius.lower <= 1e-9 * radius.upper);
+            // As wide as binary64 points resolve the boundary: a radius may be tiny beside the distances.
+            prop_assert_eq!(radius.status, Status::Exact);
         }
     }
 }
