@@ -5,8 +5,8 @@
 //! `κ ≥ ‖GᵀG − BᵀB‖₂`, so that any `B`, however it was found, is safe to use.
 
 use crate::geometry::matrix::{
-    SplitFactor, absolute_norm_up, frobenius_up, gram_difference_up, product_depth, product_nt,
-    product_nt_accurate, product_nt_fast, spectral_norm_up, transposed,
+    SplitFactor, absolute_norm_up, frobenius_up, gram_difference_up, orthonormalised, product_depth,
+    product_nt, product_nt_accurate, product_nt_fast, spectral_norm_up, transposed,
 };
 use crate::geometry::rounding::{U64, exponent, gamma, scale_by, scale_up, up};
 
@@ -106,6 +106,8 @@ pub struct Embedding {
     map: Option<Vec<f64>>,
     /// `B` again, for images that are answers and not just bounds (other metrics than the Euclidean).
     split: Option<SplitFactor>,
+    /// `Bᵀ`, row-major `(d, p)`; likewise.
+    columns: Vec<f64>,
     features: usize,
     dimensions: usize,
     /// `η`: the computed image of `x` is within `η‖x − μ‖s` of `B(x − μ)s`.
@@ -136,6 +138,7 @@ impl Embedding {
             None => Self {
                 map: None,
                 split: None,
+                columns: Vec::new(),
                 features: metric.features(),
                 dimensions: metric.features(),
                 relative_error: 2.0 * U64,
@@ -152,7 +155,7 @@ impl Embedding {
             Some(g) => {
                 let p = metric.dimensions();
                 let mut map = vec![0.0; p * d];
-                product_nt(rotation, &transposed(g, d), p, &mut map);
+                product_nt(&orthonormalised(rotation, p), &transposed(g, d), p, &mut map);
                 map
             }
             None => rotation.to_vec(),
@@ -178,6 +181,7 @@ impl Embedding {
             defect,
             norm,
             absolute_norm,
+            columns: if split.is_some() { transposed(&map, d) } else { Vec::new() },
             split,
             map: Some(map),
         }
@@ -213,6 +217,12 @@ impl Embedding {
     #[must_use]
     pub fn map(&self) -> Option<&[f64]> {
         self.map.as_deref()
+    }
+
+    /// `Bᵀ`, row-major `(d, p)`; empty for the Euclidean metric.
+    #[must_use]
+    pub fn columns(&self) -> &[f64] {
+        &self.columns
     }
 
     /// `BBᵀ`, for products with it, and a bound on the error of the stored factor, in the spectral norm.

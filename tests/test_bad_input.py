@@ -193,10 +193,10 @@ def test_bad_metrics_are_refused_everywhere(metric, error, message):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"norm": np.inf}, InputError, "norm must be one of 2; got inf"),
-        ({"norm": 1}, InputError, "norm must be one of 2; got 1"),
-        ({"method": "bound"}, InputError, "method must be one of 'exact'; got 'bound'"),
-        ({"rule": "unanimity"}, InputError, "rule must be one of 'plurality', 'majority'; got 'unanimity'"),
+        ({"norm": np.inf}, InputError, r"norm must be 2; got inf\. Leave it out for the default, 2"),
+        ({"norm": 1}, InputError, "norm must be 2; got 1"),
+        ({"method": "bound"}, InputError, "method must be 'exact'; got 'bound'"),
+        ({"rule": "unanimity"}, InputError, "rule must be 'plurality' or 'majority'; got 'unanimity'"),
         ({"time_limit": 0}, InputError, "time_limit must be positive"),
         ({"time_limit": np.nan}, InputError, "time_limit must be positive"),
         ({"time_limit": "1"}, InputTypeError, "time_limit must be a number or None"),
@@ -219,6 +219,18 @@ def test_certification_of_several_neighbors_is_refused():
 def test_pairs_of_the_wrong_shape_are_refused(shape):
     with pytest.raises(InputError, match=r"pairs must have shape \(n_pairs, 2, n_features\)"):
         cm.Mahalanobis.euclidean().pair_distance(np.ones(shape))
+
+
+@pytest.mark.parametrize("count", [True, "3", 0])
+def test_a_metric_of_no_count_of_features_is_refused(count):
+    with pytest.raises(ValueError if count == 0 else TypeError, match="n_features must be"):
+        cm.Mahalanobis.euclidean(count)
+
+
+@pytest.mark.parametrize("radii", [True, np.True_, [False, True]])
+def test_radii_that_are_no_numbers_are_refused(model, radii):
+    with pytest.raises(InputTypeError, match="radii must be numbers"):
+        model.certify(GOOD).certified_error(radii)
 
 
 @pytest.mark.parametrize("radius", [-0.1, np.nan, [0.1, 0.2]])

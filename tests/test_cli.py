@@ -150,6 +150,20 @@ def test_info_tells_versions_and_contents(files):
     ("arguments", "message"),
     [
         (("--train", "none.npz"), "none.npz: no such file"),
+        (("--train", "folder.npz"), "folder.npz: is a directory"),
+        (("--train", "data.npz", "--out", "folder.csv"), "--out: folder.csv is a directory"),
+        (("--train", "continuous.npz"), "labels must be text or whole numbers, but row 2 has 0.5"),
+        (("--train", "one.npz", "--test", "test.csv"), "not seen in fit: 1"),
+        (("--train", "data.npz", "--test", "header.csv"), "header.csv: has a header, but no rows"),
+        (("--train", "data.npz", "--limit", "x"), "'--limit'"),
+        (("--train", "data.npz", "--limit", "0"), "'--limit'"),
+        (("--train", "data.npz", "--limit", "-1"), "'--limit'"),
+        (("--train", "data.npz", "--limit"), "'--limit' requires an argument"),
+        (("--train", "data.npz", "--seed", "4294967296"), "'--seed'"),
+        (("--train", "data.npz", "--scale", "max"), "'--scale'"),
+        (("--train", "data.npz", "--frobnicate"), "--frobnicate"),
+        (("--train", "data.npz", "more"), "unexpected extra argument"),
+        ((), "Missing option '--train'"),
         (("--train", "train.csv"), "has no X_test, so --test must name a file"),
         (("--train", "data.npz", "--eps", "0;1"), "--eps must be numbers separated by commas"),
         (("--train", "data.npz", "--eps", "-1"), "--eps must be at least 0"),
@@ -159,10 +173,15 @@ def test_info_tells_versions_and_contents(files):
         ),
         (("--train", "data.npz", "--plot", "no/such.png"), "--plot: the folder no does not exist"),
         (("--train", "data.npz", "--shape", "28"), "--shape must be such as 28x28"),
+        (("--train", "data.npz", "--shape", "2x1x2"), "--shape must be such as 28x28 or 32x32x3"),
+        (("--train", "data.npz", "--examples", "a.png"), "--shape: 28x28 is not 4 pixels"),
         (("--train", "data.npz", "-k", "3"), "available for n_neighbors=1"),
         (("--train", "data.npz", "-k", "99"), "n_neighbors must be at most n_samples = 30"),
         (("--train", "data.npz", "--jobs", "0"), "n_jobs must not be 0"),
-        (("--train", "data.npz", "--metric", "cosine"), "cosine: no such file"),
+        (
+            ("--train", "data.npz", "--metric", "cosine"),
+            "--metric must be euclidean, covariance or a file; there is no file 'cosine'",
+        ),
         (("--train", "data.npz", "--time-limit", "-1"), "time_limit must be positive"),
         (("--train", "data.npz", "--x-key", "Z"), "has no array 'Z'; it has X_train"),
         (("--train", "data.npz", "--test", "wide.csv"), "X has 6 features, but 4 are expected"),
@@ -171,16 +190,65 @@ def test_info_tells_versions_and_contents(files):
 def test_mistakes_are_one_line_and_exit_code_two(files, monkeypatch, arguments, message):
     monkeypatch.chdir(files)
     np.savetxt("wide.csv", np.ones((2, 7)), delimiter=",")
+    (files / "header.csv").write_text("a,b,c,d,label\n")
+    for folder in ("folder.npz", "folder.csv"):
+        (files / folder).mkdir()
+    np.savez("continuous.npz", X_train=np.eye(2), y_train=[1.0, 0.5], X_test=np.eye(2))
+    np.savez("one.npz", X_train=np.ones((1, 4)), y_train=[0])
     result = run("certify", *arguments)
     assert result.exit_code == 2, result.output
     assert message in result.stderr
+    assert result.stderr.startswith("certimetric: error: ")
     assert len(result.stderr.splitlines()) == 1
-    assert "Traceback" not in result.output
+    assert result.stdout == ""
 
 
-def test_unknown_options_exit_with_two(files):
-    assert run("certify", "--train", files / "data.npz", "--frobnicate").exit_code == 2
-    assert run("certify").exit_code == 2
+def test_without_a_command_there_is_help_and_exit_code_two():
+    result = run()
+    assert result.exit_code == 2
+    assert "certify" in result.stderr
+    assert len(run("frobnicate").stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["certify", "demo"])
+def test_the_seed_has_one_name_in_help_and_report(files, command):
+    usage = " ".join(run(command, "--help").stdout.split())
+    assert "with this seed" in usage
+    assert "--shuffle-seed" not in usage
+    source = ["--train", files / "data.npz"] if command == "certify" else ["--plot", files / "a.png"]
+    report = " ".join(run(command, *source, "--seed", "7", "--quiet").stdout.split())
+    assert "seed 7" in report
+
+
+def test_one_class_has_infinite_radii(files):
+    np.savez(files / "one.npz", X_train=np.eye(2), y_train=[0, 0], X_test=np.eye(2))
+    result = run("certify", "--train", files / "one.npz", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "median inf" in result.stdout
+
+
+def test_the_result_is_written_though_the_reader_of_the_pipe_has_gone(files):
+    arguments = ["certify", "--train", files / "data.npz", "--out", files / "run.csv", "--quiet"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "certimetric.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == -signal.SIGPIPE
+    assert len((files / "run.csv").read_text().splitlines()) == 11
+
+
+def test_the_table_is_printed_though_the_result_cannot_be_written(files, monkeypatch):
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(cm.Certification, "save", full)
+    result = run("certify", "--train", files / "data.npz", "--out", files / "run.csv", "--quiet")
+    assert result.exit_code == 2
+    assert "Certification of 10 points" in result.stdout
+    assert result.stderr == "certimetric: error: no space left\n"
 
 
 def test_defects_exit_with_one_and_keep_their_traceback(files, monkeypatch):

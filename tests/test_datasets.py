@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import dump_svmlight_file
 
-from certimetric import datasets
-from certimetric.datasets import Scaler, read, read_metric
+from certimetric import datasets, load_certification
+from certimetric.datasets import DataSet, Scaler, read, read_metric
 from certimetric.exceptions import DataError
 
 ROWS = np.array([[0.0, 1.5, -2.0], [3.0, 0.0, 4.0], [1e-3, 2.0, 1e10], [7.0, 8.0, 9.5]])
@@ -142,6 +142,50 @@ def test_files_of_another_format_are_recognised(tmp_path, suffix, content):
     path = (tmp_path / content).rename(tmp_path / f"wrong{suffix}")
     with pytest.raises(DataError, match=f"is not {suffix[1:]}, whatever its name says"):
         read(path)
+
+
+@pytest.mark.parametrize("reader", [read, read_metric, load_certification])
+def test_directories_are_called_by_their_name(tmp_path, reader):
+    (tmp_path / "a.npz").mkdir()
+    with pytest.raises(DataError, match=r"a\.npz: is a directory, but a file is needed"):
+        reader(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b,label\n", "has a header, but no rows"),
+        ("a,b,label\n\n", "has a header, but no rows"),
+        ("1;2;0\n", "needs at least two columns, features and a label; it has 1"),
+        ("1,2,0\n3,4,\n", "data row 2 has no label"),
+        ("x" * 200_000, "cannot be read as csv: field larger than"),
+    ],
+)
+def test_tables_without_rows_columns_or_labels_are_refused(tmp_path, text, message):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(DataError, match=rf"a\.csv: {message}"):
+        read(tmp_path / "a.csv")
+
+
+def test_a_table_of_one_row_needs_no_header(tmp_path):
+    (tmp_path / "a.csv").write_text("1,2,0")
+    np.testing.assert_array_equal(read(tmp_path / "a.csv").X, [[1.0, 2.0]])
+
+
+def test_columns_of_text_are_named(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"a": [1.0], "name": ["x"], "label": [0]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="column 'name' does not hold numbers"):
+        read(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("label", [0.5, np.nan, np.inf, None])
+def test_labels_that_are_no_classes_are_refused(label):
+    labels = np.array([1, label], dtype=object if label is None else float)
+    with pytest.raises(DataError, match=rf"rows: labels must be .* but row 2 has {label!r}"):
+        DataSet(np.eye(2), labels, "rows").labels()
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".npy", ".csv", ".parquet", ".libsvm"])

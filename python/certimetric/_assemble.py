@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certimetric import _native
-from certimetric._validation import IntArray
+from certimetric._validation import IntArray, as_labels
 from certimetric.certification import Certification, RunInfo
-from certimetric.exceptions import InputError, UnknownLabelError
+from certimetric.exceptions import UnknownLabelError
 
 if TYPE_CHECKING:
     from certimetric._native import Certificates
@@ -18,9 +18,7 @@ __all__ = ["as_certification", "label_codes"]
 
 def label_codes(y: ArrayLike, classes: NDArray[Any], count: int) -> tuple[NDArray[Any], IntArray]:
     """Labels as an array, and their positions in ``classes``; unknown labels are an error that names them."""
-    labels = np.asarray(y)
-    if labels.shape != (count,):
-        raise InputError(f"y must have shape ({count},), one label for each row of X; got {labels.shape}.")
+    labels = as_labels(y, count)
     code = {label: number for number, label in enumerate(classes.tolist())}
     given = labels.tolist()
     unknown = list(dict.fromkeys(label for label in given if label not in code))

@@ -1,12 +1,15 @@
 """The commands: options in, calls of :mod:`certimetric._cli_work`, reports out."""
 
 import functools
+import sys
 import traceback
 from collections.abc import Callable
+from inspect import Signature, signature
 from pathlib import Path
-from typing import Annotated, Literal, ParamSpec
+from typing import Annotated, Any, ParamSpec
 
 import typer
+from typer.core import TyperGroup
 
 from certimetric import _cli_report as report
 from certimetric import _cli_work as work
@@ -17,40 +20,38 @@ __all__ = ["app"]
 
 P = ParamSpec("P")
 
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress line.")]
+
+
+def complain(message: object) -> None:
+    """One line on standard error, whatever the message has."""
+    typer.echo(f"certimetric: error: {' '.join(str(message).split())}", err=True)
+
+
+class Commands(TyperGroup):
+    """The commands; a mistake in the options is one line, as every other one is."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        try:
+            code = super().main(*args, **{**options, "standalone_mode": False})
+        except Exception as error:
+            # The class of usage errors is click's or typer's own, as the version of typer has it.
+            if not hasattr(error, "format_message"):
+                raise
+            complain(error.format_message())
+            code = 2
+        sys.exit(code)
+
+
 app = typer.Typer(
     name="certimetric",
+    cls=Commands,
     help="Exact robustness radii of nearest-neighbour classifiers.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-TrainFile = Annotated[Path, typer.Option("--train", help="Training data: npz, npy, csv, parquet or libsvm.")]
-TestFile = Annotated[
-    Path | None, typer.Option("--test", help="Test data; default: the test half of the training npz.")
-]
-MetricChoice = Annotated[
-    str, typer.Option("--metric", help="euclidean, covariance, or a file (npz with G or M, npy with M).")
-]
-Neighbors = Annotated[int, typer.Option("-k", "--neighbors", help="Number of neighbours; certification: 1.")]
-Scale = Annotated[
-    Literal["minmax", "255", "none"], typer.Option("--scale", help="Scaling fitted on the training data.")
-]
-Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Only the first N test points (after shuffling).")
-]
-Seed = Annotated[
-    int | None,
-    typer.Option("--seed", "--shuffle-seed", min=0, help="Shuffle the test points with this seed."),
-]
-Jobs = Annotated[int | None, typer.Option("--jobs", help="Threads; -1: all processors.")]
-XKey = Annotated[str | None, typer.Option("--x-key", help="Name of the features in an npz.")]
-YKey = Annotated[str | None, typer.Option("--y-key", help="Name of the labels in an npz.")]
-Label = Annotated[
-    str | None, typer.Option("--label", help="Label column of a csv or parquet; default: the last.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress line.")]
 
 
 def friendly(command: Callable[P, None]) -> Callable[P, None]:
@@ -60,11 +61,8 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-        except BrokenPipeError:
-            # The reader of a pipe has gone: typer ends quietly.
-            raise
         except (CertimetricError, OSError) as error:
-            typer.echo(f"certimetric: error: {' '.join(str(error).split())}", err=True)
+            complain(error)
             raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
             typer.echo("certimetric: interrupted", err=True)
@@ -79,6 +77,21 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
+def takes_source(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the fields of :class:`work.Source` as options, in place of its first argument."""
+    shared = list(signature(work.Source).parameters.values())
+    own = list(signature(command).parameters.values())[1:]
+
+    @functools.wraps(command)
+    def run(**options: Any) -> None:
+        source = work.Source(**{field.name: options.pop(field.name) for field in shared})
+        command(source, **options)
+
+    # typer reads the options from the signature.
+    vars(run)["__signature__"] = Signature(shared + own)
+    return run
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(versions()["certimetric"])
@@ -87,24 +100,22 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback does the work
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Exact robustness radii of nearest-neighbour classifiers."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
 
 
 @app.command()
 @friendly
+@takes_source
 def certify(
-    train: TrainFile,
-    test: TestFile = None,
-    metric: MetricChoice = "euclidean",
-    neighbors: Neighbors = 1,
-    scale: Scale = "none",
-    limit: Limit = None,
-    seed: Seed = None,
-    jobs: Jobs = None,
+    source: work.Source,
     time_limit: Annotated[
         float | None, typer.Option("--time-limit", help="Seconds for the whole run.")
     ] = None,
@@ -115,47 +126,33 @@ def certify(
         Path | None, typer.Option("--examples", help="Picture of adversarial examples.")
     ] = None,
     shape: Annotated[str, typer.Option("--shape", help="Shape of the images, such as 28x28.")] = "28x28",
-    x_key: XKey = None,
-    y_key: YKey = None,
-    label: Label = None,
     quiet: Quiet = False,
 ) -> None:
     """Certify test points and print the certified-error table."""
     radii = None if eps is None else report.parse_radii(eps)
     outputs = report.Outputs(out=out, plot=plot, examples=examples, shape=report.parse_shape(shape))
     outputs.check()
-    source = work.Source(
-        train, test, metric, neighbors, scale, limit, seed, jobs, work.Keys(x_key, y_key, label)
-    )
     prepared = work.prepare(source)
+    outputs.check_shape(prepared.test.X.shape[1])
     cert = work.certify(prepared, time_limit, adversarial=examples is not None, progress=not quiet)
-    report.print_result(cert, radii)
-    outputs.write(cert, prepared.test.X)
+    try:
+        outputs.write(cert, prepared.test.X)
+    finally:
+        # Last, because the reader may close the pipe; and always, because the run may have been long.
+        report.print_result(cert, radii, source.seed)
 
 
 @app.command()
 @friendly
+@takes_source
 def predict(
-    train: TrainFile,
-    test: TestFile = None,
-    metric: MetricChoice = "euclidean",
-    neighbors: Neighbors = 1,
-    scale: Scale = "none",
-    limit: Limit = None,
-    seed: Seed = None,
-    jobs: Jobs = None,
+    source: work.Source,
     out: Annotated[
         Path | None, typer.Option("--out", help="File for the labels, one a line; default: standard output.")
     ] = None,
-    x_key: XKey = None,
-    y_key: YKey = None,
-    label: Label = None,
 ) -> None:
     """Predict the labels of test points."""
-    report.check_folder(out, "--out")
-    source = work.Source(
-        train, test, metric, neighbors, scale, limit, seed, jobs, work.Keys(x_key, y_key, label)
-    )
+    report.check_output(out, "--out")
     prepared = work.prepare(source)
     predicted = prepared.classifier.predict(prepared.test.X)
     report.write_labels(predicted, out)
@@ -169,16 +166,21 @@ def demo(
     plot: Annotated[Path, typer.Option("--plot", help="Where the picture goes.")] = Path(
         "certimetric-demo.png"
     ),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the split.")] = 0,
-    jobs: Jobs = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", min=0, max=work.LARGEST_SEED, help="Split into training and test points with this seed."
+        ),
+    ] = 0,
+    jobs: work.Jobs = None,
     quiet: Quiet = False,
 ) -> None:
     """Certify scikit-learn's handwritten digits: a table, the time, a picture."""
     outputs = report.Outputs(plot=plot)
     outputs.check()
     results = work.demo(seed, jobs, progress=not quiet)
-    report.print_demo(results)
     report.plot_demo(results, plot)
+    report.print_demo(results, seed)
 
 
 @app.command()

@@ -20,7 +20,7 @@ from certimetric.exceptions import DataError, InputError
 
 __all__ = [
     "Outputs",
-    "check_folder",
+    "check_output",
     "describe",
     "parse_radii",
     "parse_shape",
@@ -47,14 +47,19 @@ def parse_radii(text: str) -> FloatArray:
 def parse_shape(text: str) -> tuple[int, ...]:
     """Image shape from ``28x28`` or ``32x32x3``."""
     parts = text.lower().split("x")
-    if len(parts) not in (2, 3) or not all(part.isdecimal() and int(part) > 0 for part in parts):
+    sizes = [int(part) if part.isdecimal() else 0 for part in parts]
+    if len(sizes) < 2 or 0 in sizes or sizes[2:] not in ([], [3]):
         raise InputError(f"--shape must be such as 28x28 or 32x32x3; got {text!r}.")
-    return tuple(int(part) for part in parts)
+    return tuple(sizes)
 
 
-def check_folder(path: Path | None, option: str) -> None:
+def check_output(path: Path | None, option: str) -> None:
     """Raise before any work where a file could not be written after it."""
-    if path is not None and not path.absolute().parent.is_dir():
+    if path is None:
+        return
+    if path.is_dir():
+        raise InputError(f"{option}: {path} is a directory, but a file is needed.")
+    if not path.absolute().parent.is_dir():
         raise InputError(f"{option}: the folder {path.parent} does not exist.")
 
 
@@ -76,11 +81,17 @@ class Outputs:
         ):
             if path is not None and path.suffix.lower() not in suffixes:
                 raise InputError(f"{option} must end in {', '.join(suffixes)}; got {path.name!r}.")
-            check_folder(path, option)
+            check_output(path, option)
         if self.out is not None and self.out.suffix.lower() == ".parquet":
             require("pyarrow.parquet", extra="io")
         if self.plot is not None or self.examples is not None:
             require("matplotlib", extra="plot").use("Agg")
+
+    def check_shape(self, n_features: int) -> None:
+        """Whether the images have as many pixels as the data has features."""
+        if self.examples is not None and prod(self.shape) != n_features:
+            shape = "x".join(map(str, self.shape))
+            raise InputError(f"--shape: {shape} is not {n_features} pixels, which the data has.")
 
     def write(self, cert: Certification, rows: FloatArray) -> None:
         """Write all of them, and say so."""
@@ -90,8 +101,6 @@ class Outputs:
         if self.plot is not None:
             save_figure(cert.plot().figure_, self.plot)
         if self.examples is not None:
-            if prod(self.shape) != rows.shape[1]:
-                raise InputError(f"--shape: {self.shape} does not have {rows.shape[1]} pixels.")
             save_figure(cert.plot_examples(rows, self.shape), self.examples)
 
 
@@ -113,9 +122,11 @@ def nice_radii(cert: Certification, count: int = 6) -> FloatArray:
     return np.asarray(step * np.arange(count + 1), dtype=np.float64)
 
 
-def print_result(cert: Certification, radii: FloatArray | None) -> None:
+def print_result(cert: Certification, radii: FloatArray | None, seed: int | None) -> None:
     """The summary and the table of a run."""
     print(cert.summary())
+    if seed is not None:
+        print(f"  seed           {seed}, by which the test points were shuffled")
     print_table({"": cert}, nice_radii(cert) if radii is None else radii)
 
 
@@ -143,11 +154,14 @@ def _shares(values: FloatArray | float) -> list[str]:
     return [f"{share:.4f}" for share in np.atleast_1d(values)]
 
 
-def print_demo(results: dict[str, tuple[Certification, DataSet]]) -> None:
+def print_demo(results: dict[str, tuple[Certification, DataSet]], seed: int) -> None:
     """What was done, the table and the times."""
     certs = {name: cert for name, (cert, _) in results.items()}
     first = next(iter(certs.values()))
-    print(f"1-nearest neighbour on handwritten digits: {first.run.n_train} to train, {len(first)} certified.")
+    print(
+        f"1-nearest neighbour on handwritten digits: {first.run.n_train} to train, {len(first)} certified, "
+        f"split with seed {seed}."
+    )
     for name, cert in certs.items():
         print(
             f"  {name}: {1e3 * cert.run.elapsed / len(cert):.3f} ms a point, {cert.share_exact:.1%} exact, "
@@ -181,8 +195,7 @@ def write_labels(labels: NDArray[Any], out: Path | None) -> None:
 
 def describe(file: Path) -> None:
     """What is in a file: a saved result, or a data set."""
-    if not file.is_file():
-        raise DataError(f"{file}: no such file.")
+    _formats.check_file(file)
     if file.suffix.lower() == ".parquet":
         try:
             print(Certification.load(file).summary())

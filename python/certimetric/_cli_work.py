@@ -2,43 +2,61 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 from sklearn.utils import shuffle
+from typer import Option
 
 from certimetric import _formats, datasets
 from certimetric._validation import FloatArray, check_magnitude
 from certimetric.certification import Certification
 from certimetric.datasets import DataSet, Scaler
-from certimetric.exceptions import DataError
+from certimetric.exceptions import DataError, InputError
 from certimetric.metric import Mahalanobis
 from certimetric.neighbors import CertifiedKNeighborsClassifier
 
-__all__ = ["Keys", "Prepared", "Source", "certify", "demo", "prepare"]
+__all__ = ["LARGEST_SEED", "Jobs", "Prepared", "Source", "certify", "demo", "prepare"]
 
+LARGEST_SEED = 2**32 - 1
+"""What NumPy's generator takes."""
 
-@dataclass(frozen=True)
-class Keys:
-    """Where in a file the features and labels are."""
-
-    x_key: str | None = None
-    y_key: str | None = None
-    label: str | None = None
+Jobs = Annotated[int | None, Option("--jobs", help="Threads; -1: all processors.")]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Files and choices of a run, as given on the command line."""
+    """Files and choices of a run: the options that ``certify`` and ``predict`` share."""
 
-    train: Path
-    test: Path | None
-    metric: str
-    neighbors: int
-    scale: str
-    limit: int | None
-    seed: int | None
-    jobs: int | None
-    keys: Keys
+    train: Annotated[Path, Option("--train", help="Training data: npz, npy, csv, parquet or libsvm.")]
+    test: Annotated[
+        Path | None, Option("--test", help="Test data; default: the test half of the training npz.")
+    ] = None
+    metric: Annotated[
+        str, Option("--metric", help="euclidean, covariance, or a file (npz with G or M, npy with M).")
+    ] = "euclidean"
+    neighbors: Annotated[int, Option("-k", "--neighbors", help="Number of neighbours; certification: 1.")] = 1
+    scale: Annotated[
+        Literal["minmax", "255", "none"], Option("--scale", help="Scaling fitted on the training data.")
+    ] = "none"
+    limit: Annotated[
+        int | None, Option("--limit", min=1, help="Only the first N test points (after shuffling).")
+    ] = None
+    seed: Annotated[
+        int | None,
+        Option(
+            "--seed",
+            min=0,
+            max=LARGEST_SEED,
+            help="Shuffle the test points with this seed, before --limit; default: as they come.",
+        ),
+    ] = None
+    jobs: Jobs = None
+    x_key: Annotated[str | None, Option("--x-key", help="Name of the features in an npz.")] = None
+    y_key: Annotated[str | None, Option("--y-key", help="Name of the labels in an npz.")] = None
+    label: Annotated[
+        str | None, Option("--label", help="Label column of a csv or parquet; default: the last.")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -51,8 +69,7 @@ class Prepared:
 
 def prepare(source: Source) -> Prepared:
     """Read both files, scale by the training set, fit."""
-    keys = source.keys
-    train = datasets.read(source.train, "train", x_key=keys.x_key, y_key=keys.y_key, label=keys.label)
+    train = datasets.read(source.train, "train", x_key=source.x_key, y_key=source.y_key, label=source.label)
     labels = train.labels()
     test = _subset(_read_test(source, train.X.shape[1]), source)
     scaler = Scaler.fit(train.X, source.scale)
@@ -67,13 +84,13 @@ def prepare(source: Source) -> Prepared:
 
 
 def _read_test(source: Source, n_features: int) -> DataSet:
-    keys = source.keys
     if source.test is None and not _formats.has_test_split(source.train):
         raise DataError(f"{source.train}: has no X_test, so --test must name a file of test data.")
-    path = source.train if source.test is None else source.test
-    x_key = None if source.test is None else keys.x_key
-    y_key = None if source.test is None else keys.y_key
-    return datasets.read(path, "test", x_key=x_key, y_key=y_key, label=keys.label, n_features=n_features)
+    # The keys of an npz with both halves name its training half.
+    path, x_key, y_key = (
+        (source.train, None, None) if source.test is None else (source.test, source.x_key, source.y_key)
+    )
+    return datasets.read(path, "test", x_key=x_key, y_key=y_key, label=source.label, n_features=n_features)
 
 
 def _subset(test: DataSet, source: Source) -> DataSet:
@@ -89,6 +106,8 @@ def _metric(choice: str, rows: FloatArray) -> Mahalanobis:
         return Mahalanobis.euclidean()
     if choice == "covariance":
         return Mahalanobis.from_covariance(rows)
+    if not Path(choice).exists():
+        raise InputError(f"--metric must be euclidean, covariance or a file; there is no file {choice!r}.")
     return datasets.read_metric(choice)
 
 

@@ -19,6 +19,7 @@ from certimetric.exceptions import DataError
 
 __all__ = [
     "READ_ERRORS",
+    "check_file",
     "kind_of",
     "read_csv",
     "read_libsvm",
@@ -28,7 +29,16 @@ __all__ = [
     "read_parquet",
 ]
 
-READ_ERRORS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+READ_ERRORS = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    csv.Error,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
 """What the libraries raise for damaged files (Arrow's errors derive from ValueError and OSError)."""
 
 _SUFFIXES = {
@@ -42,6 +52,14 @@ _SUFFIXES = {
 }
 _MAGIC = {"npz": b"PK", "npy": b"\x93NUMPY", "parquet": b"PAR1"}
 _BINARY = (b"PK", b"\x93NUMPY", b"PAR1", b"\x1f\x8b", b"BZh")
+
+
+def check_file(path: Path) -> None:
+    """Raise where there is no file."""
+    if path.is_dir():
+        raise DataError(f"{path}: is a directory, but a file is needed.")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file.")
 
 
 def kind_of(path: Path) -> str:
@@ -123,10 +141,13 @@ def read_csv(path: Path, label: str | None, n_features: int | None) -> tuple[Flo
     """Numbers separated by commas, with a header or none."""
     check_magic(path)
     with path.open(newline="", encoding="utf-8-sig") as file:
-        first = next(csv.reader(file), [])
+        lines = csv.reader(file)
+        first, more = next(lines, []), any(lines)
     column = _label_column(path, first, label, n_features)
     features = [number for number in range(len(first)) if number != column]
     header = label is not None or not all(_is_number(first[number]) for number in features)
+    if header and not more:
+        raise DataError(f"{path}: has a header, but no rows.")
     options: dict[str, Any] = {
         "delimiter": ",",
         "skiprows": int(header),
@@ -137,7 +158,10 @@ def read_csv(path: Path, label: str | None, n_features: int | None) -> tuple[Flo
     rows = np.loadtxt(path, usecols=features, ndmin=2, dtype=np.float64, **options)
     if column is None:
         return rows, None
-    return rows, _natural(np.loadtxt(path, usecols=[column], ndmin=1, dtype=str, **options))
+    labels = np.loadtxt(path, usecols=[column], ndmin=1, dtype=str, **options)
+    if "" in labels:
+        raise DataError(f"{path}: data row {labels.tolist().index('') + 1} has no label.")
+    return rows, _natural(labels)
 
 
 def _label_column(path: Path, names: list[str], label: str | None, n_features: int | None) -> int | None:
@@ -148,7 +172,7 @@ def _label_column(path: Path, names: list[str], label: str | None, n_features: i
     if len(names) == n_features:
         return None
     if len(names) < 2:
-        raise DataError(f"{path}: has {len(names)} column, but features and a label are needed.")
+        raise DataError(f"{path}: needs at least two columns, features and a label; it has {len(names)}.")
     return len(names) - 1
 
 
@@ -183,7 +207,11 @@ def read_parquet(
     features = [number for number in range(table.num_columns) if number != column]
     rows = np.empty((table.num_rows, len(features)))
     for target, number in enumerate(features):
-        rows[:, target] = table.column(number).to_numpy()
+        try:
+            rows[:, target] = table.column(number).to_numpy()
+        except ValueError as error:
+            name = table.column_names[number]
+            raise DataError(f"{path}: column {name!r} does not hold numbers: {error}") from error
     return rows, None if column is None else _natural(np.array(table.column(column).to_pylist()))
 
 

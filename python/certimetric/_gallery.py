@@ -27,6 +27,7 @@ def plot_examples(
     pyplot = require("matplotlib.pyplot", extra="plot")
     rows, adversarial = _checked(cert, X, shape)
     chosen = _closest(cert, n) if indices is None else _given(cert, indices)
+    figure: Figure
     figure, grid = pyplot.subplots(
         3, len(chosen), figsize=(1.1 * len(chosen) + 1.0, 4.2), squeeze=False, layout="constrained"
     )
@@ -36,7 +37,7 @@ def plot_examples(
         _title(grid[:, column], cert, int(point))
     for axis, label in zip(grid[:, 0], _ROWS, strict=True):
         axis.set_ylabel(label)
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
 def _checked(cert: Certification, X: ArrayLike, shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from certimetric._formats import check_file
 from certimetric._optional import require
 from certimetric.certification import Certification, RunInfo
 from certimetric.exceptions import DataError, InputError
@@ -105,8 +106,7 @@ def _json_value(value: Any) -> Any:
 def load(path: str | PathLike[str]) -> Certification:
     arrow = require("pyarrow", extra="io")
     parquet = require("pyarrow.parquet", extra="io")
-    if not Path(path).is_file():
-        raise DataError(f"{path}: no such file.")
+    check_file(Path(path))
     try:
         table = parquet.read_table(path)
     except (arrow.ArrowException, OSError) as error:

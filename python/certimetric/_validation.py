@@ -1,6 +1,6 @@
 """The one place where arguments become what the Rust core takes: C-contiguous float64, finite, in range."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,6 +15,7 @@ __all__ = [
     "LARGEST",
     "FloatArray",
     "IntArray",
+    "as_labels",
     "as_positive",
     "as_radii",
     "as_rows",
@@ -124,14 +125,23 @@ def check_magnitude(array: FloatArray, name: str) -> None:
         )
 
 
-def broadcast_rows(arrays: Sequence[FloatArray], names: Sequence[str]) -> list[FloatArray]:
-    """Repeat matrices of one row so that all have the same number of rows."""
-    count = max(len(array) for array in arrays)
-    for array, name in zip(arrays, names, strict=True):
+def as_labels(y: ArrayLike, count: int) -> NDArray[Any]:
+    """One label for each of ``count`` rows."""
+    labels = np.asarray(y)
+    if labels.shape != (count,):
+        raise InputError(f"y must have shape ({count},), one label for each row of X; got {labels.shape}.")
+    return labels
+
+
+def broadcast_rows(arrays: Mapping[str, FloatArray]) -> list[FloatArray]:
+    """Repeat matrices of one row so that all have the same number of rows; the keys are their names."""
+    count = max(len(array) for array in arrays.values())
+    for name, array in arrays.items():
         if len(array) not in (1, count):
             raise InputError(f"{name} has {len(array)} rows, but 1 or {count} are expected.")
-    columns = arrays[0].shape[1]
-    return [np.ascontiguousarray(np.broadcast_to(array, (count, columns))) for array in arrays]
+    return [
+        np.ascontiguousarray(np.broadcast_to(array, (count, array.shape[1]))) for array in arrays.values()
+    ]
 
 
 def check_count(value: object, name: str, limit: int | None = None, limit_name: str = "n_samples") -> int:
@@ -163,6 +173,8 @@ def as_positive(value: object, name: str) -> float | None:
 def as_radii(radii: ArrayLike, name: str = "radii") -> FloatArray:
     """Radii as a float64 array of zero or one dimension: no NaN, none negative; infinity is allowed."""
     array = _to_float64(radii, name)
+    if np.asarray(radii).dtype.kind == "b":
+        raise InputTypeError(f"{name} must be numbers, got {radii!r}.")
     if array.ndim > 1:
         raise InputError(f"{name} must be a number or one-dimensional; got shape {array.shape}.")
     if np.isnan(array).any() or (array < 0).any():

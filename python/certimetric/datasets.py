@@ -47,9 +47,14 @@ class DataSet:
     name: str
 
     def labels(self) -> NDArray[Any]:
-        """The labels, or an error that says that there are none."""
+        """The labels; an error where there are none, or where one is not a class."""
         if self.y is None:
             raise DataError(f"{self.name}: has no labels, but they are needed here.")
+        for number, label in enumerate(self.y.tolist(), start=1):
+            if not (isinstance(label, str | int) or (isinstance(label, float) and label.is_integer())):
+                raise DataError(
+                    f"{self.name}: labels must be text or whole numbers, but row {number} has {label!r}."
+                )
         return self.y
 
 
@@ -83,8 +88,7 @@ def read(
         data that is not finite real numbers.
     """
     source = Path(path)
-    if not source.is_file():
-        raise DataError(f"{source}: no such file.")
+    _formats.check_file(source)
     reader = _reader(source, split, x_key, y_key, label, n_features)
     rows, labels = _guarded(source, reader)
     try:
@@ -138,8 +142,7 @@ def read_metric(path: str | PathLike[str]) -> Mahalanobis:
         As :func:`read`; also where M is not symmetric positive semidefinite.
     """
     source = Path(path)
-    if not source.is_file():
-        raise DataError(f"{source}: no such file.")
+    _formats.check_file(source)
     kind, array = _guarded(source, lambda: _formats.read_metric_array(source))
     try:
         return Mahalanobis.from_components(array) if kind == "components" else Mahalanobis.from_matrix(array)

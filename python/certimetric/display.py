@@ -101,6 +101,7 @@ class CertifiedErrorDisplay:
         """Draw on ``ax``, or on a new figure; further arguments go to the line."""
         pyplot = require("matplotlib.pyplot", extra="plot")
         self.ax_ = pyplot.subplots()[1] if ax is None else ax
+        # Axes of a SubFigure have that in its place, which draws the same.
         self.figure_ = self.ax_.figure  # type: ignore[assignment]
         label = name or self.name or "certified error"
         style = {"drawstyle": "steps-post", "label": label, **line}

@@ -35,6 +35,7 @@ class MetricError(InputError):
     """A metric is not what it should be: not symmetric, indefinite, of the wrong shape, or unknown."""
 
 
+# scikit-learn has no types: its classes are Any to mypy.
 class UnfittedMetricError(MetricError, NotFittedError):  # type: ignore[misc]
     """A metric learner was given before it had been fitted."""
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.covariance import EmpiricalCovariance, LedoitWolf, ShrunkCovariance
 
 from certimetric import _native
-from certimetric._validation import FloatArray, as_rows
+from certimetric._validation import FloatArray, as_rows, check_count
 from certimetric.exceptions import InputError, MetricError
 
 __all__ = ["Mahalanobis"]
@@ -24,6 +24,12 @@ class Mahalanobis:
 
     Immutable. Make one with :meth:`euclidean`, :meth:`from_matrix`, :meth:`from_components` or
     :meth:`from_covariance`.
+
+    Notes
+    -----
+    Rows X that are searched or certified must have :math:`\lVert G \rVert_2 \cdot \max |X|` of at most 1e150,
+    with :attr:`spectral_norm_bound` for the norm, lest squared distances overflow. Radii do not depend on the
+    scale of the metric: divide G by a power of two.
 
     Examples
     --------
@@ -57,7 +63,7 @@ class Mahalanobis:
     @classmethod
     def euclidean(cls, n_features: int | None = None) -> Self:
         """The Euclidean metric, of any number of features or of a given one."""
-        return cls._make(None, n_features)
+        return cls._make(None, None if n_features is None else check_count(n_features, "n_features"))
 
     @classmethod
     def from_components(cls, components: ArrayLike) -> Self:

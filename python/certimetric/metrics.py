@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from certimetric._validation import FloatArray, as_positive, as_radii
+from certimetric._validation import FloatArray, as_labels, as_positive, as_radii
 from certimetric.exceptions import InputError, InputTypeError
 
 __all__ = ["certified_accuracy", "certified_accuracy_scorer", "mean_certified_radius"]
@@ -88,13 +88,9 @@ def _scalar(radius: float) -> float:
 
 def _proven_radii(estimator: Any, X: ArrayLike, y: ArrayLike) -> FloatArray:
     classifier, rows = _final_step(estimator, X)
-    labels: NDArray[Any] = np.asarray(y)
+    labels = as_labels(y, len(rows))
     known = set(classifier.classes_.tolist())
     seen = np.array([label in known for label in labels.tolist()], dtype=bool)
-    if seen.shape != (len(rows),):
-        raise InputError(
-            f"y must have one label for each of the {len(rows)} rows of X; got shape {labels.shape}."
-        )
     radii = np.zeros(len(rows))
     # A label that was never seen is an error at radius 0, not a reason to stop: folds of rare classes have
     # them.

@@ -34,6 +34,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
 }
 
 
+# scikit-learn has no types: its classes are Any to mypy.
 class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     r"""k-nearest-neighbour classifier with certified robustness radii.
 
@@ -69,6 +70,10 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
     The training rows are kept without a copy where they are C-contiguous float64 already: do not change them
     after ``fit``. Fitted classifiers can be pickled; the index is built again on first use.
 
+    Range: magnitudes up to 1e150, and :math:`\lVert G \rVert_2 \cdot \max |X|` up to 1e150 too, for training
+    rows and queries each. Some error bounds are absolute in units of the data's extent: radii many orders of
+    magnitude below it, and values near 1e-300, get intervals that are valid but may be wide.
+
     Examples
     --------
     >>> from certimetric import CertifiedKNeighborsClassifier
@@ -101,7 +106,8 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         Raises
         ------
         ValueError, TypeError
-            NaN, infinity, magnitudes above 1e150, wrong shapes or types, ``n_neighbors`` out of 1 ... n.
+            NaN, infinity, magnitudes out of range (see the class), wrong shapes or types, ``n_neighbors`` out
+            of 1 ... n.
 
         Notes
         -----
@@ -284,8 +290,11 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
     def _check_certifiable(self, **choices: object) -> None:
         for name, value in choices.items():
             if isinstance(value, bool) or value not in _CHOICES[name]:
-                available = ", ".join(map(repr, _CHOICES[name]))
-                raise InputError(f"{name} must be one of {available}; got {value!r}.")
+                available = " or ".join(map(repr, _CHOICES[name]))
+                raise InputError(
+                    f"{name} must be {available}; got {value!r}. "
+                    f"Leave it out for the default, {_CHOICES[name][0]!r}."
+                )
         if self._checked_neighbors() != 1:
             raise InputError(
                 f"certification is available for n_neighbors=1; this classifier has {self.n_neighbors}."

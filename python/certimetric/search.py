@@ -12,8 +12,15 @@ from numpy.typing import ArrayLike
 from certimetric import _native
 from certimetric._resolve import MetricLike, as_metric, check_range
 from certimetric._rotation import principal_axes
-from certimetric._validation import FloatArray, IntArray, as_rows, broadcast_rows, check_count, effective_jobs
-from certimetric.exceptions import InputError
+from certimetric._validation import (
+    FloatArray,
+    IntArray,
+    as_labels,
+    as_rows,
+    broadcast_rows,
+    check_count,
+    effective_jobs,
+)
 from certimetric.metric import Mahalanobis
 
 __all__ = ["build_index", "components_or_none", "kneighbors", "pairwise_distances", "triplet_radius"]
@@ -22,6 +29,14 @@ __all__ = ["build_index", "components_or_none", "kneighbors", "pairwise_distance
 def components_or_none(metric: Mahalanobis) -> FloatArray | None:
     """G as the Rust core takes it: None is Euclidean."""
     return None if metric.is_euclidean else metric.components_
+
+
+def _metric_of(metric: MetricLike, **arguments: FloatArray) -> Mahalanobis:
+    """The metric of some arguments, given by their names; all are in its range."""
+    resolved = as_metric(metric, next(iter(arguments.values())).shape[1])
+    for name, rows in arguments.items():
+        check_range(resolved, rows, name)
+    return resolved
 
 
 def build_index(
@@ -94,19 +109,12 @@ def kneighbors(
     rows = as_rows(X, "X")
     queries = as_rows(Z, "Z", rows.shape[1])
     count = check_count(n_neighbors, "n_neighbors", len(rows))
-    resolved = as_metric(metric, rows.shape[1])
-    check_range(resolved, rows, "X")
-    check_range(resolved, queries, "Z")
+    resolved = _metric_of(metric, X=rows, Z=queries)
     jobs = effective_jobs(n_jobs)
     if y is None:
         index = build_index(rows, np.zeros(len(rows), dtype=np.int64), 1, resolved, jobs)
         return index.kneighbors(queries, count, squared, jobs)
-    labels = np.asarray(y)
-    if labels.shape != (len(rows),):
-        raise InputError(
-            f"y must have shape ({len(rows)},), one label for each row of X; got {labels.shape}."
-        )
-    classes, codes = np.unique(labels, return_inverse=True)
+    classes, codes = np.unique(as_labels(y, len(rows)), return_inverse=True)
     index = build_index(rows, codes.astype(np.int64), len(classes), resolved, jobs)
     return index.kneighbors_per_class(queries, count, squared, jobs)
 
@@ -148,9 +156,7 @@ def pairwise_distances(
     """
     left = as_rows(X, "X")
     right = left if Y is None else as_rows(Y, "Y", left.shape[1])
-    resolved = as_metric(metric, left.shape[1])
-    check_range(resolved, left, "X")
-    check_range(resolved, right, "Y")
+    resolved = _metric_of(metric, X=left, Y=right)
     return _native.pairwise_distances(
         left, right, components_or_none(resolved), squared, effective_jobs(n_jobs)
     )
@@ -219,16 +225,11 @@ def triplet_radius(
     ----------
     Wang, Liu, Yi, Jiang, Hsieh: Provably Robust Metric Learning, NeurIPS 2020 (arXiv 2006.07024).
     """
-    names = ("Z", "X_same", "X_other")
-    first = as_rows(Z, names[0])
-    given = [
-        first,
-        *(as_rows(a, n, first.shape[1]) for a, n in zip((X_same, X_other), names[1:], strict=True)),
-    ]
-    resolved = as_metric(metric, first.shape[1])
-    for rows, name in zip(given, names, strict=True):
-        check_range(resolved, rows, name)
-    queries, same, other = broadcast_rows(given, names)
+    given = {"Z": as_rows(Z, "Z")}
+    for name, argument in (("X_same", X_same), ("X_other", X_other)):
+        given[name] = as_rows(argument, name, given["Z"].shape[1])
+    resolved = _metric_of(metric, **given)
+    queries, same, other = broadcast_rows(given)
     radii, perturbations = _native.triplet_radius(
         queries, same, other, components_or_none(resolved), return_perturbation, effective_jobs(n_jobs)
     )

@@ -1,10 +1,10 @@
 //! The end of one cell, in binary64: a dual bound rounded down, and an adversarial point re-predicted.
 
 use crate::certify::pool::{Cell, Member, Pool, Space, quotient_down};
-use crate::certify::probe::{Displacement, Probe};
+use crate::certify::probe::{Displacement, Probe, SMALL_MAP};
 use crate::certify::scene::Scene;
 use crate::geometry::dot::{axpy, depth, dot, norm_up};
-use crate::geometry::matrix::transposed;
+use crate::geometry::matrix::product_depth;
 use crate::geometry::min_norm::MinNorm;
 use crate::geometry::rounding::{gamma, up};
 use crate::search::index::Index;
@@ -44,8 +44,6 @@ pub struct Finisher {
     probe: Probe,
     near: Vec<(f64, usize)>,
     found: Vec<u32>,
-    /// `Bᵀ`, row-major `(d, p)`, for metrics other than the Euclidean.
-    columns: Vec<f64>,
     adversarial: Vec<f64>,
 }
 
@@ -58,8 +56,7 @@ const MOST_ROUNDS: usize = 80;
 impl Finisher {
     /// `space`: where coordinates and distances come from; [`Space::Ladder`] is too coarse to finish in.
     #[must_use]
-    pub fn new(index: &Index, space: Space) -> Self {
-        let map = index.embedding().map().filter(|_| space == Space::Images);
+    pub fn new(space: Space) -> Self {
         Self {
             pool: Pool::new(space),
             rival: Member::default(),
@@ -71,7 +68,6 @@ impl Finisher {
             probe: Probe::default(),
             near: Vec::new(),
             found: Vec::new(),
-            columns: map.map_or_else(Vec::new, |map| transposed(map, index.features())),
             adversarial: Vec::new(),
         }
     }
@@ -84,21 +80,22 @@ impl Finisher {
 
     /// Both ends for the row at `rival`, starting from the class-c rows in `weights`. A cell whose lower
     /// end passes `limit` is not worth an adversarial point.
-    pub fn finish(&mut self, scene: &Scene, rival: usize, weights: &[(usize, f64)], limit: f64) -> Ends {
+    /// `input`: `δ` of the first program, if it is known.
+    pub fn finish(
+        &mut self,
+        scene: &Scene,
+        rival: usize,
+        weights: &[(usize, f64)],
+        limit: f64,
+        input: Option<&[f64]>,
+    ) -> Ends {
         let (index, query) = (scene.index, scene.query);
-        let origin = weights.first().map_or(rival, |w| w.0);
-        self.pool.reset(index, query, origin);
-        for &(position, _) in weights {
-            self.pool.add(index, query, position);
-        }
-        self.pool.gather(index, query, rival, &mut self.rival);
-        self.products.clear();
-        self.solver.reset();
+        self.start(scene, rival, weights);
         let square = self.rival.square;
         let mut ends = Ends { lower: 0.0, upper: f64::INFINITY, rival_distance: square.value.sqrt() };
         // Half the squared distance to a rival's neighbour is gained per unit of the way to the rival.
         let mut step = FIRST_STEP * (square.error / square.value.max(f64::MIN_POSITIVE)).max(f64::EPSILON);
-        self.solve(scene, &mut ends);
+        self.solve(scene, &mut ends, input);
         for _ in 0..MOST_ROUNDS {
             if ends.lower >= limit {
                 return ends;
@@ -112,7 +109,7 @@ impl Finisher {
                     ends.upper = self.accept();
                     return ends;
                 }
-                Attempt::Enlarged => self.solve(scene, &mut ends),
+                Attempt::Enlarged => self.solve(scene, &mut ends, None),
                 Attempt::Blocked => step *= GROWTH,
             }
         }
@@ -124,13 +121,35 @@ impl Finisher {
         ends
     }
 
+    fn start(&mut self, scene: &Scene, rival: usize, weights: &[(usize, f64)]) {
+        let (index, query) = (scene.index, scene.query);
+        self.pool.reset(index, query, weights.first().map_or(rival, |w| w.0));
+        for &(position, _) in weights {
+            self.pool.add(index, query, position);
+        }
+        self.pool.gather(index, query, rival, &mut self.rival);
+        self.products.clear();
+        self.solver.reset();
+    }
+
+    /// The row that `δ` of the first program is `Bᵀ` times.
+    pub fn row(&mut self, scene: &Scene, rival: usize, weights: &[(usize, f64)]) -> Vec<f64> {
+        self.start(scene, rival, weights);
+        let cell = Cell::new(&self.pool, &self.rival, &mut self.products);
+        self.solver.solve(&cell, f64::INFINITY);
+        let Boundary { row, dual, .. } = &mut self.boundary;
+        cell.combine(&self.solver.active, &self.solver.multipliers, row, dual);
+        row.clone()
+    }
+
     fn accept(&mut self) -> f64 {
         self.adversarial.clone_from(&self.probe.row);
         self.probe.length
     }
 
-    /// Solves the program over the pool, raises the lower end and places the boundary point.
-    fn solve(&mut self, scene: &Scene, ends: &mut Ends) {
+    /// Solves the program over the pool, raises the lower end and places the boundary point, whose place in
+    /// input space may be known.
+    fn solve(&mut self, scene: &Scene, ends: &mut Ends, known: Option<&[f64]>) {
         let index = scene.index;
         let cell = Cell::new(&self.pool, &self.rival, &mut self.products);
         self.solver.solve(&cell, f64::INFINITY);
@@ -139,11 +158,18 @@ impl Finisher {
         let Boundary { row, dual, input, ladder, ladder_error } = &mut self.boundary;
         cell.combine(active, multipliers, row, dual);
         let embedding = index.embedding();
-        let norm = if self.pool.space() == Space::Images {
+        let norm = if !embedding.columns().is_empty() {
             let norms = cell.weigh(active, multipliers, |m| index.norm(m.position));
             input.clear();
-            input.extend(self.columns.chunks_exact(row.len()).map(|column| dot(column, row)));
-            let rounding = gamma(depth(row.len())) * embedding.absolute_norm * norm_up(row);
+            match known {
+                Some(known) => input.extend_from_slice(known),
+                None => {
+                    input.extend(embedding.columns().chunks_exact(row.len()).map(|column| dot(column, row)))
+                }
+            }
+            let rounding = gamma(depth(row.len()).max(product_depth(row.len())))
+                * embedding.absolute_norm
+                * norm_up(row);
             ladder.clone_from(dual);
             // B δ = BBᵀ row is what the duals hold; δ itself was rounded on its way to input space.
             *ladder_error = up(embedding.norm * rounding
@@ -171,6 +197,7 @@ impl Finisher {
     fn blend(&mut self, scene: &Scene, share: f64) {
         let (index, query, rival) = (scene.index, scene.query, self.rival.position);
         let scale = index.scale();
+        let fresh = self.pool.space() == Space::FreshImages;
         let Self { boundary, trial, decoded, probe, .. } = self;
         let blended = |out: &mut Vec<f64>, from: &[f64], to: &mut dyn Iterator<Item = f64>| {
             out.clear();
@@ -198,6 +225,7 @@ impl Finisher {
             ladder: &trial.ladder,
             ladder_error: trial.ladder_error,
             image: index.fine(rival).map(|_| (&trial.dual[..], up(image_error))),
+            fresh: fresh || index.embedding().columns().len() <= SMALL_MAP,
         };
         probe.place(index, query, &delta);
     }

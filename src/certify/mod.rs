@@ -7,11 +7,13 @@ pub mod probe;
 pub mod scene;
 pub mod screen;
 
-use crate::certify::nearest::NearestCertifier;
+use crate::certify::nearest::{Draft, NearestCertifier};
+use crate::certify::scene::Scene;
 use crate::error::{Error, Result};
+use crate::geometry::matrix::product_nt;
 use crate::geometry::simd::Kernels;
 use crate::parallel::{Control, Team};
-use crate::search::index::Index;
+use crate::search::index::{Embedded, Index, Query};
 use crate::search::neighbors::for_scales;
 use crate::search::scan::{Tile, tile_size};
 use std::ops::Range;
@@ -148,40 +150,94 @@ struct Batch<'a> {
 
 impl Batch<'_> {
     fn certify(&self, tile: &mut Tile, certifier: &mut NearestCertifier, control: &Control) -> Vec<Radius> {
-        let d = self.index.features();
-        let total = self.rows.len() / d;
+        let total = self.rows.len() / self.index.features();
         let mut radii = vec![Radius::default(); total];
         if control.is_late() {
             return radii;
         }
-        let mut clock = Instant::now();
+        let clock = Instant::now();
         let embedded = self.index.embed_queries(self.rows);
         let shared = clock.elapsed().as_secs_f64() / total as f64;
         for start in (0..total).step_by(tile_size(self.index)) {
-            let points = &embedded.points[start..total.min(start + tile_size(self.index))];
-            clock = Instant::now();
-            tile.compute(self.index, self.kernels, points);
-            let product = clock.elapsed().as_secs_f64() / points.len() as f64;
-            for i in 0..points.len() {
-                if control.is_interrupted() || control.is_late() {
-                    return radii;
-                }
-                clock = Instant::now();
-                let id = start + i;
-                let query = embedded.query(id, &self.rows[id * d..][..d]);
-                let expected = self.expected.map(|codes| codes[id]);
-                radii[id] = certifier.certify(
-                    self.index,
-                    self.kernels,
-                    tile.scores(i),
-                    &query,
-                    expected,
-                    self.adversarial,
-                );
-                radii[id].seconds = shared + product + clock.elapsed().as_secs_f64();
-                control.advance(1);
-            }
+            let clock = Instant::now();
+            let points = start..total.min(start + tile_size(self.index));
+            tile.compute(self.index, self.kernels, &embedded.points[points.clone()]);
+            let share = shared + clock.elapsed().as_secs_f64() / points.len() as f64;
+            let part = Part { batch: self, tile, embedded: &embedded, points: points.clone() };
+            let Some(drafts) = part.search(certifier, share, control) else {
+                return radii;
+            };
+            part.finish(certifier, drafts, &mut radii[points], control);
         }
         radii
+    }
+}
+
+/// The test points of one tile.
+struct Part<'a> {
+    batch: &'a Batch<'a>,
+    tile: &'a Tile,
+    embedded: &'a Embedded,
+    points: Range<usize>,
+}
+
+impl Part<'_> {
+    fn query(&self, i: usize) -> Query<'_> {
+        let d = self.batch.index.features();
+        let id = self.points.start + i;
+        self.embedded.query(id, &self.batch.rows[id * d..][..d])
+    }
+
+    fn scene<'a>(&'a self, i: usize, query: &'a Query<'a>, draft: &Draft) -> Scene<'a> {
+        let Batch { index, kernels, .. } = *self.batch;
+        Scene { index, kernels, scores: self.tile.scores(i), query, class: draft.class.clone() }
+    }
+
+    /// `None`: told to stop.
+    fn search(&self, certifier: &mut NearestCertifier, share: f64, control: &Control) -> Option<Vec<Draft>> {
+        let Batch { index, kernels, expected, .. } = *self.batch;
+        let mut drafts = Vec::with_capacity(self.points.len());
+        for (i, id) in self.points.clone().enumerate() {
+            if control.is_interrupted() || control.is_late() {
+                return None;
+            }
+            let (clock, query) = (Instant::now(), self.query(i));
+            let expected = expected.map(|codes| codes[id]);
+            let mut draft = certifier.search(index, kernels, self.tile.scores(i), &query, expected);
+            certifier.prepare(&self.scene(i, &query, &draft), &mut draft);
+            draft.radius.seconds = share + clock.elapsed().as_secs_f64();
+            drafts.push(draft);
+        }
+        Some(drafts)
+    }
+
+    fn finish(
+        &self,
+        certifier: &mut NearestCertifier,
+        drafts: Vec<Draft>,
+        radii: &mut [Radius],
+        control: &Control,
+    ) {
+        let Batch { index, adversarial, .. } = *self.batch;
+        let (d, p) = (index.features(), index.embedding().dimensions());
+        let clock = Instant::now();
+        let rows: Vec<f64> = drafts.iter().flat_map(|draft| &draft.row).copied().collect();
+        let mut inputs = vec![0.0; rows.len() / p * d];
+        if !rows.is_empty() {
+            product_nt(&rows, index.embedding().columns(), p, &mut inputs);
+        }
+        let share = clock.elapsed().as_secs_f64() / drafts.len() as f64;
+        let mut inputs = inputs.chunks_exact(d);
+        for (i, draft) in drafts.into_iter().enumerate() {
+            if control.is_interrupted() || control.is_late() {
+                return;
+            }
+            let (clock, query) = (Instant::now(), self.query(i));
+            let input = if draft.row.is_empty() { None } else { inputs.next() };
+            let scene = self.scene(i, &query, &draft);
+            radii[i] = certifier.finish(&scene, draft, input, adversarial);
+            radii[i].seconds += share + clock.elapsed().as_secs_f64();
+            control.advance(1);
+        }
     }
 }

@@ -14,7 +14,7 @@
 
 use crate::certify::finish::Finisher;
 use crate::certify::pool::{Cell, Member, Pool, Space};
-use crate::certify::probe::Probe;
+use crate::certify::probe::{Probe, SMALL_MAP};
 use crate::certify::scene::Scene;
 use crate::certify::screen::Screen;
 use crate::certify::{Radius, Status};
@@ -41,11 +41,35 @@ const EXACT_ABSOLUTE: f64 = 1e-12;
 
 /// A cell that may be the nearest: its row, its value in the ladder's coordinates (the solver's word, good
 /// for the order of work only), what is proven of it, and its multipliers.
+#[derive(Debug, Clone)]
 struct Contender {
     position: usize,
     value: f64,
     bound: f64,
     weights: Vec<(usize, f64)>,
+}
+
+/// What the search found out about one test point.
+#[derive(Debug, Clone, Default)]
+pub struct Draft {
+    /// The answer, unless there are contenders to be finished.
+    pub radius: Radius,
+    /// Cells that are not contenders are at least this far away.
+    target: f64,
+    /// Positions of the predicted class.
+    pub class: Range<usize>,
+    /// Most promising first.
+    contenders: Vec<Contender>,
+    /// See [`NearestCertifier::prepare`].
+    pub row: Vec<f64>,
+}
+
+/// Members of the pool and their multipliers, by which a rival is judged before it gets a program of its own:
+/// those of the last contender.
+#[derive(Default)]
+struct Guide {
+    slots: Vec<usize>,
+    multipliers: Vec<f64>,
 }
 
 /// The search for one thread.
@@ -64,9 +88,10 @@ pub struct NearestCertifier {
     screen: Screen,
     rivals: Vec<(f64, usize)>,
     contenders: Vec<Contender>,
+    guide: Guide,
     finisher: Finisher,
     /// For the few cells that leave too wide an interval at first.
-    precise: Option<Finisher>,
+    precise: Finisher,
     programs: u32,
     steps: u32,
 }
@@ -91,41 +116,85 @@ impl NearestCertifier {
             screen: Screen::default(),
             rivals: Vec::new(),
             contenders: Vec::new(),
-            finisher: Finisher::new(index, if euclidean { Space::Rows } else { Space::Images }),
-            precise: euclidean.then(|| Finisher::new(index, Space::PreciseRows)),
+            guide: Guide::default(),
+            finisher: Finisher::new(if euclidean { Space::Rows } else { Space::Images }),
+            precise: Finisher::new(if euclidean { Space::PreciseRows } else { Space::FreshImages }),
             programs: 0,
             steps: 0,
         }
     }
 
-    /// The radius of one test point. `expected` is its true class; `None` certifies the predicted one.
-    pub fn certify(
+    /// Finds the cells that may be the nearest to one test point. `expected` is its true class; `None`
+    /// certifies the predicted one.
+    pub fn search(
         &mut self,
         index: &Index,
         kernels: &Kernels,
         scores: Scores,
         query: &Query,
         expected: Option<i64>,
-        adversarial: bool,
-    ) -> Radius {
+    ) -> Draft {
         (self.programs, self.steps) = (0, 0);
+        self.contenders.clear();
         let everything = 0..index.len();
         self.neighbors.collect(index, kernels, scores, query, std::slice::from_ref(&everything), 1);
         let &(nearest, square) =
             self.neighbors.resolve(index, query, 1).first().expect("an index is not empty");
         let class = index.class_of(nearest);
         if expected.is_some_and(|expected| expected != class as i64) {
-            return Radius::misclassified(class);
+            return Draft { radius: Radius::misclassified(class), ..Draft::default() };
         }
         let own = index.class_range(class);
         let scene = Scene { index, kernels, scores, query, class: own.clone() };
         let others = [0..own.start, own.end..index.len()];
-        let mut radius = match self.first_rival(&scene, &others) {
-            Some(first) => self.search(&scene, &others, nearest, high(square), first, adversarial),
-            None => Radius::unreachable(),
-        };
+        let (mut radius, mut target) = (Radius::unreachable(), f64::INFINITY);
+        if let Some(first) = self.first_rival(&scene, &others) {
+            radius = Radius::default();
+            target = self.walk(&scene, &others, nearest, high(square), first);
+            // Only a proof discards a cell; every other one is finished.
+            self.contenders.retain(|c| c.bound < target);
+            self.contenders.sort_by(|a, b| a.value.total_cmp(&b.value).then(a.position.cmp(&b.position)));
+        }
         (radius.predicted, radius.programs, radius.steps) = (class as i64, self.programs, self.steps);
-        radius
+        Draft { radius, target, class: own, contenders: self.contenders.clone(), row: Vec::new() }
+    }
+
+    /// Where products with `Bᵀ` are dear, those of several test points are made together: this is the row whose
+    /// product the most promising cell of a draft begins with.
+    pub fn prepare(&mut self, scene: &Scene, draft: &mut Draft) {
+        let dear = scene.index.embedding().columns().len() > SMALL_MAP;
+        if let Some(best) = draft.contenders.first().filter(|_| dear) {
+            draft.row = self.finisher.row(scene, best.position, &best.weights);
+        }
+    }
+
+    /// Proves both ends of a draft's radius. `input` is `Bᵀ` times its row, if it has one.
+    pub fn finish(
+        &mut self,
+        scene: &Scene,
+        draft: Draft,
+        input: Option<&[f64]>,
+        adversarial: bool,
+    ) -> Radius {
+        if draft.radius.status != Status::Unfinished {
+            return draft.radius;
+        }
+        let mut interval = prove(&mut self.finisher, scene, &draft, input);
+        if !interval.is_exact() {
+            let again = prove(&mut self.precise, scene, &draft, None);
+            if again.upper - again.lower < interval.upper - interval.lower {
+                interval = again;
+            }
+        }
+        let exponent = scene.index.exponent();
+        Radius {
+            lower: scale_down(interval.lower, exponent),
+            upper: scale_up(interval.upper, exponent),
+            status: if interval.is_exact() { Status::Exact } else { Status::Bounded },
+            rival: interval.rival.map_or(-1, |position| scene.index.row_index(position) as i64),
+            adversarial: interval.adversarial.filter(|_| adversarial),
+            ..draft.radius
+        }
     }
 
     /// A near row of another class that can win: the place to start.
@@ -146,17 +215,17 @@ impl NearestCertifier {
         best.1.or_else(open)
     }
 
-    fn search(
+    /// Collects the contenders; returns the last threshold.
+    fn walk(
         &mut self,
         scene: &Scene,
         others: &[Range<usize>; 2],
         nearest: usize,
         nearest_distance: f64,
         first: usize,
-        adversarial: bool,
-    ) -> Radius {
+    ) -> f64 {
         let index = scene.index;
-        self.contenders.clear();
+        self.guide = Guide::default();
         self.pool.reset(index, scene.query, nearest);
         self.pool.add(index, scene.query, nearest);
         let mut target = f64::INFINITY;
@@ -177,7 +246,7 @@ impl NearestCertifier {
                 self.screen_again(scene, target);
             }
         }
-        self.finish(scene, target, adversarial)
+        target
     }
 
     /// Drops what the lower target and the weights of the cell that lowered it can discard.
@@ -237,6 +306,11 @@ impl NearestCertifier {
         let index = scene.index;
         self.pool.gather(index, scene.query, position, &mut self.rival);
         self.products.clear();
+        let cell = Cell::new(&self.pool, &self.rival, &mut self.products);
+        let Guide { slots, multipliers } = &self.guide;
+        if cell.lower_bound(index, slots, multipliers, &mut self.row, &mut self.dual) >= *target {
+            return;
+        }
         self.solver.reset();
         self.programs += 1;
         let (outcome, bound) = loop {
@@ -260,6 +334,8 @@ impl NearestCertifier {
         let pairs = self.solver.active.iter().zip(&self.solver.multipliers);
         let weights = pairs.map(|(&i, &m)| (members[i].position, m)).collect();
         self.contenders.push(Contender { position, value, bound, weights });
+        self.guide.slots.clone_from(&self.solver.active);
+        self.guide.multipliers.clone_from(&self.solver.multipliers);
         if outcome == Outcome::Optimal {
             // Cells nearer than the accuracy of these coordinates, which the proven bound shows, are kept.
             let floor = EXACT_ABSOLUTE * self.rival.square.value.sqrt();
@@ -288,31 +364,6 @@ impl NearestCertifier {
         }
         !self.near.is_empty()
     }
-
-    /// Proves both ends, from the most promising contender on.
-    fn finish(&mut self, scene: &Scene, target: f64, adversarial: bool) -> Radius {
-        // Only a proof discards a cell; every other one is finished.
-        self.contenders.retain(|c| c.bound < target);
-        self.contenders.sort_by(|a, b| a.value.total_cmp(&b.value).then(a.position.cmp(&b.position)));
-        let mut interval = prove(&mut self.finisher, scene, &self.contenders, target);
-        if !interval.is_exact()
-            && let Some(precise) = &mut self.precise
-        {
-            let again = prove(precise, scene, &self.contenders, target);
-            if again.upper - again.lower < interval.upper - interval.lower {
-                interval = again;
-            }
-        }
-        let exponent = scene.index.exponent();
-        Radius {
-            lower: scale_down(interval.lower, exponent),
-            upper: scale_up(interval.upper, exponent),
-            status: if interval.is_exact() { Status::Exact } else { Status::Bounded },
-            rival: interval.rival.map_or(-1, |position| scene.index.row_index(position) as i64),
-            adversarial: interval.adversarial.filter(|_| adversarial),
-            ..Radius::default()
-        }
-    }
 }
 
 /// Both ends over all contenders, scaled.
@@ -331,11 +382,13 @@ impl Interval {
     }
 }
 
-fn prove(finisher: &mut Finisher, scene: &Scene, contenders: &[Contender], target: f64) -> Interval {
-    let mut best =
-        Interval { lower: target, upper: f64::INFINITY, rival: None, rival_distance: 0.0, adversarial: None };
-    for contender in contenders {
-        let end = finisher.finish(scene, contender.position, &contender.weights, best.upper);
+/// From the most promising contender on.
+fn prove(finisher: &mut Finisher, scene: &Scene, draft: &Draft, input: Option<&[f64]>) -> Interval {
+    let (lower, upper) = (draft.target, f64::INFINITY);
+    let mut best = Interval { lower, upper, rival: None, rival_distance: 0.0, adversarial: None };
+    for (i, contender) in draft.contenders.iter().enumerate() {
+        let input = input.filter(|_| i == 0);
+        let end = finisher.finish(scene, contender.position, &contender.weights, best.upper, input);
         best.lower = best.lower.min(end.lower);
         if end.upper < best.upper {
             best.upper = end.upper;

@@ -20,6 +20,8 @@ pub enum Space {
     PreciseRows,
     /// Any other metric: binary64 images and dual images.
     Images,
+    /// The same, and images of perturbed points are computed from the points.
+    FreshImages,
 }
 
 /// Coordinates of one row relative to the pool's origin, and its distance from the test point.
@@ -87,7 +89,7 @@ impl Pool {
                 self.origin.0.clear();
                 self.origin.0.extend_from_slice(index.row(origin));
             }
-            Space::Images => {
+            Space::Images | Space::FreshImages => {
                 let (image, dual) = index.fine(origin).expect("images are kept for this metric");
                 self.origin.0.clear();
                 self.origin.0.extend_from_slice(image);
@@ -117,7 +119,7 @@ impl Pool {
                     index.squared_distance(position, query)
                 };
             }
-            Space::Images => {
+            Space::Images | Space::FreshImages => {
                 let (image, dual) = index.fine(position).expect("images are kept for this metric");
                 out.row.clear();
                 out.row.extend(image.iter().zip(&self.origin.0).map(|(x, o)| x - o));
@@ -269,7 +271,7 @@ impl<'a> Cell<'a> {
         match self.pool.space {
             Space::Rows | Space::PreciseRows => up(length + rounding),
             Space::Ladder => up(length + rounding + weigh(&|m| index.ladder().error(m.position))),
-            Space::Images => {
+            Space::Images | Space::FreshImages => {
                 let embedding = index.embedding();
                 let norms = weigh(&|m| index.norm(m.position));
                 let dual_error = index.dual_error() * embedding.norm * norms * 1.001

@@ -13,8 +13,8 @@ use crate::search::index::{Index, Measured, Query};
 use crate::search::ladder::{Point, RowLimit};
 use crate::search::neighbors::high;
 
-/// Up to this many entries of `B`, an image is computed anew rather than put together.
-const SMALL_MAP: usize = 1 << 14;
+/// Up to this many entries of `B`, products with it cost next to nothing.
+pub const SMALL_MAP: usize = 1 << 14;
 
 /// A perturbed test point.
 #[derive(Debug, Default)]
@@ -43,6 +43,8 @@ pub struct Displacement<'a> {
     pub ladder_error: f64,
     /// Its binary64 image, for metrics other than the Euclidean, and its error.
     pub image: Option<(&'a [f64], f64)>,
+    /// Whether the image of `p` is computed anew all the same: dearer, and more accurate.
+    pub fresh: bool,
 }
 
 impl Probe {
@@ -60,11 +62,8 @@ impl Probe {
         self.length = self.length_from(query, scale);
         self.norm = up(query.norm + self.length);
         let embedding = index.embedding();
-        // What the ladder cannot see of a displacement: rounding, and the defect of the embedding (see
-        // `Index::image_error`).
-        let defect = if index.metric().is_euclidean() { embedding.defect } else { embedding.defect.sqrt() };
-        let off = up(embedding.norm * rounded + defect * self.length);
-        if delta.image.is_some() && embedding.dimensions() * index.features() <= SMALL_MAP {
+        let off = up(embedding.norm * rounded);
+        if delta.image.is_some() && delta.fresh {
             let embedded = index.embed_queries(&self.row);
             self.image.clone_from(&embedded.images);
             self.image_error = up(embedding.relative_error * self.norm);
@@ -79,6 +78,9 @@ impl Probe {
         self.scratch.resize(embedding.dimensions(), 0.0);
         index.ladder().decode_point(query.point, &mut self.scratch);
         self.scratch.iter_mut().zip(delta.ladder).for_each(|(t, x)| *t += x);
+        // The ladder promises distances in the metric, not in `B` (see `Index::image_error`).
+        let defect = if index.metric().is_euclidean() { embedding.defect } else { embedding.defect.sqrt() };
+        let off = up(off + defect * self.length);
         let error =
             query.point.error + delta.ladder_error + off + 4.0 * f64::EPSILON * norm_up(&self.scratch);
         index.ladder().encode(&self.scratch, error, &mut self.point);

@@ -162,7 +162,7 @@ def test_elimination_solves_the_gram_system() -> None:
         ([[0.0, 0.0], [2.0, 0.0]], [0, 1], [[1.0, 1.0]], [0.0, 0.0], Fraction(1, 2)),
     ],
 )
-def test_radius_by_hand(rows, labels, components, point, expected) -> None:  # type: ignore[no-untyped-def]
+def test_radius_by_hand(rows, labels, components, point, expected) -> None:
     assert RationalNearestNeighbor(rows, labels, components).squared_radius(point) == expected
 
 

@@ -71,6 +71,13 @@ def test_ordinary_data_is_certified_to_nine_digits(problem: Problem) -> None:
     assert set(cert.status[ordinary]) <= {"exact"}
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_many_features_are_certified_to_nine_digits(metric: str) -> None:
+    cert = make_problem(7, 500, 200, "blobs", metric, n_points=30).certify()
+    certified = np.isfinite(cert.upper) & (cert.upper > 0)
+    assert set(cert.status[certified]) == {"exact"}
+
+
 @given(problems(max_rows=250, max_features=30))
 def test_prediction_is_the_label_of_the_nearest_row(problem: Problem) -> None:
     assert problem.fit().predict(problem.points).tolist() == predictions(problem, problem.points).tolist()
