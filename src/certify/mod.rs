@@ -1,6 +1,7 @@
 //! Certified radii: how far a test point must move before the classifier's answer changes.
 
 pub mod finish;
+pub mod guide;
 pub mod nearest;
 pub mod pool;
 pub mod probe;
@@ -19,8 +20,10 @@ use crate::search::scan::{Tile, tile_size};
 use std::ops::Range;
 use std::time::Instant;
 
-/// Tiles per chunk: rows are embedded by the chunk, and a chunk is what one thread takes at a time.
+/// Most tiles per chunk: rows are embedded by the chunk, and a chunk is what one thread takes at a time.
 const CHUNK_TILES: usize = 6;
+/// Few points are shared out in this many chunks a thread, if there are as many tiles.
+const SHARES: usize = 2;
 
 /// What is known of a test point's radius.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,10 +113,10 @@ pub fn certify(
     let mut radii: Vec<Radius> = vec![Radius::default(); total];
     control.expect(total);
     for_scales(index, queries, team, control, |index, ids| {
-        let kernels = Kernels::best();
+        let (kernels, tile) = (Kernels::best(), tile_size(index));
         team.for_chunks(
             ids.len(),
-            CHUNK_TILES * tile_size(index),
+            tile * ids.len().div_ceil(tile * SHARES * team.jobs()).clamp(1, CHUNK_TILES),
             control,
             || (Tile::default(), NearestCertifier::new(index)),
             |(tile, certifier), range| {

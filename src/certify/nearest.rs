@@ -13,6 +13,7 @@
 //! is the least of the last `T` and of the finished cells' dual bounds.
 
 use crate::certify::finish::Finisher;
+use crate::certify::guide::Guide;
 use crate::certify::pool::{Cell, Member, Pool, Space};
 use crate::certify::probe::{Probe, SMALL_MAP};
 use crate::certify::scene::Scene;
@@ -62,14 +63,6 @@ pub struct Draft {
     contenders: Vec<Contender>,
     /// See [`NearestCertifier::prepare`].
     pub row: Vec<f64>,
-}
-
-/// Members of the pool and their multipliers, by which a rival is judged before it gets a program of its own:
-/// those of the last contender.
-#[derive(Default)]
-struct Guide {
-    slots: Vec<usize>,
-    multipliers: Vec<f64>,
 }
 
 /// The search for one thread.
@@ -225,7 +218,7 @@ impl NearestCertifier {
         first: usize,
     ) -> f64 {
         let index = scene.index;
-        self.guide = Guide::default();
+        self.guide.clear();
         self.pool.reset(index, scene.query, nearest);
         self.pool.add(index, scene.query, nearest);
         let mut target = f64::INFINITY;
@@ -249,7 +242,7 @@ impl NearestCertifier {
         target
     }
 
-    /// Drops what the lower target and the weights of the cell that lowered it can discard.
+    /// Drops what the lower target and the weights of the last contender can discard.
     fn screen_again(&mut self, scene: &Scene, target: f64) {
         let (index, ladder) = (scene.index, scene.index.ladder());
         let Some(best) = self.contenders.last().filter(|c| !c.weights.is_empty()) else {
@@ -297,20 +290,30 @@ impl NearestCertifier {
                 },
             );
         }
-        self.rivals.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        self.order_rivals(scene, target);
+    }
+
+    /// Most promising first: by the guide's bound where there is one, by the screen's where not.
+    fn order_rivals(&mut self, scene: &Scene, target: f64) {
+        let Self { guide, rivals, .. } = self;
+        if guide.is_aimed() {
+            rivals.retain_mut(|(bound, position)| {
+                *bound = guide.bound(scene.index, scene.query, *position);
+                *bound < target
+            });
+        }
+        rivals.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     }
 
     /// Finds the distance to the cell of a row, or that it is at least `target`. A cell that may be the
     /// nearest becomes a contender and lowers the target.
     fn examine(&mut self, scene: &Scene, position: usize, target: &mut f64) {
         let index = scene.index;
-        self.pool.gather(index, scene.query, position, &mut self.rival);
-        self.products.clear();
-        let cell = Cell::new(&self.pool, &self.rival, &mut self.products);
-        let Guide { slots, multipliers } = &self.guide;
-        if cell.lower_bound(index, slots, multipliers, &mut self.row, &mut self.dual) >= *target {
+        if self.guide.bound(index, scene.query, position) >= *target {
             return;
         }
+        self.pool.gather(index, scene.query, position, &mut self.rival);
+        self.products.clear();
         self.solver.reset();
         self.programs += 1;
         let (outcome, bound) = loop {
@@ -332,10 +335,9 @@ impl NearestCertifier {
         let value = self.solver.value.max(0.0).sqrt();
         let members = self.pool.members();
         let pairs = self.solver.active.iter().zip(&self.solver.multipliers);
-        let weights = pairs.map(|(&i, &m)| (members[i].position, m)).collect();
+        let weights: Vec<_> = pairs.map(|(&i, &m)| (members[i].position, m)).collect();
+        self.guide.aim(index, scene.query, &weights);
         self.contenders.push(Contender { position, value, bound, weights });
-        self.guide.slots.clone_from(&self.solver.active);
-        self.guide.multipliers.clone_from(&self.solver.multipliers);
         if outcome == Outcome::Optimal {
             // Cells nearer than the accuracy of these coordinates, which the proven bound shows, are kept.
             let floor = EXACT_ABSOLUTE * self.rival.square.value.sqrt();

@@ -70,7 +70,7 @@ impl Screen {
         // ‖M v‖ ≤ ‖Bᵀv̂‖ + 2‖B‖e: what embedding, defect and rounding can add to a normal.
         let reach = target / (1.0 - THETA);
         let base = up((up(mean_square) + error * error / THETA) / (1.0 - THETA) + 4.0 * reach * norm * error);
-        let normal = self.normal_of(index, rival).max(2.0 * reach * norm * norm).max(f64::MIN_POSITIVE);
+        let normal = self.normal_of(index, rival).max(0.5 * reach * norm * norm).max(f64::MIN_POSITIVE);
         let alpha = reach / normal;
         let start = squared_norm(&self.image);
         axpy(&mut self.image, -alpha, &self.mean_dual);
