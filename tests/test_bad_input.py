@@ -161,9 +161,10 @@ def test_bad_n_neighbors_is_refused_everywhere(model, count, error, message):
         model.kneighbors(GOOD, count)
 
 
-def test_neighbors_of_the_training_set_are_one_fewer(model):
-    with pytest.raises(InputError, match="n_neighbors must be at most n_samples - 1 = 5, got 6"):
-        model.kneighbors(n_neighbors=6)
+@pytest.mark.parametrize("count", [6, 7])
+def test_neighbors_of_the_training_set_are_one_fewer(model, count):
+    with pytest.raises(InputError, match=f"n_neighbors must be at most n_samples - 1 = 5, got {count}"):
+        model.kneighbors(n_neighbors=count)
 
 
 @pytest.mark.parametrize(

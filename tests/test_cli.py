@@ -153,7 +153,10 @@ def test_info_tells_versions_and_contents(files):
         (("--train", "folder.npz"), "folder.npz: is a directory"),
         (("--train", "data.npz", "--out", "folder.csv"), "--out: folder.csv is a directory"),
         (("--train", "continuous.npz"), "labels must be text or whole numbers, but row 2 has 0.5"),
-        (("--train", "one.npz", "--test", "test.csv"), "not seen in fit: 1"),
+        (
+            ("--train", "one.npz", "--test", "test.csv"),
+            "test data test.csv has labels that the classifier has not seen in fit: 1",
+        ),
         (("--train", "data.npz", "--test", "header.csv"), "header.csv: has a header, but no rows"),
         (("--train", "data.npz", "--limit", "x"), "'--limit'"),
         (("--train", "data.npz", "--limit", "0"), "'--limit'"),
@@ -175,15 +178,28 @@ def test_info_tells_versions_and_contents(files):
         (("--train", "data.npz", "--shape", "28"), "--shape must be such as 28x28"),
         (("--train", "data.npz", "--shape", "2x1x2"), "--shape must be such as 28x28 or 32x32x3"),
         (("--train", "data.npz", "--examples", "a.png"), "--shape: 28x28 is not 4 pixels"),
-        (("--train", "data.npz", "-k", "3"), "available for n_neighbors=1"),
-        (("--train", "data.npz", "-k", "99"), "n_neighbors must be at most n_samples = 30"),
-        (("--train", "data.npz", "--jobs", "0"), "n_jobs must not be 0"),
+        (("--train", "data.npz", "-k", "3"), "certification is available for --neighbors 1; got 3"),
+        (("--train", "data.npz", "-k", "0"), "error: --neighbors must be at least 1, got 0"),
+        (("--train", "data.npz", "--jobs", "0"), "error: --jobs must not be 0"),
         (
             ("--train", "data.npz", "--metric", "cosine"),
             "--metric must be euclidean, covariance or a file; there is no file 'cosine'",
         ),
-        (("--train", "data.npz", "--time-limit", "-1"), "time_limit must be positive"),
+        (("--train", "data.npz", "--time-limit", "-1"), "error: --time-limit must be positive, got -1"),
+        (("--train", "data.npz", "--time-limit", "nan"), "error: --time-limit must be positive, got nan"),
         (("--train", "data.npz", "--x-key", "Z"), "has no array 'Z'; it has X_train"),
+        (
+            ("--train", "data.npz", "--label", "y"),
+            "--label names the label column of a csv or parquet, but the data is npz",
+        ),
+        (
+            ("--train", "train.csv", "--test", "test.csv", "--x-key", "X"),
+            "--x-key names the features in an npz, but the data is csv",
+        ),
+        (
+            ("--train", "train.csv", "--test", "a.svm", "--y-key", "y"),
+            "--y-key names the labels in an npz, but the data is csv and libsvm",
+        ),
         (("--train", "data.npz", "--test", "wide.csv"), "X has 6 features, but 4 are expected"),
     ],
 )
@@ -201,6 +217,32 @@ def test_mistakes_are_one_line_and_exit_code_two(files, monkeypatch, arguments, 
     assert result.stderr.startswith("certimetric: error: ")
     assert len(result.stderr.splitlines()) == 1
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            ("predict", "--train", "data.npz", "-k", "99"),
+            "--neighbors must be at most n_samples = 30, got 99",
+        ),
+        (("predict", "--train", "data.npz", "--jobs", "0"), "--jobs must not be 0"),
+        (("predict", "--train", "data.npz", "--label", "y"), "--label names the label column"),
+        (("demo", "--jobs", "0"), "--jobs must not be 0"),
+    ],
+)
+def test_other_commands_name_the_option_too(files, monkeypatch, command, message):
+    monkeypatch.chdir(files)
+    result = run(*command)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith(f"certimetric: error: {message}")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_name_is_taken_for_the_one_file_that_has_a_use_for_it(files):
+    (files / "named.csv").write_text("label,a,b,c,d\n0,0,0,0,0\n1,9,9,9,9\n")
+    result = run("predict", "--train", files / "named.csv", "--test", files / "data.npz", "--label", "label")
+    assert result.exit_code == 0, result.output
 
 
 def test_without_a_command_there_is_help_and_exit_code_two():

@@ -10,7 +10,7 @@ from sklearn.neighbors import NeighborhoodComponentsAnalysis
 
 from certimetric import Mahalanobis
 from certimetric._resolve import as_metric
-from certimetric.exceptions import InputError, MetricError, UnfittedMetricError
+from certimetric.exceptions import InputError, InputTypeError, MetricError, UnfittedMetricError
 
 
 def random_matrix(rng, size, rank=None):
@@ -57,6 +57,29 @@ def test_indefinite_matrix_is_refused_with_its_eigenvalue():
 def test_asymmetric_matrix_is_refused_with_the_entries():
     with pytest.raises(MetricError, match=r"M must be symmetric, but M\[0, 1\].*1\.0.*M\[1, 0\].*0\.0"):
         Mahalanobis.from_matrix([[1.0, 1.0], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("tol", "error", "message"),
+    [
+        (np.nan, InputError, "tol must be at least 0 and not NaN, got nan"),
+        (-1e-10, InputError, "tol must be at least 0 and not NaN, got -1e-10"),
+        ("1e-10", InputTypeError, "tol must be a number, got '1e-10' of type str"),
+        (None, InputTypeError, "tol must be a number, got None of type NoneType"),
+        (True, InputTypeError, "tol must be a number, got True of type bool"),
+        ([1e-10], InputTypeError, r"tol must be a number, got \[1e-10\] of type list"),
+    ],
+)
+def test_a_tolerance_that_is_no_number_of_at_least_zero_is_refused(tol, error, message):
+    with pytest.raises(error, match=message):
+        Mahalanobis.from_matrix(np.eye(2), tol=tol)
+
+
+@pytest.mark.parametrize("tol", [0, 0.0, np.float32(1e-3), np.inf])
+def test_a_tolerance_may_be_zero_infinite_or_of_numpy(tol):
+    np.testing.assert_array_equal(
+        Mahalanobis.from_matrix(np.eye(2), tol=tol).transform(np.eye(2)) ** 2, np.eye(2)[::-1]
+    )
 
 
 def test_rectangular_matrix_is_refused_with_its_shape():

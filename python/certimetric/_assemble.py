@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["as_certification", "label_codes"]
 
 
-def label_codes(y: ArrayLike, classes: NDArray[Any], count: int) -> tuple[NDArray[Any], IntArray]:
+def label_codes(
+    y: ArrayLike, classes: NDArray[Any], count: int, name: str = "y"
+) -> tuple[NDArray[Any], IntArray]:
     """Labels as an array, and their positions in ``classes``; unknown labels are an error that names them."""
     labels = as_labels(y, count)
     code = {label: number for number, label in enumerate(classes.tolist())}
@@ -24,7 +26,7 @@ def label_codes(y: ArrayLike, classes: NDArray[Any], count: int) -> tuple[NDArra
     unknown = list(dict.fromkeys(label for label in given if label not in code))
     if unknown:
         names = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
-        raise UnknownLabelError(f"y has labels that the classifier has not seen in fit: {names}.")
+        raise UnknownLabelError(f"{name} has labels that the classifier has not seen in fit: {names}.")
     return labels, np.array([code[label] for label in given], dtype=np.int64)
 
 

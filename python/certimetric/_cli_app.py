@@ -132,6 +132,7 @@ def certify(
     radii = None if eps is None else report.parse_radii(eps)
     outputs = report.Outputs(out=out, plot=plot, examples=examples, shape=report.parse_shape(shape))
     outputs.check()
+    work.check_certifiable(source, time_limit)
     prepared = work.prepare(source)
     outputs.check_shape(prepared.test.X.shape[1])
     cert = work.certify(prepared, time_limit, adversarial=examples is not None, progress=not quiet)

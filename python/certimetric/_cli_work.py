@@ -9,14 +9,24 @@ from sklearn.utils import shuffle
 from typer import Option
 
 from certimetric import _formats, datasets
-from certimetric._validation import FloatArray, check_magnitude
+from certimetric._assemble import label_codes
+from certimetric._validation import FloatArray, as_positive, check_count, check_magnitude, effective_jobs
 from certimetric.certification import Certification
 from certimetric.datasets import DataSet, Scaler
 from certimetric.exceptions import DataError, InputError
 from certimetric.metric import Mahalanobis
 from certimetric.neighbors import CertifiedKNeighborsClassifier
 
-__all__ = ["LARGEST_SEED", "Jobs", "Prepared", "Source", "certify", "demo", "prepare"]
+__all__ = [
+    "LARGEST_SEED",
+    "Jobs",
+    "Prepared",
+    "Source",
+    "certify",
+    "check_certifiable",
+    "demo",
+    "prepare",
+]
 
 LARGEST_SEED = 2**32 - 1
 """What NumPy's generator takes."""
@@ -58,6 +68,21 @@ class Source:
         str | None, Option("--label", help="Label column of a csv or parquet; default: the last.")
     ] = None
 
+    def check(self) -> None:
+        """Numbers out of range and names that no file has a use for, before anything is read."""
+        check_count(self.neighbors, "--neighbors")
+        effective_jobs(self.jobs, "--jobs")
+        for option, value, purpose, kinds in (
+            ("--x-key", self.x_key, "names the features in an npz", ("npz",)),
+            ("--y-key", self.y_key, "names the labels in an npz", ("npz",)),
+            ("--label", self.label, "names the label column of a csv or parquet", ("csv", "parquet")),
+        ):
+            if value is None:
+                continue
+            given = [_formats.kind_of(path) for path in (self.train, self.test) if path is not None]
+            if not set(given) & set(kinds):
+                raise InputError(f"{option} {purpose}, but the data is {' and '.join(dict.fromkeys(given))}.")
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -69,8 +94,10 @@ class Prepared:
 
 def prepare(source: Source) -> Prepared:
     """Read both files, scale by the training set, fit."""
+    source.check()
     train = datasets.read(source.train, "train", x_key=source.x_key, y_key=source.y_key, label=source.label)
     labels = train.labels()
+    check_count(source.neighbors, "--neighbors", len(train.X))
     test = _subset(_read_test(source, train.X.shape[1]), source)
     scaler = Scaler.fit(train.X, source.scale)
     rows = scaler(train.X)
@@ -111,13 +138,23 @@ def _metric(choice: str, rows: FloatArray) -> Mahalanobis:
     return datasets.read_metric(choice)
 
 
+def check_certifiable(source: Source, time_limit: float | None) -> None:
+    """What certification alone asks of the options, before anything is read."""
+    as_positive(time_limit, "--time-limit")
+    if check_count(source.neighbors, "--neighbors") != 1:
+        raise InputError(f"certification is available for --neighbors 1; got {source.neighbors}.")
+
+
 def certify(
     prepared: Prepared, time_limit: float | None, *, adversarial: bool = False, progress: bool = False
 ) -> Certification:
     """Certify the test points; without labels, their predictions."""
-    return prepared.classifier.certify(
-        prepared.test.X,
-        prepared.test.y,
+    classifier, test = prepared.classifier, prepared.test
+    if test.y is not None:
+        label_codes(test.y, classifier.classes_, len(test.X), f"test data {test.name}")
+    return classifier.certify(
+        test.X,
+        test.y,
         time_limit=time_limit,
         return_adversarial=adversarial,
         progress=progress,
@@ -126,6 +163,7 @@ def certify(
 
 def demo(seed: int, jobs: int | None, *, progress: bool) -> dict[str, tuple[Certification, DataSet]]:
     """Certify the digits under the Euclidean metric and under the inverse covariance."""
+    effective_jobs(jobs, "--jobs")
     train, test = datasets.load_digits_split(seed)
     metrics = {
         "Euclidean": Mahalanobis.euclidean(),

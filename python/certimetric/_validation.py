@@ -19,6 +19,7 @@ __all__ = [
     "as_positive",
     "as_radii",
     "as_rows",
+    "as_tolerance",
     "broadcast_rows",
     "check_columns",
     "check_count",
@@ -170,6 +171,16 @@ def as_positive(value: object, name: str) -> float | None:
     return None if np.isinf(number) else number
 
 
+def as_tolerance(value: object, name: str) -> float:
+    """A number of at least 0; infinity is allowed."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        raise InputTypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}.")
+    number = float(value)
+    if not number >= 0:
+        raise InputError(f"{name} must be at least 0 and not NaN, got {number}.")
+    return number
+
+
 def as_radii(radii: ArrayLike, name: str = "radii") -> FloatArray:
     """Radii as a float64 array of zero or one dimension: no NaN, none negative; infinity is allowed."""
     array = _to_float64(radii, name)
@@ -182,12 +193,12 @@ def as_radii(radii: ArrayLike, name: str = "radii") -> FloatArray:
     return array
 
 
-def effective_jobs(n_jobs: object) -> int:
+def effective_jobs(n_jobs: object, name: str = "n_jobs") -> int:
     """Number of threads: None is 1 or what ``joblib.parallel_config`` says; -1 is all processors."""
     if n_jobs is not None and (isinstance(n_jobs, bool | np.bool_) or not isinstance(n_jobs, Integral)):
         raise InputTypeError(
-            f"n_jobs must be an integer or None, got {n_jobs!r} of type {type(n_jobs).__name__}."
+            f"{name} must be an integer or None, got {n_jobs!r} of type {type(n_jobs).__name__}."
         )
     if n_jobs == 0:
-        raise InputError("n_jobs must not be 0: use None or 1 for one thread, -1 for all processors.")
+        raise InputError(f"{name} must not be 0: use 1 for one thread, -1 for all processors.")
     return max(1, int(joblib.effective_n_jobs(n_jobs)))

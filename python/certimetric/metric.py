@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.covariance import EmpiricalCovariance, LedoitWolf, ShrunkCovariance
 
 from certimetric import _native
-from certimetric._validation import FloatArray, as_rows, check_count
+from certimetric._validation import FloatArray, as_rows, as_tolerance, check_count
 from certimetric.exceptions import InputError, MetricError
 
 __all__ = ["Mahalanobis"]
@@ -102,14 +102,17 @@ class Mahalanobis:
         ------
         MetricError
             Not square, not symmetric, or not positive semidefinite.
+        InputError, InputTypeError
+            Not a finite real matrix, or ``tol`` is not a number of at least 0.
 
         Notes
         -----
         Costs one symmetric eigenvalue decomposition, O(d³).
         """
-        symmetric, exponent = _checked_matrix(matrix, tol)
+        tolerance = as_tolerance(tol, "tol")
+        symmetric, exponent = _checked_matrix(matrix, tolerance)
         values, vectors = np.linalg.eigh(symmetric)
-        _check_semidefinite(values, tol)
+        _check_semidefinite(values, tolerance)
         keep = np.flatnonzero(values > 0)[::-1]
         if keep.size == 0:
             # A row of zeros stands for M = 0, so that the components are never an empty array.

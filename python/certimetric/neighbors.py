@@ -148,9 +148,13 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         np.add.at(votes, (np.arange(len(rows))[:, None], self._index.codes[neighbors]), 1)
         return votes
 
-    def _checked_neighbors(self, value: object = None) -> int:
+    def _checked_neighbors(self, value: object = None, *, others: bool = False) -> int:
+        """The number of neighbours, of all training rows or of those that are other than one of them."""
         given = self.n_neighbors if value is None else value
-        return check_count(given, "n_neighbors", self.n_samples_fit_)
+        limit, limit_name = self.n_samples_fit_, "n_samples"
+        if others:
+            limit, limit_name = limit - 1, "n_samples - 1"
+        return check_count(given, "n_neighbors", limit, limit_name)
 
     def _queries(self, X: ArrayLike) -> FloatArray:
         _refuse_text(X)
@@ -192,12 +196,10 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
             Equal distances in increasing order of the row.
         """
         check_is_fitted(self)
-        count = self._checked_neighbors(n_neighbors)
+        count = self._checked_neighbors(n_neighbors, others=X is None)
         jobs = effective_jobs(self.n_jobs)
         index = self._index.get(jobs)
         if X is None:
-            others = self.n_samples_fit_ - 1
-            check_count(count, "n_neighbors", others, "n_samples - 1")
             distances, neighbors = _without_self(*index.kneighbors(self._index.rows, count + 1, False, jobs))
         else:
             distances, neighbors = index.kneighbors(self._queries(X), count, False, jobs)
