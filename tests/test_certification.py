@@ -77,7 +77,7 @@ def test_summary_and_repr_name_every_status(mixed):
     for text in (mixed.summary(), repr(mixed)):
         for status in ("exact", "bounded", "misclassified", "unfinished"):
             assert status in text
-    assert "100 ms a point" in mixed.summary()
+    assert "125 ms a finished point" in mixed.summary()
     assert "Euclidean" in mixed.summary()
 
 

@@ -48,7 +48,7 @@ def test_certify_prints_the_table(files):
     lines = [line for line in result.stdout.splitlines() if "│" in line]
     found = [tuple(float(cell) for cell in line.strip("│ ").split("│")) for line in lines]
     np.testing.assert_allclose(found, np.c_[[0, 0.5, 1e9], shares], atol=5e-5)
-    assert "ms a point" in result.stdout
+    assert "ms a finished point" in result.stdout
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "json"])

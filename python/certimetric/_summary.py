@@ -12,15 +12,19 @@ def summary(cert: Certification) -> str:
     run, count = cert.run, len(cert)
     if count == 0:
         return "Certification of 0 points"
+    done = cert.status != "unfinished"
+    finished = int(np.count_nonzero(done))
+    clean = f"{np.mean(cert.lower[done] <= 0):.4f}" if finished else "unknown"
+    pace = f", {1e3 * run.elapsed / finished:.3g} ms a finished point" if finished else ""
     return "\n".join(
         (
             f"Certification of {count} points, {run.n_train} training rows of {run.n_features} features",
             f"  classifier     {run.n_neighbors}-nearest neighbours, {run.rule} rule, metric {run.metric}",
             f"  points         {_shares(cert)}",
-            f"  clean error    {cert.certified_error(0.0):.4f}  (misclassified, tied or not proven)",
+            f"  clean error    {clean}  (misclassified, tied or not proven)",
             f"  radius         {_radii(cert)}",
             f"  intervals      widest {widest_relative_interval(cert):.2g} of the upper end",
-            f"  time           {run.elapsed:.3g} s, {1e3 * run.elapsed / count:.3g} ms a point",
+            f"  time           {run.elapsed:.3g} s{pace}",
         )
     )
 

@@ -123,7 +123,8 @@ impl Finisher {
 
     fn start(&mut self, scene: &Scene, rival: usize, weights: &[(usize, f64)]) {
         let (index, query) = (scene.index, scene.query);
-        self.pool.reset(index, query, weights.first().map_or(rival, |w| w.0));
+        // Constraints are differences to the rival: as its origin it keeps those of near rows to their last digits.
+        self.pool.reset(index, query, rival);
         for &(position, _) in weights {
             self.pool.add(index, query, position);
         }
@@ -173,7 +174,7 @@ impl Finisher {
             ladder.clone_from(dual);
             // B δ = BBᵀ row is what the duals hold; δ itself was rounded on its way to input space.
             *ladder_error = up(embedding.norm * rounding
-                + (index.dual_error() + gamma(2 * active.len() + 6) * embedding.norm.powi(2))
+                + (index.dual_error() + 4.0 * gamma(2 * active.len() + 6) * embedding.norm.powi(2))
                     * embedding.norm
                     * norms
                     * 1.001);
@@ -181,7 +182,12 @@ impl Finisher {
             up(norm_up(input) + rounding + embedding.norm * images + embedding.defect * norms)
         } else {
             input.clone_from(row);
-            *ladder_error = cell.weigh(active, multipliers, |m| index.ladder().error(m.position)) * 1.001;
+            // The rows as the ladder has them, and the rounding of both sums.
+            let sums =
+                gamma(2 * active.len() + 6) * cell.weigh(active, multipliers, |m| index.norm(m.position));
+            *ladder_error = cell.weigh(active, multipliers, |m| index.ladder().error(m.position)) * 1.001
+                + 4.0 * sums
+                + 2.0 * cell.rounding(active, multipliers);
             let pairs =
                 active.iter().map(|&i| self.pool.members()[i].position).zip(multipliers.iter().copied());
             combine_in_ladder(index, self.rival.position, pairs, ladder, &mut self.decoded);
@@ -248,8 +254,8 @@ impl Finisher {
     }
 }
 
-/// `Σ λ_i (x̂_j − x̂_i)` in the coordinates of the ladder. The sums round in binary64, far below the binary32
-/// errors that come with the rows.
+/// `Σ λ_i (x̂_j − x̂_i)` in the coordinates of the ladder. Its rounding counts where rows nearly coincide: their
+/// multipliers are of the order of the inverse of the gap.
 fn combine_in_ladder(
     index: &Index,
     rival: usize,

@@ -119,7 +119,8 @@ impl Guide {
     }
 }
 
-const LANES: usize = 4;
+/// As in [`dot`](crate::geometry::dot::dot): no term passes more roundings than there.
+const LANES: usize = 8;
 
 /// `‖t_j − q‖²`, `‖t_j − t̄‖²`, `‖w_j − w̄‖²` and `⟨t_j − t̄, w_j − w̄⟩`.
 #[derive(Debug, Clone, Copy, Default)]

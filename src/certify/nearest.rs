@@ -174,10 +174,14 @@ impl NearestCertifier {
         }
         let mut interval = prove(&mut self.finisher, scene, &draft, input);
         if !interval.is_exact() {
+            // Both intervals hold: so does what they have in common.
+            let lower = interval.lower;
             let again = prove(&mut self.precise, scene, &draft, None);
-            if again.upper - again.lower < interval.upper - interval.lower {
+            let again_lower = again.lower;
+            if again.upper < interval.upper {
                 interval = again;
             }
+            interval.lower = lower.max(interval.lower).max(again_lower);
         }
         let exponent = scene.index.exponent();
         Radius {

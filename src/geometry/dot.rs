@@ -4,7 +4,7 @@
 //! relative error of a sum of `len` rounded products is `γ` of [`depth`]. No fused operations: every
 //! processor gives the same bits.
 
-use super::rounding::gamma;
+use super::rounding::{SLACK, exponent, gamma, scale_by, scale_up, up};
 
 const LANES: usize = 8;
 
@@ -87,10 +87,26 @@ pub fn squared_norm(a: &[f64]) -> f64 {
     dot(a, a)
 }
 
-/// An upper bound on `‖a‖`.
+/// An upper bound on `‖a‖`, close even where squares underflow.
 #[must_use]
 pub fn norm_up(a: &[f64]) -> f64 {
-    super::rounding::up((squared_norm(a) * (1.0 + gamma(depth(a.len())))).sqrt())
+    let square = squared_norm(a);
+    if square < SAFE_SQUARE {
+        return small_norm_up(a);
+    }
+    up((square * (1.0 + gamma(depth(a.len())))).sqrt())
+}
+
+/// Squares that underflow are too small beside a sum of this size to be missed.
+const SAFE_SQUARE: f64 = 1e-250;
+
+#[cold]
+fn small_norm_up(a: &[f64]) -> f64 {
+    let Some(exponent) = exponent(a.iter().fold(0.0f64, |largest, x| largest.max(x.abs()))) else {
+        return 0.0;
+    };
+    let scaled: Vec<f64> = a.iter().map(|&x| scale_by(x, -exponent)).collect();
+    scale_up((squared_norm(&scaled) * (1.0 + 2.0 * gamma(depth(a.len())))).sqrt() * SLACK, exponent)
 }
 
 /// `y += α x`.

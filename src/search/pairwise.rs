@@ -1,7 +1,7 @@
 //! All distances between two sets of rows, and batches of triplets.
 
 use crate::error::Result;
-use crate::geometry::dot::{squared_distance, two_sum};
+use crate::geometry::dot::{dot, squared_distance, squared_norm, two_sum};
 use crate::geometry::rounding::{exponent, power_of_two};
 use crate::geometry::triplet::{ROWS, TripletEvaluator};
 use crate::metric::{Embedding, Metric};
@@ -9,7 +9,8 @@ use crate::parallel::{Control, Team};
 use crate::search::neighbors::distance;
 
 /// `d(a_i, b_j)`, row-major `(m, n)`. Differences are taken before squares, so the result is accurate wherever
-/// the origin lies, and identical rows are at distance 0. Cost `m n p`, plus `(m + n) p d` for a metric.
+/// the origin lies, and identical rows are at distance 0. Cost `m n p`, plus `(m + n) p d` for a metric, and
+/// `p d` for each pair that nearly coincides in it.
 pub fn pairwise_distances(
     a: &[f64],
     b: &[f64],
@@ -26,6 +27,10 @@ pub fn pairwise_distances(
     let (a_images, b_images) = (units.embed(a, metric), units.embed(b, metric));
     let (left, right) = (a_images.as_deref().unwrap_or(a), b_images.as_deref().unwrap_or(b));
     let scale = if a_images.is_some() { 1.0 } else { units.scale };
+    let squares = |images: &Option<Vec<f64>>| -> Vec<f64> {
+        images.as_ref().map_or_else(Vec::new, |images| images.chunks_exact(p).map(squared_norm).collect())
+    };
+    let (a_squares, b_squares) = (squares(&a_images), squares(&b_images));
     let shift = units.exponent + metric.exponent();
     let mut out = vec![0.0; m * n];
     control.expect(m);
@@ -42,7 +47,10 @@ pub fn pairwise_distances(
                 }
                 for (i, row) in rows.clone().enumerate() {
                     for j in start..n.min(start + TILE) {
-                        let square = squared_distance(&left[row * p..][..p], &right[j * p..][..p], scale);
+                        let mut square = squared_distance(&left[row * p..][..p], &right[j * p..][..p], scale);
+                        if a_images.is_some() && square < NEAR * (a_squares[row] + b_squares[j]) {
+                            square = units.square_of_difference(&a[row * d..][..d], &b[j * d..][..d], metric);
+                        }
                         part[i * n + j] = distance(square, squared, shift);
                     }
                 }
@@ -54,6 +62,9 @@ pub fn pairwise_distances(
     )?;
     Ok(out)
 }
+
+/// Images below this share of their own squared lengths apart have lost digits to the centre.
+const NEAR: f64 = 1e-4;
 
 /// The units and the centre in which two sets of rows are compared.
 struct Units {
@@ -72,6 +83,13 @@ impl Units {
         });
         let exponent = exponent(largest).unwrap_or(0).clamp(-1000, 1000);
         Self { centre, exponent, scale: power_of_two(-exponent) }
+    }
+
+    /// `‖G(a − b)‖²` from the difference itself.
+    fn square_of_difference(&self, a: &[f64], b: &[f64], metric: &Metric) -> f64 {
+        let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| (a - b) * self.scale).collect();
+        let components = metric.scaled_components().unwrap_or_default();
+        components.chunks_exact(a.len()).map(|row| dot(row, &difference).powi(2)).sum()
     }
 
     fn embed(&self, rows: &[f64], metric: &Metric) -> Option<Vec<f64>> {

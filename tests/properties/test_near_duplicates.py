@@ -67,3 +67,33 @@ def test_any_number_of_jobs_is_served() -> None:
     classifier = cm.CertifiedKNeighborsClassifier().fit(rows, labels)
     many, one = classifier.certify(rows + 0.01, n_jobs=10**6), classifier.certify(rows + 0.01, n_jobs=1)
     assert many.lower.tolist() == one.lower.tolist()
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "point"),
+    [
+        # A constraint as long as the gap between two rows: its multiplier is of the order of its inverse.
+        *[([[0.0], [gap], [-3.0]], [0, 1, 0], [-2.0]) for gap in (1e-14, 1e-12, 1e-9, 1e-6)],
+        ([[-1.0], [0.5], [0.5 + 1e-12]], [0, 0, 1], [-0.5]),
+        ([[0.0, 0.0], [1e-12, 0.0], [-3.0, 0.0], [0.0, 0.0], [0.0, 0.0]], [0, 1, 0, 0, 0], [-2.0, 0.0]),
+        # Squares of the radius that underflow.
+        ([[0.0], [1.0], [1e-200]], [0, 0, 1], [0.0]),
+        ([[0.0], [0.0], [1e-100], [2.077546e-318]], [0, 0, 0, 1], [0.0]),
+    ],
+)
+def test_adversarial_point_of_conflicting_rows_that_nearly_coincide(
+    rows: list[list[float]], labels: list[int], point: list[float]
+) -> None:
+    classifier = cm.CertifiedKNeighborsClassifier().fit(np.array(rows), labels)
+    cert = classifier.certify(np.array([point]), return_adversarial=True)
+    assert classifier.predict(cert.adversarial)[0] == 1
+    # Not np.linalg.norm: its squares underflow.
+    assert cert.upper[0] >= max(abs(cert.adversarial[0] - point))
+    assert cert.lower[0] <= cert.upper[0]
+
+
+@pytest.mark.parametrize("components", [None, np.eye(1)])
+def test_distances_far_below_the_extent_of_the_data_keep_their_digits(components: np.ndarray | None) -> None:
+    metric = "euclidean" if components is None else cm.Mahalanobis.from_components(components)
+    distances = cm.pairwise_distances([[8e-78]], [[0.0], [1.0]], metric=metric)
+    np.testing.assert_allclose(distances, [[8e-78, 1.0]], rtol=1e-14)
