@@ -33,6 +33,8 @@ const RESOLUTION: f64 = 1e-6;
 const SEEDS: usize = 12;
 /// Rows that join the pool after one search.
 const AT_ONCE: usize = 3;
+/// More cells than this are not worth a second look: their interval stays as wide as it is.
+const MOST_RECONSIDERED: usize = 100;
 /// The screen is set up again when the target has fallen to this share.
 const REAIM: f64 = 0.9;
 /// The interval is called exact when no wider than this share of its upper end …
@@ -59,6 +61,8 @@ pub struct Draft {
     target: f64,
     /// Positions of the predicted class.
     pub class: Range<usize>,
+    /// Position of the nearest row, and an upper bound on its distance.
+    nearest: (usize, f64),
     /// Most promising first.
     contenders: Vec<Contender>,
     /// See [`NearestCertifier::prepare`].
@@ -149,7 +153,8 @@ impl NearestCertifier {
             self.contenders.sort_by(|a, b| a.value.total_cmp(&b.value).then(a.position.cmp(&b.position)));
         }
         (radius.predicted, radius.programs, radius.steps) = (class as i64, self.programs, self.steps);
-        Draft { radius, target, class: own, contenders: self.contenders.clone(), row: Vec::new() }
+        let nearest = (nearest, high(square));
+        Draft { radius, target, class: own, nearest, contenders: self.contenders.clone(), row: Vec::new() }
     }
 
     /// Where products with `Bᵀ` are dear, those of several test points are made together: this is the row whose
@@ -174,14 +179,13 @@ impl NearestCertifier {
         }
         let mut interval = prove(&mut self.finisher, scene, &draft, input);
         if !interval.is_exact() {
-            // Both intervals hold: so does what they have in common.
-            let lower = interval.lower;
-            let again = prove(&mut self.precise, scene, &draft, None);
-            let again_lower = again.lower;
-            if again.upper < interval.upper {
-                interval = again;
+            interval.meet(prove(&mut self.precise, scene, &draft, None));
+        }
+        if !interval.is_exact() && interval.upper.is_finite() {
+            let draft = self.reconsider(scene, &draft, &interval);
+            if draft.contenders.len() <= MOST_RECONSIDERED {
+                interval.meet(prove(&mut self.precise, scene, &draft, None));
             }
-            interval.lower = lower.max(interval.lower).max(again_lower);
         }
         let exponent = scene.index.exponent();
         Radius {
@@ -210,6 +214,24 @@ impl NearestCertifier {
         }
         let open = || others.iter().flat_map(Clone::clone).find(|&position| !index.is_shadowed(position));
         best.1.or_else(open)
+    }
+
+    /// Every cell that may be nearer than the upper end becomes a contender. Where rows of two classes nearly
+    /// coincide, the coordinates of the ladder do not tell them apart, and the search's last threshold is too low.
+    fn reconsider(&mut self, scene: &Scene, draft: &Draft, interval: &Interval) -> Draft {
+        let index = scene.index;
+        let own = &draft.class;
+        let others = [0..own.start, own.end..index.len()];
+        self.contenders.clone_from(&draft.contenders);
+        self.pool.reset(index, scene.query, draft.nearest.0);
+        self.pool.add(index, scene.query, draft.nearest.0);
+        self.guide.clear();
+        let first = interval.rival.unwrap_or(draft.contenders[0].position);
+        self.screen(scene, &others, first, draft.nearest.1, interval.upper);
+        let rivals = std::iter::once(first).chain(self.rivals.iter().map(|r| r.1));
+        let weights = vec![(draft.nearest.0, 1.0)];
+        let contender = |position| Contender { position, value: 0.0, bound: 0.0, weights: weights.clone() };
+        Draft { target: interval.upper, contenders: rivals.map(contender).collect(), ..draft.clone() }
     }
 
     /// Collects the contenders; returns the last threshold.
@@ -382,6 +404,15 @@ struct Interval {
 }
 
 impl Interval {
+    /// Both intervals hold: so does what they have in common.
+    fn meet(&mut self, other: Self) {
+        let lower = self.lower.max(other.lower);
+        if other.upper < self.upper {
+            *self = other;
+        }
+        self.lower = lower;
+    }
+
     fn is_exact(&self) -> bool {
         let allowed = (EXACT_RELATIVE * self.upper).max(EXACT_ABSOLUTE * self.rival_distance);
         self.upper.is_finite() && self.upper - self.lower <= allowed
