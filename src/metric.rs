@@ -5,7 +5,7 @@
 //! `κ ≥ ‖GᵀG − BᵀB‖₂`, so that any `B`, however it was found, is safe to use.
 
 use crate::geometry::matrix::{
-    SplitFactor, absolute_norm_up, frobenius_up, gram_difference_up, orthonormalised, product_depth,
+    SplitFactor, Stop, absolute_norm_up, frobenius_up, gram_difference_up, orthonormalised, product_depth,
     product_nt, product_nt_accurate, product_nt_fast, spectral_norm_up, transposed,
 };
 use crate::geometry::rounding::{U64, exponent, gamma, scale_by, scale_up, up};
@@ -39,11 +39,17 @@ impl Metric {
     /// `G` row-major `(p, features)`, finite.
     #[must_use]
     pub fn from_components(features: usize, components: &[f64]) -> Self {
+        Self::until(features, components, &|| false)
+    }
+
+    /// The same for work that may be stopped: what comes back then is of no use.
+    #[must_use]
+    pub fn until(features: usize, components: &[f64], stop: Stop) -> Self {
         let largest = components.iter().fold(0.0f64, |m, x| m.max(x.abs()));
         let exponent = exponent(largest).unwrap_or(0);
         // An entry 2^1000 times smaller than the largest may lose bits here: far below every bound's floor.
         let entries: Vec<f64> = components.iter().map(|&x| scale_by(x, -exponent)).collect();
-        let norm = spectral_norm_up(&entries, features);
+        let norm = spectral_norm_up(&entries, features, stop);
         Self {
             features,
             components: Some(Components { original: components.to_vec(), entries, exponent, norm }),
@@ -122,12 +128,12 @@ pub struct Embedding {
 
 impl Embedding {
     /// Applies the rotation hint `Q (p, p)` to the components, unless it is so far from orthonormal that
-    /// it would weaken every bound; then the components stay as they are.
+    /// it would weaken every bound; then the components stay as they are. Of no use once stopped.
     #[must_use]
-    pub fn new(metric: &Metric, rotation: Option<&[f64]>) -> Self {
+    pub fn new(metric: &Metric, rotation: Option<&[f64]>, stop: Stop) -> Self {
         let usable = rotation.filter(|q| q.iter().all(|x| x.abs() <= 2.0));
         usable
-            .map(|q| Self::rotated(metric, q))
+            .map(|q| Self::rotated(metric, q, stop))
             .filter(|e| e.defect <= 1e-9 * metric.scaled_norm_up().powi(2))
             .unwrap_or_else(|| Self::plain(metric))
     }
@@ -149,7 +155,7 @@ impl Embedding {
         }
     }
 
-    fn rotated(metric: &Metric, rotation: &[f64]) -> Self {
+    fn rotated(metric: &Metric, rotation: &[f64], stop: Stop) -> Self {
         let d = metric.features();
         let map = match metric.scaled_components() {
             Some(g) => {
@@ -160,7 +166,7 @@ impl Embedding {
             }
             None => rotation.to_vec(),
         };
-        let defect = gram_defect(metric, &map);
+        let defect = gram_defect(metric, &map, stop);
         Self::with_map(metric, map, defect)
     }
 
@@ -241,12 +247,12 @@ impl Embedding {
 
 /// An upper bound on `‖GᵀG − BᵀB‖₂`. In the Euclidean case it enters screening bounds only, and one plain
 /// product is good enough; elsewhere it limits how far an interval can close.
-fn gram_defect(metric: &Metric, map: &[f64]) -> f64 {
+fn gram_defect(metric: &Metric, map: &[f64], stop: Stop) -> f64 {
     let d = metric.features();
     let columns = transposed(map, d);
     if let Some(g) = metric.scaled_components() {
         let reference = transposed(g, d);
-        return gram_difference_up(&columns, map.len() / d, &reference, g.len() / d, d);
+        return gram_difference_up(&columns, map.len() / d, &reference, g.len() / d, d, stop);
     }
     let p = map.len() / d;
     let mut gram = vec![0.0; d * d];
@@ -267,21 +273,21 @@ mod tests {
     #[test]
     fn defect_of_a_rotation_is_tiny_and_not_zero() {
         let metric = Metric::from_components(2, &[1.0, 0.5, 0.0, 2.0]);
-        let embedding = Embedding::new(&metric, Some(&rotation(0.7)));
+        let embedding = Embedding::new(&metric, Some(&rotation(0.7)), &|| false);
         assert!(embedding.defect > 0.0 && embedding.defect < 1e-13);
     }
 
     #[test]
     fn a_hint_that_is_no_rotation_is_not_used() {
         let metric = Metric::euclidean(2);
-        let embedding = Embedding::new(&metric, Some(&[1.0, 0.3, 0.0, 1.0]));
+        let embedding = Embedding::new(&metric, Some(&[1.0, 0.3, 0.0, 1.0]), &|| false);
         assert!(embedding.map().is_none());
     }
 
     #[test]
     fn distances_survive_the_embedding_within_the_defect() {
         let metric = Metric::from_components(2, &[1.0, 0.5, 0.0, 2.0]);
-        let embedding = Embedding::new(&metric, Some(&rotation(1.1)));
+        let embedding = Embedding::new(&metric, Some(&rotation(1.1)), &|| false);
         let mut image = [0.0; 2];
         embedding.apply(&[0.3, -0.8], &[0.0; 2], &mut image);
         let g = metric.scaled_components().unwrap();

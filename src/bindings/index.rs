@@ -42,8 +42,9 @@ impl Index {
         let rotation = rotation.as_ref().map(PyReadonlyArray2::as_slice).transpose()?;
         let call = Call { jobs: n_jobs, time_limit: None, progress };
         let core = enter(py, &call, |team, control| {
-            let metric = components
-                .map_or_else(|| Metric::euclidean(features), |g| Metric::from_components(features, g));
+            let stop = || control.is_interrupted();
+            let metric =
+                components.map_or_else(|| Metric::euclidean(features), |g| Metric::until(features, g, &stop));
             Core::build(Training { rows: store, codes, classes: n_classes, metric, rotation }, team, control)
         })?;
         Ok(Self { core })

@@ -8,6 +8,9 @@ use super::rounding::{exponent, gamma, scale_by, up};
 
 const CHUNK: usize = 64;
 
+/// Asked between products: once it says so, a bound is given up and infinity, which is one too, comes back.
+pub type Stop<'a> = &'a dyn Fn() -> bool;
+
 /// Roundings on the way of any single term of [`product_nt`] over an inner dimension `k`.
 #[must_use]
 pub fn product_depth(k: usize) -> usize {
@@ -159,7 +162,7 @@ pub fn transposed(a: &[f64], columns: usize) -> Vec<f64> {
 /// any order of summation (Ozaki et al., 2012). The leading products are subtracted exactly, so what rounds
 /// is as small as the difference itself.
 #[must_use]
-pub fn gram_difference_up(a: &[f64], p: usize, b: &[f64], q: usize, m: usize) -> f64 {
+pub fn gram_difference_up(a: &[f64], p: usize, b: &[f64], q: usize, m: usize, stop: Stop) -> f64 {
     let inner = p.max(q).max(1);
     let bits = exact_bits(inner);
     let largest = |x: &[f64], width: usize, row: usize| {
@@ -171,6 +174,9 @@ pub fn gram_difference_up(a: &[f64], p: usize, b: &[f64], q: usize, m: usize) ->
     let (mut sum, mut rounding) = (vec![0.0; m * m], vec![0.0; m * m]);
     let (mut left, mut right) = (vec![0.0; m * m], vec![0.0; m * m]);
     for (first, second) in [(0, 0), (0, 1), (1, 1), (0, 2), (1, 2)] {
+        if stop() {
+            return f64::INFINITY;
+        }
         product_nt(&a_slices.parts[first], &a_slices.parts[second], p, &mut left);
         product_nt(&b_slices.parts[first], &b_slices.parts[second], q, &mut right);
         for i in 0..m {
@@ -190,7 +196,7 @@ pub fn gram_difference_up(a: &[f64], p: usize, b: &[f64], q: usize, m: usize) ->
         frobenius_up(&slices.parts[2]).powi(2) + 2.0 * below * (frobenius_up(x) + below)
     };
     let dropped = left_out(a, &a_slices) + left_out(b, &b_slices);
-    up(spectral_norm_up(&sum, m) + 4.0 * f64::EPSILON * frobenius_up(&rounding) + dropped)
+    up(spectral_norm_up(&sum, m, stop) + 4.0 * f64::EPSILON * frobenius_up(&rounding) + dropped)
 }
 
 /// A matrix cut into three slices of so many bits, and what lies below them; they sum to it exactly.
@@ -243,7 +249,7 @@ pub fn absolute_norm_up(a: &[f64], columns: usize) -> f64 {
 /// exceeds by at most a factor `√rank`: the bound is within `rank^(2^−t−1)` of the truth. The rounding
 /// error of each product, at most `γ‖A‖_F²`, is added before the root is taken.
 #[must_use]
-pub fn spectral_norm_up(a: &[f64], columns: usize) -> f64 {
+pub fn spectral_norm_up(a: &[f64], columns: usize, stop: Stop) -> f64 {
     const FLOPS: f64 = 1e10;
     if a.iter().all(|&x| x == 0.0) {
         return 0.0;
@@ -256,6 +262,9 @@ pub fn spectral_norm_up(a: &[f64], columns: usize) -> f64 {
     // `undo` holds, for each squaring, the scale that was taken out and the error of the product.
     let mut undo = Vec::new();
     for _ in 0..squarings {
+        if stop() {
+            return f64::INFINITY;
+        }
         let scale = frobenius_up(&current);
         if scale == 0.0 {
             break;
@@ -283,7 +292,7 @@ mod tests {
         #[test]
         fn spectral_norm_bound_is_above_and_close(entries in prop::collection::vec(-1.0..1.0f64, 12), c in 1usize..=12) {
             prop_assume!(12 % c == 0);
-            let bound = spectral_norm_up(&entries, c);
+            let bound = spectral_norm_up(&entries, c, &|| false);
             // A power iteration from below.
             let mut v = vec![1.0; c];
             let mut norm = 0.0;
@@ -305,10 +314,10 @@ mod tests {
 
     #[test]
     fn spectral_norm_bound_of_known_matrices() {
-        assert!((spectral_norm_up(&[3.0, 0.0, 0.0, 4.0], 2) - 4.0).abs() < 0.01);
-        assert!(spectral_norm_up(&[3.0, 0.0, 0.0, 4.0], 2) >= 4.0);
-        assert_eq!(spectral_norm_up(&[0.0; 6], 3), 0.0);
-        let large = spectral_norm_up(&[1e-300, 0.0, 0.0, 1e-300], 2);
+        assert!((spectral_norm_up(&[3.0, 0.0, 0.0, 4.0], 2, &|| false) - 4.0).abs() < 0.01);
+        assert!(spectral_norm_up(&[3.0, 0.0, 0.0, 4.0], 2, &|| false) >= 4.0);
+        assert_eq!(spectral_norm_up(&[0.0; 6], 3, &|| false), 0.0);
+        let large = spectral_norm_up(&[1e-300, 0.0, 0.0, 1e-300], 2, &|| false);
         assert!(large >= 1e-300);
     }
 
@@ -316,11 +325,11 @@ mod tests {
     fn gram_difference_is_tight_where_two_factors_nearly_agree() {
         let a: Vec<f64> = (0..40 * 30).map(|i| f64::from(i * 37 % 101 - 50) / 7.0).collect();
         let mut b = a.clone();
-        assert!(gram_difference_up(&a, 30, &b, 30, 40) < 1e-12);
+        assert!(gram_difference_up(&a, 30, &b, 30, 40, &|| false) < 1e-12);
         b[17] += 1e-9;
         // ‖AAᵀ − BBᵀ‖ is 10⁻⁹ times the norm of the other rows' column, nearly.
         let column: f64 = (0..40).map(|i| a[i * 30 + 17].powi(2)).sum::<f64>().sqrt();
-        let bound = gram_difference_up(&a, 30, &b, 30, 40);
+        let bound = gram_difference_up(&a, 30, &b, 30, 40, &|| false);
         assert!(bound >= 0.95e-9 * column && bound <= 1.5e-9 * column, "{bound} {column}");
     }
 
@@ -331,7 +340,7 @@ mod tests {
         let mut c = [f64::NAN; 6];
         product_nt_accurate(&[0.0, 0.0, 1e-318, 0.0, 5e-324, 1e-300], &[0.0; 6], &factor, &mut c);
         assert!(c.iter().all(|x| x.is_finite()) && factor.error.is_finite());
-        assert!(gram_difference_up(&b, 2, &b, 2, 2) < 1e-15);
+        assert!(gram_difference_up(&b, 2, &b, 2, 2, &|| false) < 1e-15);
     }
 
     #[test]

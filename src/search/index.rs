@@ -104,7 +104,10 @@ impl Index {
             return Err(Error::Value { argument: "rows", row: bad / features });
         }
         let exponent = exponent(largest).unwrap_or(0).clamp(-1000, 1000);
-        let embedding = Embedding::new(&training.metric, training.rotation);
+        let embedding = Embedding::new(&training.metric, training.rotation, &|| control.is_interrupted());
+        if control.is_interrupted() {
+            return Err(Error::Interrupted);
+        }
         let starts = class_starts(training.codes, training.classes);
         let scale = power_of_two(-exponent);
         let leading = leading_coordinates(values, &centre, scale, &embedding, team, control)?;

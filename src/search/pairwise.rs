@@ -95,7 +95,7 @@ impl Units {
     fn embed(&self, rows: &[f64], metric: &Metric) -> Option<Vec<f64>> {
         let d = metric.features();
         metric.scaled_components()?;
-        let embedding = Embedding::new(metric, None);
+        let embedding = Embedding::new(metric, None, &|| false);
         let mut images = Vec::with_capacity(rows.len() / d * metric.dimensions());
         for chunk in rows.chunks(ROWS * d) {
             let parts = chunk.chunks_exact(d).flat_map(|row| {
