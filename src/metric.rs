@@ -39,12 +39,12 @@ impl Metric {
     /// `G` row-major `(p, features)`, finite.
     #[must_use]
     pub fn from_components(features: usize, components: &[f64]) -> Self {
-        Self::until(features, components, &|| false)
+        Self::from_components_until(features, components, &|| false)
     }
 
     /// The same for work that may be stopped: what comes back then is of no use.
     #[must_use]
-    pub fn until(features: usize, components: &[f64], stop: Stop) -> Self {
+    pub fn from_components_until(features: usize, components: &[f64], stop: Stop) -> Self {
         let largest = components.iter().fold(0.0f64, |m, x| m.max(x.abs()));
         let exponent = exponent(largest).unwrap_or(0);
         // An entry 2^1000 times smaller than the largest may lose bits here: far below every bound's floor.

@@ -3,6 +3,9 @@
 import signal
 import sys
 
+from certimetric._optional import require
+from certimetric.exceptions import MissingDependencyError
+
 __all__ = ["main"]
 
 
@@ -12,24 +15,17 @@ def main() -> None:
     Where the reader of a pipe goes away, SIGPIPE ends the program.
     """
     try:
-        import rich  # noqa: F401 - only to see whether it is there
-        import typer  # noqa: F401 - the same
-    except ImportError as error:
-        sys.exit(_missing(error))
+        for module in ("typer", "rich"):
+            require(module, extra="cli")
+    except MissingDependencyError as error:
+        print(f"certimetric: error: {error}", file=sys.stderr)
+        sys.exit(2)
     from certimetric._cli_app import app
 
     if hasattr(signal, "SIGPIPE"):
         # Python ignores it and would report a broken pipe as an error.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     app()
-
-
-def _missing(error: ImportError) -> int:
-    print(
-        f"certimetric: the command line needs typer and rich ({error}): pip install 'certimetric[cli]'",
-        file=sys.stderr,
-    )
-    return 2
 
 
 if __name__ == "__main__":

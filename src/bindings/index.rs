@@ -43,8 +43,10 @@ impl Index {
         let call = Call { jobs: n_jobs, time_limit: None, progress };
         let core = enter(py, &call, |team, control| {
             let stop = || control.is_interrupted();
-            let metric =
-                components.map_or_else(|| Metric::euclidean(features), |g| Metric::until(features, g, &stop));
+            let metric = components.map_or_else(
+                || Metric::euclidean(features),
+                |g| Metric::from_components_until(features, g, &stop),
+            );
             Core::build(Training { rows: store, codes, classes: n_classes, metric, rotation }, team, control)
         })?;
         Ok(Self { core })

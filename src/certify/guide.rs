@@ -42,19 +42,18 @@ impl Guide {
     pub fn aim(&mut self, index: &Index, query: &Query, weights: &[(usize, f64)]) {
         self.image.clear();
         let total: f64 = weights.iter().map(|w| w.1).sum();
-        if !(total.is_normal() && total > 0.0) {
+        if index.metric().is_euclidean() || !(total.is_normal() && total > 0.0) {
             return;
+        }
+        for merged in [&mut self.image, &mut self.dual] {
+            merged.clear();
+            merged.resize(index.embedding().dimensions(), 0.0);
         }
         let (mut images, mut duals) = (0.0, 0.0);
         (self.square, self.norm) = Default::default();
         for &(position, weight) in weights {
-            let Some((image, dual)) = index.fine(position) else { return };
+            let (image, dual) = index.fine(position).expect("images are kept for this metric");
             let share = weight / total;
-            self.image.resize(image.len(), 0.0);
-            self.dual.resize(image.len(), 0.0);
-            if self.norm == 0.0 {
-                self.dual.fill(0.0);
-            }
             axpy(&mut self.image, share, image);
             axpy(&mut self.dual, share, dual);
             let square = index.squared_distance(position, query);

@@ -143,18 +143,24 @@ impl NearestCertifier {
         }
         let own = index.class_range(class);
         let scene = Scene { index, kernels, scores, query, class: own.clone() };
-        let others = [0..own.start, own.end..index.len()];
         let (mut radius, mut target) = (Radius::unreachable(), f64::INFINITY);
-        if let Some(first) = self.first_rival(&scene, &others) {
+        if let Some(first) = self.first_rival(&scene) {
             radius = Radius::default();
-            target = self.walk(&scene, &others, nearest, high(square), first);
+            target = self.walk(&scene, nearest, high(square), first);
             // Only a proof discards a cell; every other one is finished.
             self.contenders.retain(|c| c.bound < target);
             self.contenders.sort_by(|a, b| a.value.total_cmp(&b.value).then(a.position.cmp(&b.position)));
         }
         (radius.predicted, radius.programs, radius.steps) = (class as i64, self.programs, self.steps);
         let nearest = (nearest, high(square));
-        Draft { radius, target, class: own, nearest, contenders: self.contenders.clone(), row: Vec::new() }
+        Draft {
+            radius,
+            target,
+            class: own,
+            nearest,
+            contenders: std::mem::take(&mut self.contenders),
+            row: Vec::new(),
+        }
     }
 
     /// Where products with `Bᵀ` are dear, those of several test points are made together: this is the row whose
@@ -182,9 +188,9 @@ impl NearestCertifier {
             interval.meet(prove(&mut self.precise, scene, &draft, None));
         }
         if !interval.is_exact() && interval.upper.is_finite() {
-            let draft = self.reconsider(scene, &draft, &interval);
-            if draft.contenders.len() <= MOST_RECONSIDERED {
-                interval.meet(prove(&mut self.precise, scene, &draft, None));
+            let every = self.reconsider(scene, &draft, &interval);
+            if let Some(every) = every {
+                interval.meet(prove(&mut self.precise, scene, &every, None));
             }
         }
         let exponent = scene.index.exponent();
@@ -199,9 +205,9 @@ impl NearestCertifier {
     }
 
     /// A near row of another class that can win: the place to start.
-    fn first_rival(&mut self, scene: &Scene, others: &[Range<usize>; 2]) -> Option<usize> {
-        let index = scene.index;
-        scene.scores.seeds(others, SEEDS, &mut self.seeds);
+    fn first_rival(&mut self, scene: &Scene) -> Option<usize> {
+        let (index, others) = (scene.index, scene.others());
+        scene.scores.seeds(&others, SEEDS, &mut self.seeds);
         let ladder = index.ladder();
         let mut best = (f64::INFINITY, None);
         for &(_, position) in self.seeds.iter().filter(|s| !index.is_shadowed(s.1 as usize)) {
@@ -216,33 +222,26 @@ impl NearestCertifier {
         best.1.or_else(open)
     }
 
-    /// Every cell that may be nearer than the upper end becomes a contender. Where rows of two classes nearly
+    /// Every cell that may be nearer than the upper end, unless there are too many. Where rows of two classes nearly
     /// coincide, the coordinates of the ladder do not tell them apart, and the search's last threshold is too low.
-    fn reconsider(&mut self, scene: &Scene, draft: &Draft, interval: &Interval) -> Draft {
-        let index = scene.index;
-        let own = &draft.class;
-        let others = [0..own.start, own.end..index.len()];
+    fn reconsider(&mut self, scene: &Scene, draft: &Draft, interval: &Interval) -> Option<Draft> {
+        let (nearest, distance) = draft.nearest;
+        let first = interval.rival?;
         self.contenders.clone_from(&draft.contenders);
-        self.pool.reset(index, scene.query, draft.nearest.0);
-        self.pool.add(index, scene.query, draft.nearest.0);
+        self.pool.reset(scene.index, scene.query, nearest);
+        self.pool.add(scene.index, scene.query, nearest);
         self.guide.clear();
-        let first = interval.rival.unwrap_or(draft.contenders[0].position);
-        self.screen(scene, &others, first, draft.nearest.1, interval.upper);
-        let rivals = std::iter::once(first).chain(self.rivals.iter().map(|r| r.1));
-        let weights = vec![(draft.nearest.0, 1.0)];
-        let contender = |position| Contender { position, value: 0.0, bound: 0.0, weights: weights.clone() };
-        Draft { target: interval.upper, contenders: rivals.map(contender).collect(), ..draft.clone() }
+        self.screen(scene, first, distance, interval.upper);
+        if self.rivals.len() >= MOST_RECONSIDERED {
+            return None;
+        }
+        let cell = |position| Contender { position, value: 0.0, bound: 0.0, weights: vec![(nearest, 1.0)] };
+        let contenders = std::iter::once(first).chain(self.rivals.iter().map(|r| r.1)).map(cell).collect();
+        Some(Draft { target: interval.upper, class: draft.class.clone(), contenders, ..Draft::default() })
     }
 
     /// Collects the contenders; returns the last threshold.
-    fn walk(
-        &mut self,
-        scene: &Scene,
-        others: &[Range<usize>; 2],
-        nearest: usize,
-        nearest_distance: f64,
-        first: usize,
-    ) -> f64 {
+    fn walk(&mut self, scene: &Scene, nearest: usize, nearest_distance: f64, first: usize) -> f64 {
         let index = scene.index;
         self.guide.clear();
         self.pool.reset(index, scene.query, nearest);
@@ -250,9 +249,9 @@ impl NearestCertifier {
         let mut target = f64::INFINITY;
         self.examine(scene, first, &mut target);
         if target.is_finite() {
-            self.screen(scene, others, first, nearest_distance, target);
+            self.screen(scene, first, nearest_distance, target);
         } else {
-            let open = others.iter().flat_map(Clone::clone);
+            let open = scene.others().into_iter().flatten();
             self.rivals.clear();
             self.rivals.extend(open.filter(|&j| j != first && !index.is_shadowed(j)).map(|j| (0.0, j)));
         }
@@ -283,14 +282,7 @@ impl NearestCertifier {
     }
 
     /// Collects the other rows that may have `r_j < target`, most promising first.
-    fn screen(
-        &mut self,
-        scene: &Scene,
-        others: &[Range<usize>; 2],
-        first: usize,
-        nearest_distance: f64,
-        target: f64,
-    ) {
+    fn screen(&mut self, scene: &Scene, first: usize, nearest_distance: f64, target: f64) {
         let (index, ladder) = (scene.index, scene.index.ladder());
         let own = [(self.pool.members()[0].position, 1.0)];
         let active = self.contenders.first().map_or(&[][..], |c| &c.weights[..]);
@@ -301,11 +293,11 @@ impl NearestCertifier {
         let threshold = ladder.threshold(scene.query.point, reach);
         self.rivals.clear();
         let (rivals, limit) = (&mut self.rivals, self.screen.limit);
-        for range in others {
+        for range in scene.others() {
             scene.scores.scan_around(
                 index,
                 scene.kernels,
-                (range.clone(), threshold),
+                (range, threshold),
                 (&self.screen.centre, limit),
                 &mut self.found,
                 |position, low, _| {

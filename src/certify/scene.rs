@@ -14,3 +14,11 @@ pub struct Scene<'a> {
     /// Positions of the predicted class.
     pub class: Range<usize>,
 }
+
+impl Scene<'_> {
+    /// Positions of all other classes.
+    #[must_use]
+    pub fn others(&self) -> [Range<usize>; 2] {
+        [0..self.class.start, self.class.end..self.index.len()]
+    }
+}
