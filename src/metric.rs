@@ -4,6 +4,7 @@
 //! bound: `σ ≥ ‖G‖₂`, and for the rotated components `B ≈ QG` of the embedding a defect
 //! `κ ≥ ‖GᵀG − BᵀB‖₂`, so that any `B`, however it was found, is safe to use.
 
+use crate::geometry::dot::depth;
 use crate::geometry::matrix::{
     SplitFactor, Stop, absolute_norm_up, frobenius_up, gram_difference_up, orthonormalised, product_depth,
     product_nt, product_nt_accurate, product_nt_fast, spectral_norm_up, transposed,
@@ -86,6 +87,12 @@ impl Metric {
         self.components.as_ref().map(|c| c.original.as_slice())
     }
 
+    /// Whether distances depend on a feature at all.
+    #[must_use]
+    pub fn sees(&self, feature: usize) -> bool {
+        self.components().is_none_or(|g| g.chunks_exact(self.features).any(|row| row[feature] != 0.0))
+    }
+
     /// The power of two taken out of the components.
     #[must_use]
     pub fn exponent(&self) -> i32 {
@@ -124,6 +131,8 @@ pub struct Embedding {
     pub norm: f64,
     /// An upper bound on `‖|B|‖₂`, for the rounding of products with `Bᵀ`.
     pub absolute_norm: f64,
+    /// The plain product of `B` with a difference of two rows is within this times its norm of the true one.
+    pub difference_error: f64,
 }
 
 impl Embedding {
@@ -151,6 +160,7 @@ impl Embedding {
                 defect: 0.0,
                 norm: 1.0,
                 absolute_norm: 1.0,
+                difference_error: 2.0 * U64,
             },
         }
     }
@@ -187,6 +197,8 @@ impl Embedding {
             defect,
             norm,
             absolute_norm,
+            // Up to three roundings make the difference, or a sum of two.
+            difference_error: up(gamma(depth(d) + 3) * absolute_norm),
             columns: if split.is_some() { transposed(&map, d) } else { Vec::new() },
             split,
             map: Some(map),

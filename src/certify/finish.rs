@@ -1,12 +1,15 @@
 //! The end of one cell, in binary64: a dual bound rounded down, and an adversarial point re-predicted.
 
-use crate::certify::pool::{Cell, Member, Pool, Space, quotient_down};
+use crate::certify::bound::quotient_down;
+use crate::certify::cell::{Cell, Margin};
+use crate::certify::pool::{Member, Pool, Space};
 use crate::certify::probe::{Displacement, Probe, SMALL_MAP};
 use crate::certify::scene::Scene;
-use crate::geometry::dot::{axpy, depth, dot, norm_up};
+use crate::geometry::dot::{axpy, depth, norm_up};
 use crate::geometry::matrix::product_depth;
 use crate::geometry::min_norm::MinNorm;
 use crate::geometry::rounding::{gamma, up};
+use crate::search::distance::multiply;
 use crate::search::index::Index;
 use crate::search::neighbors::nearest_position;
 
@@ -15,7 +18,8 @@ use crate::search::neighbors::nearest_position;
 pub struct Ends {
     pub lower: f64,
     pub upper: f64,
-    pub rival_distance: f64,
+    /// `‖x_j − z‖` over the features that the metric sees.
+    pub to_rival: f64,
 }
 
 /// The least-norm point of the cell, `δ = Σ λ_i M(x_j − x_i)`, in every coordinate system in use.
@@ -38,8 +42,7 @@ pub struct Finisher {
     products: Vec<f64>,
     solver: MinNorm,
     boundary: Boundary,
-    /// The blend of `boundary` and the way to the rival that is being tried.
-    trial: Boundary,
+    margin: Margin,
     decoded: Vec<f64>,
     probe: Probe,
     near: Vec<(f64, usize)>,
@@ -47,11 +50,9 @@ pub struct Finisher {
     adversarial: Vec<f64>,
 }
 
-/// The first step over the boundary goes this many times what rounding could hide …
-const FIRST_STEP: f64 = 4.0;
-/// … and each further one this many times the last.
+/// How much further inside its cell the next point goes when rounding still hides on which side one is.
 const GROWTH: f64 = 4.0;
-const MOST_ROUNDS: usize = 80;
+const MOST_ROUNDS: usize = 60;
 
 impl Finisher {
     /// `space`: where coordinates and distances come from; [`Space::Ladder`] is too coarse to finish in.
@@ -63,7 +64,7 @@ impl Finisher {
             products: Vec::new(),
             solver: MinNorm::default(),
             boundary: Boundary::default(),
-            trial: Boundary::default(),
+            margin: Margin { place: 0.0, growth: 1.0 },
             decoded: Vec::new(),
             probe: Probe::default(),
             near: Vec::new(),
@@ -91,27 +92,30 @@ impl Finisher {
     ) -> Ends {
         let (index, query) = (scene.index, scene.query);
         self.start(scene, rival, weights);
-        let square = self.rival.square;
-        let mut ends = Ends { lower: 0.0, upper: f64::INFINITY, rival_distance: square.value.sqrt() };
-        // Half the squared distance to a rival's neighbour is gained per unit of the way to the rival.
-        let mut step = FIRST_STEP * (square.error / square.value.max(f64::MIN_POSITIVE)).max(f64::EPSILON);
+        self.probe.place_at(index, query, rival);
+        let to_rival = self.probe.length;
+        let mut ends = Ends { lower: 0.0, upper: f64::INFINITY, to_rival };
         self.solve(scene, &mut ends, input);
         for _ in 0..MOST_ROUNDS {
             if ends.lower >= limit {
                 return ends;
             }
-            if step >= 1.0 {
+            self.place(scene);
+            if self.probe.length >= to_rival {
                 break;
             }
-            self.blend(scene, step);
             match self.attempt(scene, rival) {
                 Attempt::Adversarial => {
                     ends.upper = self.accept();
                     return ends;
                 }
-                Attempt::Enlarged => self.solve(scene, &mut ends, None),
-                Attempt::Blocked => step *= GROWTH,
+                Attempt::Enlarged => (),
+                Attempt::Blocked => {
+                    self.margin.growth *= GROWTH;
+                    self.solver.reset();
+                }
             }
+            self.solve(scene, &mut ends, None);
         }
         // The rival itself is inside its own cell, unless a class-c row coincides with it in the metric.
         self.probe.place_at(index, query, rival);
@@ -131,12 +135,15 @@ impl Finisher {
         self.pool.gather(index, query, rival, &mut self.rival);
         self.products.clear();
         self.solver.reset();
+        // Coordinates of z + δ round in the caller's units.
+        let largest = norm_up(query.row) * index.scale();
+        self.margin = Margin { place: f64::EPSILON * largest, growth: 1.0 };
     }
 
     /// The row that `δ` of the first program is `Bᵀ` times.
     pub fn row(&mut self, scene: &Scene, rival: usize, weights: &[(usize, f64)]) -> Vec<f64> {
         self.start(scene, rival, weights);
-        let cell = Cell::new(&self.pool, &self.rival, &mut self.products);
+        let cell = Cell::new(&self.pool, &self.rival, &mut self.products).tightened(self.margin);
         self.solver.solve(&cell, f64::INFINITY);
         let Boundary { row, dual, .. } = &mut self.boundary;
         cell.combine(&self.solver.active, &self.solver.multipliers, row, dual);
@@ -152,7 +159,7 @@ impl Finisher {
     /// input space may be known.
     fn solve(&mut self, scene: &Scene, ends: &mut Ends, known: Option<&[f64]>) {
         let index = scene.index;
-        let cell = Cell::new(&self.pool, &self.rival, &mut self.products);
+        let cell = Cell::new(&self.pool, &self.rival, &mut self.products).tightened(self.margin);
         self.solver.solve(&cell, f64::INFINITY);
         let (active, multipliers) = (&self.solver.active, &self.solver.multipliers);
         let numerator = cell.numerator_down(active, multipliers);
@@ -160,26 +167,24 @@ impl Finisher {
         cell.combine(active, multipliers, row, dual);
         let embedding = index.embedding();
         let norm = if !embedding.columns().is_empty() {
-            let norms = cell.weigh(active, multipliers, |m| index.norm(m.position));
-            input.clear();
+            let (image_rate, dual_rate) = self.pool.error_rates(index);
+            let reach = cell.weigh(active, multipliers, |m| m.reach);
             match known {
-                Some(known) => input.extend_from_slice(known),
-                None => {
-                    input.extend(embedding.columns().chunks_exact(row.len()).map(|column| dot(column, row)))
+                Some(known) => {
+                    input.clear();
+                    input.extend_from_slice(known);
                 }
+                None => multiply(embedding.columns(), row, input),
             }
             let rounding = gamma(depth(row.len()).max(product_depth(row.len())))
                 * embedding.absolute_norm
                 * norm_up(row);
             ladder.clone_from(dual);
             // B δ = BBᵀ row is what the duals hold; δ itself was rounded on its way to input space.
-            *ladder_error = up(embedding.norm * rounding
-                + (index.dual_error() + 4.0 * gamma(2 * active.len() + 6) * embedding.norm.powi(2))
-                    * embedding.norm
-                    * norms
-                    * 1.001);
-            let images = embedding.relative_error * norms + cell.rounding(active, multipliers);
-            up(norm_up(input) + rounding + embedding.norm * images + embedding.defect * norms)
+            let sums = 4.0 * gamma(2 * active.len() + 6) * embedding.norm.powi(3);
+            *ladder_error = up(embedding.norm * rounding + (dual_rate + sums) * reach);
+            let images = image_rate * reach + cell.rounding(active, multipliers);
+            up(norm_up(input) + rounding + embedding.norm * images + embedding.defect * reach)
         } else {
             input.clone_from(row);
             // The rows as the ladder has them, and the rounding of both sums.
@@ -198,49 +203,25 @@ impl Finisher {
         }
     }
 
-    /// Places the probe at `share` of the way from the boundary point to the rival. The rival is inside its
-    /// own cell and cells are convex, so any share leads inside, and every constraint gains.
-    fn blend(&mut self, scene: &Scene, share: f64) {
-        let (index, query, rival) = (scene.index, scene.query, self.rival.position);
-        let scale = index.scale();
-        let fresh = self.pool.space() == Space::FreshImages;
-        let Self { boundary, trial, decoded, probe, .. } = self;
-        let blended = |out: &mut Vec<f64>, from: &[f64], to: &mut dyn Iterator<Item = f64>| {
-            out.clear();
-            out.extend(from.iter().zip(to).map(|(x, t)| (1.0 - share) * x + share * t));
-        };
-        let to_rival = index.row(rival).iter().zip(query.row).map(|(x, z)| (x - z) * scale);
-        blended(&mut trial.input, &boundary.input, &mut to_rival.into_iter());
-        let p = index.embedding().dimensions();
-        decoded.resize(p, 0.0);
-        index.ladder().decode_point(query.point, decoded);
-        trial.row.resize(p, 0.0);
-        index.ladder().decode(rival, &mut trial.row);
-        let to_rival = trial.row.iter().zip(&*decoded).map(|(x, z)| x - z);
-        blended(&mut trial.ladder, &boundary.ladder, &mut to_rival.into_iter());
-        trial.ladder_error =
-            up(boundary.ladder_error + share * (index.ladder().error(rival) + query.point.error));
-        let mut image_error = boundary.ladder_error;
-        if let Some((image, _)) = index.fine(rival) {
-            let to_rival = image.iter().zip(query.image).map(|(x, z)| x - z);
-            blended(&mut trial.dual, &boundary.dual, &mut to_rival.into_iter());
-            image_error += share * index.embedding().relative_error * (index.norm(rival) + query.norm);
-        }
+    /// Places the probe at the boundary point.
+    fn place(&mut self, scene: &Scene) {
+        let Boundary { dual, input, ladder, ladder_error, .. } = &self.boundary;
+        // Fresh products with a large `B` are for the spaces of differences.
+        let measured =
+            self.pool.space() == Space::Images && scene.index.embedding().columns().len() > SMALL_MAP;
         let delta = Displacement {
-            input: &trial.input,
-            ladder: &trial.ladder,
-            ladder_error: trial.ladder_error,
-            image: index.fine(rival).map(|_| (&trial.dual[..], up(image_error))),
-            fresh: fresh || index.embedding().columns().len() <= SMALL_MAP,
+            input,
+            ladder,
+            ladder_error: *ladder_error,
+            image: measured.then_some((&dual[..], *ladder_error)),
         };
-        probe.place(index, query, &delta);
+        self.probe.place(scene.index, scene.query, &delta);
     }
 
     /// Asks for the class at the probe. Rows in the way that the pool did not know join it.
     fn attempt(&mut self, scene: &Scene, rival: usize) -> Attempt {
         let (index, query) = (scene.index, scene.query);
-        let goal = (rival, self.pool.space());
-        self.probe.contenders(scene, goal, &mut self.found, &mut self.near);
+        self.probe.contenders(scene, rival, &mut self.found, &mut self.near);
         if self.near.is_empty() {
             return Attempt::Adversarial;
         }

@@ -8,10 +8,12 @@
 //! The [screen](crate::certify::screen) tests the same bound in the coordinates of the ladder, where normals of
 //! very different lengths, which ill-conditioned metrics have, cost it much. This is for what it lets through.
 
-use crate::certify::pool::quotient_down;
-use crate::geometry::dot::{axpy, depth, squared_norm};
+use crate::certify::bound::{Normal, quotient_down};
+use crate::geometry::dot::{axpy, squared_norm};
 use crate::geometry::rounding::{gamma, up};
-use crate::search::index::{Index, Measured, Query};
+use crate::search::distance::Measured;
+use crate::search::embed::Query;
+use crate::search::index::Index;
 
 /// The merged row; metrics with images in binary64 only.
 #[derive(Debug, Default)]
@@ -85,13 +87,15 @@ impl Guide {
         }
         let embedding = index.embedding();
         let norms = index.norm(position) + self.norm;
-        let (length, dual_length) = (up(sums.image.sqrt()), up(sums.dual.sqrt()));
-        let dual_error = index.dual_error() * embedding.norm * norms * 1.001 + self.dual_rounding;
-        let rounding = gamma(depth(image.len()) + 4) * length * dual_length;
-        let square = up(sums.product.max(0.0) + rounding + (length + self.image_rounding) * dual_error);
-        let images = embedding.relative_error * norms + self.image_rounding;
-        let normal = up(square.sqrt() + embedding.norm * images + embedding.defect * norms);
-        quotient_down(numerator, normal)
+        let normal = Normal {
+            product: sums.product,
+            length: up(sums.image.sqrt()),
+            dual_length: up(sums.dual.sqrt()),
+            image_error: embedding.relative_error * norms + self.image_rounding,
+            dual_error: index.dual_error() * embedding.norm * norms * 1.001 + self.dual_rounding,
+            reach: norms,
+        };
+        quotient_down(numerator, normal.norm_up(embedding))
     }
 
     fn sums(&self, query: &[f64], image: &[f64], dual: &[f64]) -> Sums {

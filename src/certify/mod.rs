@@ -1,7 +1,10 @@
 //! Certified radii: how far a test point must move before the classifier's answer changes.
 
+pub mod bound;
+pub mod cell;
 pub mod finish;
 pub mod guide;
+pub mod interval;
 pub mod nearest;
 pub mod pool;
 pub mod probe;
@@ -14,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::geometry::matrix::product_nt;
 use crate::geometry::simd::Kernels;
 use crate::parallel::{Control, Team};
-use crate::search::index::{Embedded, Index, Query};
+use crate::search::embed::{Embedded, Query};
+use crate::search::index::Index;
 use crate::search::neighbors::for_scales;
 use crate::search::scan::{Tile, tile_size};
 use std::ops::Range;

@@ -12,9 +12,11 @@
 //! What is discarded is proven to have `r_j ≥ T` for the `T` of that moment, and `T` only falls: the lower end
 //! is the least of the last `T` and of the finished cells' dual bounds.
 
+use crate::certify::cell::Cell;
 use crate::certify::finish::Finisher;
 use crate::certify::guide::Guide;
-use crate::certify::pool::{Cell, Member, Pool, Space};
+use crate::certify::interval::{Contender, EXACT_ABSOLUTE, Interval, prove};
+use crate::certify::pool::{Member, Pool, Space};
 use crate::certify::probe::{Probe, SMALL_MAP};
 use crate::certify::scene::Scene;
 use crate::certify::screen::Screen;
@@ -22,7 +24,8 @@ use crate::certify::{Radius, Status};
 use crate::geometry::min_norm::{MinNorm, Outcome};
 use crate::geometry::rounding::{scale_down, scale_up, up};
 use crate::geometry::simd::Kernels;
-use crate::search::index::{Index, Query};
+use crate::search::embed::Query;
+use crate::search::index::Index;
 use crate::search::neighbors::{NeighborSearch, high};
 use crate::search::scan::Scores;
 use std::ops::Range;
@@ -37,21 +40,6 @@ const AT_ONCE: usize = 3;
 const MOST_RECONSIDERED: usize = 100;
 /// The screen is set up again when the target has fallen to this share.
 const REAIM: f64 = 0.9;
-/// The interval is called exact when no wider than this share of its upper end …
-const EXACT_RELATIVE: f64 = 1e-9;
-/// … or than this share of the distance to the rival: what binary64 points can resolve.
-const EXACT_ABSOLUTE: f64 = 1e-12;
-
-/// A cell that may be the nearest: its row, its value in the ladder's coordinates (the solver's word, good
-/// for the order of work only), what is proven of it, and its multipliers.
-#[derive(Debug, Clone)]
-struct Contender {
-    position: usize,
-    value: f64,
-    bound: f64,
-    weights: Vec<(usize, f64)>,
-}
-
 /// What the search found out about one test point.
 #[derive(Debug, Clone, Default)]
 pub struct Draft {
@@ -86,9 +74,8 @@ pub struct NearestCertifier {
     rivals: Vec<(f64, usize)>,
     contenders: Vec<Contender>,
     guide: Guide,
-    finisher: Finisher,
-    /// For the few cells that leave too wide an interval at first.
-    precise: Finisher,
+    /// One for each space to finish in, cheapest first.
+    finishers: Vec<Finisher>,
     programs: u32,
     steps: u32,
 }
@@ -97,7 +84,11 @@ impl NearestCertifier {
     #[must_use]
     pub fn new(index: &Index) -> Self {
         let euclidean = index.metric().is_euclidean();
-        let space = if euclidean { Space::Ladder } else { Space::Images };
+        let (space, finishing) = if euclidean {
+            (Space::Ladder, &[Space::Rows][..])
+        } else {
+            (Space::Images, &[Space::Images, Space::Differences][..])
+        };
         Self {
             neighbors: NeighborSearch::default(),
             pool: Pool::new(space),
@@ -114,8 +105,7 @@ impl NearestCertifier {
             rivals: Vec::new(),
             contenders: Vec::new(),
             guide: Guide::default(),
-            finisher: Finisher::new(if euclidean { Space::Rows } else { Space::Images }),
-            precise: Finisher::new(if euclidean { Space::PreciseRows } else { Space::FreshImages }),
+            finishers: finishing.iter().map(|&space| Finisher::new(space)).collect(),
             programs: 0,
             steps: 0,
         }
@@ -168,7 +158,7 @@ impl NearestCertifier {
     pub fn prepare(&mut self, scene: &Scene, draft: &mut Draft) {
         let dear = scene.index.embedding().columns().len() > SMALL_MAP;
         if let Some(best) = draft.contenders.first().filter(|_| dear) {
-            draft.row = self.finisher.row(scene, best.position, &best.weights);
+            draft.row = self.finishers[0].row(scene, best.position, &best.weights);
         }
     }
 
@@ -183,14 +173,16 @@ impl NearestCertifier {
         if draft.radius.status != Status::Unfinished {
             return draft.radius;
         }
-        let mut interval = prove(&mut self.finisher, scene, &draft, input);
-        if !interval.is_exact() {
-            interval.meet(prove(&mut self.precise, scene, &draft, None));
+        let mut interval = prove(&mut self.finishers[0], scene, &draft.contenders, draft.target, input);
+        for finisher in &mut self.finishers[1..] {
+            if !interval.is_exact() {
+                interval.meet(prove(finisher, scene, &draft.contenders, draft.target, None));
+            }
         }
         if !interval.is_exact() && interval.upper.is_finite() {
             let every = self.reconsider(scene, &draft, &interval);
-            if let Some(every) = every {
-                interval.meet(prove(&mut self.precise, scene, &every, None));
+            if let (Some(every), Some(finest)) = (every, self.finishers.last_mut()) {
+                interval.meet(prove(finest, scene, &every, interval.upper, None));
             }
         }
         let exponent = scene.index.exponent();
@@ -224,7 +216,7 @@ impl NearestCertifier {
 
     /// Every cell that may be nearer than the upper end, unless there are too many. Where rows of two classes nearly
     /// coincide, the coordinates of the ladder do not tell them apart, and the search's last threshold is too low.
-    fn reconsider(&mut self, scene: &Scene, draft: &Draft, interval: &Interval) -> Option<Draft> {
+    fn reconsider(&mut self, scene: &Scene, draft: &Draft, interval: &Interval) -> Option<Vec<Contender>> {
         let (nearest, distance) = draft.nearest;
         let first = interval.rival?;
         self.contenders.clone_from(&draft.contenders);
@@ -236,8 +228,7 @@ impl NearestCertifier {
             return None;
         }
         let cell = |position| Contender { position, value: 0.0, bound: 0.0, weights: vec![(nearest, 1.0)] };
-        let contenders = std::iter::once(first).chain(self.rivals.iter().map(|r| r.1)).map(cell).collect();
-        Some(Draft { target: interval.upper, class: draft.class.clone(), contenders, ..Draft::default() })
+        Some(std::iter::once(first).chain(self.rivals.iter().map(|r| r.1)).map(cell).collect())
     }
 
     /// Collects the contenders; returns the last threshold.
@@ -358,7 +349,7 @@ impl NearestCertifier {
         self.contenders.push(Contender { position, value, bound, weights });
         if outcome == Outcome::Optimal {
             // Cells nearer than the accuracy of these coordinates, which the proven bound shows, are kept.
-            let floor = EXACT_ABSOLUTE * self.rival.square.value.sqrt();
+            let floor = EXACT_ABSOLUTE * self.rival.offset.value.sqrt();
             *target = target.min(up(value.max(bound) + 2.0 * (value - bound).abs() + floor));
         }
     }
@@ -384,48 +375,4 @@ impl NearestCertifier {
         }
         !self.near.is_empty()
     }
-}
-
-/// Both ends over all contenders, scaled.
-struct Interval {
-    lower: f64,
-    upper: f64,
-    rival: Option<usize>,
-    rival_distance: f64,
-    adversarial: Option<Vec<f64>>,
-}
-
-impl Interval {
-    /// Both intervals hold: so does what they have in common.
-    fn meet(&mut self, other: Self) {
-        let lower = self.lower.max(other.lower);
-        if other.upper < self.upper {
-            *self = other;
-        }
-        self.lower = lower;
-    }
-
-    fn is_exact(&self) -> bool {
-        let allowed = (EXACT_RELATIVE * self.upper).max(EXACT_ABSOLUTE * self.rival_distance);
-        self.upper.is_finite() && self.upper - self.lower <= allowed
-    }
-}
-
-/// From the most promising contender on.
-fn prove(finisher: &mut Finisher, scene: &Scene, draft: &Draft, input: Option<&[f64]>) -> Interval {
-    let (lower, upper) = (draft.target, f64::INFINITY);
-    let mut best = Interval { lower, upper, rival: None, rival_distance: 0.0, adversarial: None };
-    for (i, contender) in draft.contenders.iter().enumerate() {
-        let input = input.filter(|_| i == 0);
-        let end = finisher.finish(scene, contender.position, &contender.weights, best.upper, input);
-        best.lower = best.lower.min(end.lower);
-        if end.upper < best.upper {
-            best.upper = end.upper;
-            best.rival = Some(contender.position);
-            best.rival_distance = end.rival_distance;
-            best.adversarial = Some(finisher.adversarial().to_vec());
-        }
-    }
-    best.lower = best.lower.min(best.upper);
-    best
 }

@@ -1,15 +1,16 @@
 //! A perturbed test point, known well enough to decide what class it is given.
 //!
-//! `p = z + δ` is stored as the binary64 numbers that a caller will get. For distances it is also known by
-//! its image (not computed from `p`, which would cost a product with `B`, but from the multipliers that
-//! made `δ`), and by a point of the ladder; both with the error that this shortcut has.
+//! `p = z + δ` is stored as the binary64 numbers that a caller will get, and as a point of the ladder, which tells
+//! the few rows near it. Those are compared by differences of rows; where products with `B` are dear, at
+//! first by the image that the multipliers of `δ` give for nothing, with the error of this shortcut.
 
-use crate::certify::pool::Space;
 use crate::certify::scene::Scene;
 use crate::geometry::dot::{depth, norm_up, squared_distance};
 use crate::geometry::rounding::{TINY, gamma, up};
 use crate::geometry::simd::Kernels;
-use crate::search::index::{Index, Measured, Query};
+use crate::search::distance::{Measured, Scratch};
+use crate::search::embed::Query;
+use crate::search::index::Index;
 use crate::search::ladder::{Point, RowLimit};
 use crate::search::neighbors::high;
 
@@ -21,7 +22,7 @@ pub const SMALL_MAP: usize = 1 << 14;
 pub struct Probe {
     /// `p`, in the caller's units.
     pub row: Vec<f64>,
-    /// Its image, for metrics other than the Euclidean.
+    /// Its image, if it was given one.
     image: Vec<f64>,
     image_error: f64,
     norm: f64,
@@ -31,6 +32,7 @@ pub struct Probe {
     /// An upper bound on `‖p − z‖`, scaled.
     pub length: f64,
     scratch: Vec<f64>,
+    differences: Scratch,
 }
 
 /// A displacement in all the coordinates that a [`Probe`] needs, and the error between them.
@@ -41,10 +43,8 @@ pub struct Displacement<'a> {
     pub ladder: &'a [f64],
     /// Bounds the distance of `ladder` from the true image of `input`.
     pub ladder_error: f64,
-    /// Its binary64 image, for metrics other than the Euclidean, and its error.
+    /// Its binary64 image with its error, if distances are to be measured between images.
     pub image: Option<(&'a [f64], f64)>,
-    /// Whether the image of `p` is computed anew all the same: dearer, and more accurate.
-    pub fresh: bool,
 }
 
 impl Probe {
@@ -63,12 +63,8 @@ impl Probe {
         self.norm = up(query.norm + self.length);
         let embedding = index.embedding();
         let off = up(embedding.norm * rounded);
-        if delta.image.is_some() && delta.fresh {
-            let embedded = index.embed_queries(&self.row);
-            self.image.clone_from(&embedded.images);
-            self.image_error = up(embedding.relative_error * self.norm);
-        } else if let Some((image, error)) = delta.image {
-            self.image.clear();
+        self.image.clear();
+        if let Some((image, error)) = delta.image {
             self.image.extend(query.image.iter().zip(image).map(|(t, x)| t + x));
             self.image_error = up(embedding.relative_error * query.norm
                 + error
@@ -103,10 +99,12 @@ impl Probe {
         interval.map_or(f64::INFINITY, |(low, high)| (low + high) / 2.0)
     }
 
-    /// Puts `p` at a training row; it can then be measured from the test point and nothing else.
+    /// Puts `p` where a training row is, as far as the metric can see; it can then be measured from the test
+    /// point and nothing else.
     pub fn place_at(&mut self, index: &Index, query: &Query, position: usize) {
         self.row.clear();
-        self.row.extend_from_slice(index.row(position));
+        let features = index.row(position).iter().zip(query.row).zip(index.scales());
+        self.row.extend(features.map(|((&x, &z), &scale)| if scale == 0.0 { z } else { x }));
         self.length = self.length_from(query, index.scale());
     }
 
@@ -118,13 +116,9 @@ impl Probe {
 
     /// `d²(p, x)` for the row at a position.
     #[must_use]
-    pub fn squared_distance(&self, index: &Index, position: usize, space: Space) -> Measured {
-        if space == Space::PreciseRows {
-            return index.squared_distance_precise(position, &self.row);
-        }
-        let Some((image, _)) = index.fine(position) else {
-            let value = squared_distance(index.row(position), &self.row, index.scale());
-            return Measured { value, error: up(gamma(depth(self.row.len())) * value + TINY) };
+    fn squared_distance(&mut self, index: &Index, position: usize) -> Measured {
+        let Some((image, _)) = index.fine(position).filter(|_| !self.image.is_empty()) else {
+            return index.squared_distance_to(position, &self.row, &mut self.differences);
         };
         let embedding = index.embedding();
         let value = squared_distance(image, &self.image, 1.0);
@@ -137,6 +131,16 @@ impl Probe {
                 + embedding.defect * norms * norms
                 + TINY),
         }
+    }
+
+    /// `d²(p, x) − d²(p, x_j)` for the row at a position and a rival with its own squared distance.
+    fn gap(&mut self, index: &Index, position: usize, (rival, goal): (usize, Measured)) -> Measured {
+        if self.image.is_empty() {
+            return index.gap(position, rival, &self.row, &mut self.differences);
+        }
+        let square = self.squared_distance(index, position);
+        let value = square.value - goal.value;
+        Measured { value, error: up(square.error + goal.error + f64::EPSILON * (square.value + goal.value)) }
     }
 
     /// Calls `visit` for the rows of the predicted class that may be within `limit` of `p`, with an interval
@@ -161,28 +165,25 @@ impl Probe {
     }
 
     /// Collects the rows of the predicted class that are not proven to be further from `p` than the row at
-    /// `rival`. If there are none, `p` is given another class.
+    /// `rival`, nearest first. If there are none, `p` is given another class.
     pub fn contenders(
-        &self,
+        &mut self,
         scene: &Scene,
-        (rival, space): (usize, Space),
+        rival: usize,
         found: &mut Vec<u32>,
         out: &mut Vec<(f64, usize)>,
     ) {
         let index = scene.index;
-        let goal = self.squared_distance(index, rival, space);
-        // Squares are compared as they are: a root would cost the digits that decide.
-        let reached = (goal.value + goal.error) * (1.0 + f64::EPSILON);
+        let goal = self.squared_distance(index, rival);
         out.clear();
-        self.visit_near(scene, high(goal), found, |position, _, _| {
-            let square = self.squared_distance(index, position, space);
-            let least = (square.value - square.error) * (1.0 - f64::EPSILON);
+        self.visit_near(scene, high(goal), found, |position, _, _| out.push((0.0, position)));
+        out.retain_mut(|(least, position)| {
+            let gap = self.gap(index, *position, (rival, goal));
+            *least = gap.value - gap.error;
             // A later row in the same place as the rival loses every tie to it.
-            let copy = index.row_index(position) > index.row_index(rival)
-                && index.canonical(position) == index.canonical(rival);
-            if least <= reached && !copy {
-                out.push((least, position));
-            }
+            let copy = index.row_index(*position) > index.row_index(rival)
+                && index.canonical(*position) == index.canonical(rival);
+            *least <= 0.0 && !copy
         });
         out.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     }

@@ -1,7 +1,8 @@
 //! What the steps of one test point share.
 
 use crate::geometry::simd::Kernels;
-use crate::search::index::{Index, Query};
+use crate::search::embed::Query;
+use crate::search::index::Index;
 use crate::search::scan::Scores;
 use std::ops::Range;
 

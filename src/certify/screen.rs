@@ -17,7 +17,8 @@
 
 use crate::geometry::dot::{axpy, dot, norm_up, squared_norm};
 use crate::geometry::rounding::up;
-use crate::search::index::{Index, Query};
+use crate::search::embed::Query;
+use crate::search::index::Index;
 use crate::search::ladder::{Point, RowLimit};
 
 /// `(1 − θ)a² − e²/θ ≤ (a − e)²` takes the errors of the images out of the squares.

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.oracle
 Array = NDArray[np.float64]
 
 BUNDLED = ["iris", "wine", "breast_cancer", "digits"]
-FILES = {"satimage": 12, "pendigits": 12, "usps": 3}
+FILES = {"satimage": 12, "pendigits": 12, "usps": 5}
 """Test points per file: the oracle needs every constraint of a class, seconds on usps under a full metric."""
 
 
@@ -86,6 +86,8 @@ def assert_intervals_contain_the_oracle(
         slack = tolerance * radius + 1e-12
         assert cert.lower[k] <= radius + slack, f"point {k}: lower {cert.lower[k]}, oracle {radius}"
         assert cert.upper[k] >= radius - slack, f"point {k}: upper {cert.upper[k]}, oracle {radius}"
+        floor = quadratic.triplet_floor(z, cert.predicted[k], split.rows, split.labels, components)
+        assert cert.upper[k] >= floor * (1 - 1e-9)
         assert float(squared_distance(cert.adversarial[k], z)) <= cert.upper[k] ** 2 * (1 + 1e-15)
 
 

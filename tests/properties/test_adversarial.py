@@ -56,6 +56,6 @@ def test_perturbation_leaves_features_alone_that_the_metric_does_not_see(problem
     assert problem.components is not None
     unseen = ~problem.components.any(axis=0)
     cert = problem.certify(return_adversarial=True)
-    found = (cert.status == "exact") & np.isfinite(cert.upper) & (cert.upper > 1e-6)
+    found = np.isfinite(cert.upper) & (cert.upper > 1e-6)
     moved = np.linalg.norm((cert.adversarial - problem.points)[:, unseen], axis=1)
     assert np.all(moved[found] <= 1e-4 * cert.upper[found])

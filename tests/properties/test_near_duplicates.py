@@ -41,6 +41,8 @@ def test_lower_end_is_below_any_adversarial_point(metric: str, seed: int) -> Non
     given_metric = "euclidean" if metric == "euclidean" else cm.Mahalanobis.from_components(np.eye(FEATURES))
     classifier = cm.CertifiedKNeighborsClassifier(metric=given_metric).fit(rows, labels)
     cert = classifier.certify(point[None])
+    assert cert.status[0] == "exact"
+    assert cert.upper[0] - cert.lower[0] <= 1e-9 * cert.upper[0]
     for beyond in (1e-9, 1e-7, 1e-5):
         moved = point + boundary * (1 + beyond) * way
         if classifier.predict(moved[None]) != cert.predicted:
@@ -89,7 +91,8 @@ def test_adversarial_point_of_conflicting_rows_that_nearly_coincide(
     assert classifier.predict(cert.adversarial)[0] == 1
     # Not np.linalg.norm: its squares underflow.
     assert cert.upper[0] >= max(abs(cert.adversarial[0] - point))
-    assert cert.lower[0] <= cert.upper[0]
+    # The point is made of binary64 numbers of the size of the rows.
+    assert 0 <= cert.upper[0] - cert.lower[0] <= 1e-9 * cert.upper[0] + 1e-14
 
 
 @pytest.mark.parametrize("components", [None, np.eye(1)])
@@ -97,3 +100,13 @@ def test_distances_far_below_the_extent_of_the_data_keep_their_digits(components
     metric = "euclidean" if components is None else cm.Mahalanobis.from_components(components)
     distances = cm.pairwise_distances([[8e-78]], [[0.0], [1.0]], metric=metric)
     np.testing.assert_allclose(distances, [[8e-78, 1.0]], rtol=1e-14)
+
+
+@pytest.mark.parametrize("separation", [1e-3, 1e-8, 1e-13])
+def test_distances_between_rows_that_nearly_coincide_in_a_metric_keep_their_digits(separation: float) -> None:
+    rng = np.random.default_rng(0)
+    rows, components = rng.normal(size=(50, 6)), rng.normal(size=(4, 6))
+    queries = rows + separation * rng.normal(size=rows.shape)
+    distances, neighbors = cm.kneighbors(queries, rows, 1, metric=cm.Mahalanobis.from_components(components))
+    apart = (queries - rows[neighbors[:, 0]]) @ components.T
+    np.testing.assert_allclose(distances[:, 0], np.linalg.norm(apart, axis=1), rtol=1e-12)

@@ -1,0 +1,42 @@
+//! What multipliers prove of one cell, by weak duality: for any `λ ≥ 0`
+//!
+//! `r_j ≥ Σ λ_i (d²(z, x_j) − d²(z, x_i)) / (2 ‖M Σ λ_i (x_j − x_i)‖)`.
+
+use crate::geometry::dot::depth;
+use crate::geometry::rounding::{gamma, up};
+use crate::metric::Embedding;
+
+/// `numerator / (2 norm)` for positive numbers, rounded down. A vanishing normal with a positive numerator
+/// would mean an empty cell; rounding gets no such say.
+#[must_use]
+pub fn quotient_down(numerator: f64, norm: f64) -> f64 {
+    let bound = numerator / (2.0 * norm) * (1.0 - 4.0 * f64::EPSILON);
+    if bound.is_finite() { bound } else { 0.0 }
+}
+
+/// A sum of rows `v` as it was computed: its image `t ≈ Bv` and dual image `w ≈ BBᵀt`.
+#[derive(Debug, Clone, Copy)]
+pub struct Normal {
+    /// `⟨t, w⟩`, and upper bounds on `‖t‖` and `‖w‖`.
+    pub product: f64,
+    pub length: f64,
+    pub dual_length: f64,
+    /// Bounds `‖t − Bv‖` and `‖w − BBᵀBv‖`, the latter but for what the former makes of it.
+    pub image_error: f64,
+    pub dual_error: f64,
+    /// An upper bound on `‖v‖`, or on the sum of the norms it is made of.
+    pub reach: f64,
+}
+
+impl Normal {
+    /// An upper bound on `‖Mv‖`, `M = GᵀG`.
+    ///
+    /// With `a = ‖Bᵀt'‖`, `t'` what `t` was rounded from, `ρ = ‖t − t'‖` and `e = ‖w − BBᵀt'‖`:
+    /// `a² = ⟨t', BBᵀt'⟩ ≤ ⟨t, w⟩ + ‖t‖e + ρ‖B‖a`, so that `a ≤ √(⟨t, w⟩ + ‖t‖e) + ‖B‖ρ`.
+    #[must_use]
+    pub fn norm_up(&self, embedding: &Embedding) -> f64 {
+        let rounding = gamma(depth(embedding.dimensions()) + 4) * self.length * self.dual_length;
+        let square = up(self.product.max(0.0) + rounding + self.length * self.dual_error);
+        up(square.sqrt() + embedding.norm * self.image_error + embedding.defect * self.reach)
+    }
+}

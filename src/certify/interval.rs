@@ -1,0 +1,71 @@
+//! Both ends of a radius, from those of its contenders.
+
+use crate::certify::finish::Finisher;
+use crate::certify::scene::Scene;
+
+/// The interval is called exact when no wider than this share of its upper end …
+const EXACT_RELATIVE: f64 = 1e-9;
+/// … or than this share of the distance to the rival: what binary64 points can resolve.
+pub const EXACT_ABSOLUTE: f64 = 1e-12;
+
+/// A cell that may be the nearest: its row, its value in the ladder's coordinates (the solver's word, good
+/// for the order of work only), what is proven of it, and its multipliers.
+#[derive(Debug, Clone)]
+pub struct Contender {
+    pub position: usize,
+    pub value: f64,
+    pub bound: f64,
+    pub weights: Vec<(usize, f64)>,
+}
+
+/// Both ends over all contenders, scaled.
+pub struct Interval {
+    pub lower: f64,
+    pub upper: f64,
+    pub rival: Option<usize>,
+    to_rival: f64,
+    pub adversarial: Option<Vec<f64>>,
+}
+
+impl Interval {
+    /// Both intervals hold: so does what they have in common.
+    pub fn meet(&mut self, other: Self) {
+        let lower = self.lower.max(other.lower);
+        if other.upper < self.upper {
+            *self = other;
+        }
+        self.lower = lower;
+    }
+
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        let allowed = (EXACT_RELATIVE * self.upper).max(EXACT_ABSOLUTE * self.to_rival);
+        self.upper.is_finite() && self.upper - self.lower <= allowed
+    }
+}
+
+/// Finishes the contenders, most promising first; all other cells are proven to be at least `target` away. `input` is
+/// the first one's perturbation, if it is known.
+pub fn prove(
+    finisher: &mut Finisher,
+    scene: &Scene,
+    contenders: &[Contender],
+    target: f64,
+    input: Option<&[f64]>,
+) -> Interval {
+    let upper = f64::INFINITY;
+    let mut best = Interval { lower: target, upper, rival: None, to_rival: 0.0, adversarial: None };
+    for (i, contender) in contenders.iter().enumerate() {
+        let input = input.filter(|_| i == 0);
+        let end = finisher.finish(scene, contender.position, &contender.weights, best.upper, input);
+        best.lower = best.lower.min(end.lower);
+        if end.upper < best.upper {
+            best.upper = end.upper;
+            best.rival = Some(contender.position);
+            best.to_rival = end.to_rival;
+            best.adversarial = Some(finisher.adversarial().to_vec());
+        }
+    }
+    best.lower = best.lower.min(best.upper);
+    best
+}

@@ -1,0 +1,153 @@
+//! Distances to training rows, and differences of two of them, each with a bound on its error.
+
+use crate::geometry::dot::{depth, dot, norm_up, square_gap, squared_distance};
+use crate::geometry::predicates::compare_distances;
+use crate::geometry::rounding::{TINY, gamma, up};
+use crate::search::embed::Query;
+use crate::search::index::Index;
+use std::cmp::Ordering;
+
+/// A squared distance, or a difference of two, in scaled units and a bound on its error.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Measured {
+    pub value: f64,
+    pub error: f64,
+}
+
+/// Squares whose error is a larger share than this are worth another product with `B`.
+const NEAR: f64 = 1e-10;
+
+/// Work space for images of differences.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    difference: Vec<f64>,
+    sum: Vec<f64>,
+    image: Vec<f64>,
+    sum_image: Vec<f64>,
+}
+
+impl Index {
+    /// `d²(z, x)` for the row at a position, in scaled units. Images of near rows lose digits: those are measured by
+    /// their difference.
+    #[must_use]
+    pub fn squared_distance(&self, position: usize, query: &Query) -> Measured {
+        match self.fine(position) {
+            None => {
+                let value = squared_distance(self.row(position), query.row, self.scale());
+                Measured { value, error: up(gamma(depth(self.features())) * value) }
+            }
+            Some((image, _)) => {
+                let value = squared_distance(image, query.image, 1.0);
+                let error = self.image_square_error(value, self.norm(position) + query.norm);
+                if error <= NEAR * value {
+                    return Measured { value, error };
+                }
+                self.squared_distance_to(position, query.row, &mut Scratch::default())
+            }
+        }
+    }
+
+    /// Error of a squared distance between two computed images whose centred norms sum to `norms`.
+    #[must_use]
+    pub fn image_square_error(&self, value: f64, norms: f64) -> f64 {
+        let embedding = self.embedding();
+        let offset = embedding.relative_error * norms;
+        up(gamma(depth(embedding.dimensions())) * value
+            + offset * (2.0 * value.sqrt() + offset)
+            + embedding.defect * norms * norms
+            + TINY)
+    }
+
+    /// `d²(u, x)` between the row at a position and any point `u` of input space, from their difference: the error is
+    /// relative to `‖u − x‖`, wherever the rows lie. Under a metric it costs a product with `B`.
+    #[must_use]
+    pub fn squared_distance_to(&self, position: usize, point: &[f64], scratch: &mut Scratch) -> Measured {
+        let Some(map) = self.map() else {
+            let value = squared_distance(self.row(position), point, self.scale());
+            return Measured { value, error: up(gamma(depth(self.features())) * value + TINY) };
+        };
+        let Scratch { difference, image, .. } = scratch;
+        let reach = self.difference(self.row(position), point, difference);
+        multiply(map, difference, image);
+        let (value, embedding) = (dot(image, image), self.embedding());
+        let offset = embedding.difference_error * reach;
+        let rounding = gamma(depth(image.len())) * value + offset * (2.0 * value.sqrt() + offset);
+        Measured { value, error: up(rounding + embedding.defect * reach * reach + TINY) }
+    }
+
+    /// `d²(u, x) − d²(u, o)` for the rows `x`, `o` at two positions and any point `u` of input space, as the product
+    /// `⟨G(x − o), G((x − u) + (o − u))⟩`: of rows that nearly coincide it keeps the digits that the
+    /// difference of two squares loses. Under a metric it costs two products with `B`.
+    #[must_use]
+    pub fn gap(&self, position: usize, origin: usize, point: &[f64], scratch: &mut Scratch) -> Measured {
+        let (row, other) = (self.row(position), self.row(origin));
+        let Some(map) = self.map() else {
+            let (value, size) = square_gap(row, other, point, self.scale());
+            return Measured { value, error: up(gamma(depth(row.len()) + 6) * size + TINY) };
+        };
+        let Scratch { difference, sum, image, sum_image } = scratch;
+        let reach = self.difference(row, other, difference);
+        let mut around = self.difference(other, point, image);
+        around += self.difference(row, point, sum);
+        sum.iter_mut().zip(&*image).for_each(|(x, o)| *x += o);
+        multiply(map, difference, image);
+        multiply(map, sum, sum_image);
+        let (length, sum_length) = (norm_up(image), norm_up(sum_image));
+        let embedding = self.embedding();
+        let (own, about) = (embedding.difference_error * reach, embedding.difference_error * around);
+        let error = own * (sum_length + about)
+            + length * about
+            + gamma(depth(image.len())) * length * sum_length
+            + embedding.defect * reach * around;
+        Measured { value: dot(image, sum_image), error: up(error + TINY) }
+    }
+
+    /// `B(x − o)s` for the rows at two positions, from their difference: within `difference_error` times the
+    /// result, an upper bound on `‖x − o‖s`. For metrics other than the Euclidean.
+    pub fn image_of_difference(
+        &self,
+        position: usize,
+        origin: usize,
+        image: &mut Vec<f64>,
+        scratch: &mut Scratch,
+    ) -> f64 {
+        let map = self.map().unwrap_or_default();
+        let reach = self.difference(self.row(position), self.row(origin), &mut scratch.difference);
+        multiply(map, &scratch.difference, image);
+        reach
+    }
+
+    /// `(a − b)s` over the features that the metric sees; returns an upper bound on its norm.
+    fn difference(&self, a: &[f64], b: &[f64], out: &mut Vec<f64>) -> f64 {
+        out.clear();
+        out.extend(a.iter().zip(b).zip(self.scales()).map(|((a, b), s)| (a - b) * s));
+        up(norm_up(out))
+    }
+
+    /// `B`, for metrics other than the Euclidean.
+    fn map(&self) -> Option<&[f64]> {
+        if self.metric().is_euclidean() { None } else { self.embedding().map() }
+    }
+
+    /// Orders two positions by their exact distance from the query, ties by the caller's index.
+    #[must_use]
+    pub fn compare(&self, a: (usize, Measured), b: (usize, Measured), query: &Query) -> Ordering {
+        let difference = a.1.value - b.1.value;
+        if difference.abs() > up(a.1.error + b.1.error) {
+            return difference.total_cmp(&0.0);
+        }
+        let (row_a, row_b) = (self.row(a.0), self.row(b.0));
+        let by_distance = if row_a == row_b {
+            Ordering::Equal
+        } else {
+            compare_distances(query.row, row_a, row_b, self.metric().components())
+        };
+        by_distance.then_with(|| self.row_index(a.0).cmp(&self.row_index(b.0)))
+    }
+}
+
+/// `map · x`, with `map` row-major.
+pub fn multiply(map: &[f64], x: &[f64], out: &mut Vec<f64>) {
+    out.clear();
+    out.extend(map.chunks_exact(x.len()).map(|row| dot(row, x)));
+}
