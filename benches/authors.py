@@ -40,7 +40,7 @@ class Plan:
 PLANS = {
     "digits": Plan(Target(500, at_least=True), 100, 100, 400),
     "satimage": Plan(Target(1000, at_least=True), 100, 100, 400),
-    "fashion_mnist": Plan(Target(10_000, at_least=True), 10, 5, 100),
+    "fashion_mnist": Plan(Target(10_000, at_least=True), 50, 10, 100),
 }
 
 

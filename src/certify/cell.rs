@@ -23,6 +23,8 @@ pub struct Cell<'a> {
 pub struct Margin {
     /// How far the point may be from where the solver has it.
     pub place: f64,
+    /// An upper bound on `‖B‖` if the point is measured by its image, else 0.
+    pub norm: f64,
     /// Multiplies what should do.
     pub growth: f64,
 }
@@ -44,8 +46,9 @@ impl<'a> Cell<'a> {
 
     /// Twice what rounding can take from a constraint: the offsets' errors here and at the point, and its place.
     fn tightening(&self, i: usize, margin: Margin) -> f64 {
-        let errors = self.rival.offset.error + self.pool.members()[i].offset.error;
-        2.0 * margin.growth * (errors + margin.place * self.product(i, i).max(0.0).sqrt())
+        let member = &self.pool.members()[i];
+        let normal = self.product(i, i).max(0.0).sqrt().max(margin.norm * (member.norm + self.rival.norm));
+        2.0 * margin.growth * (self.rival.offset.error + member.offset.error + margin.place * normal)
     }
 
     /// `Σ λ_i (t_j − t_i)` and its dual image: the perturbation in the coordinates of the space, before and

@@ -9,6 +9,7 @@ use crate::geometry::dot::{axpy, depth, norm_up};
 use crate::geometry::matrix::product_depth;
 use crate::geometry::min_norm::MinNorm;
 use crate::geometry::rounding::{gamma, up};
+use crate::metric::Embedding;
 use crate::search::distance::multiply;
 use crate::search::index::Index;
 use crate::search::neighbors::nearest_position;
@@ -64,7 +65,7 @@ impl Finisher {
             products: Vec::new(),
             solver: MinNorm::default(),
             boundary: Boundary::default(),
-            margin: Margin { place: 0.0, growth: 1.0 },
+            margin: Margin { place: 0.0, norm: 0.0, growth: 1.0 },
             decoded: Vec::new(),
             probe: Probe::default(),
             near: Vec::new(),
@@ -135,9 +136,31 @@ impl Finisher {
         self.pool.gather(index, query, rival, &mut self.rival);
         self.products.clear();
         self.solver.reset();
-        // Coordinates of z + δ round in the caller's units.
-        let largest = norm_up(query.row) * index.scale();
-        self.margin = Margin { place: f64::EPSILON * largest, growth: 1.0 };
+        self.margin = Margin {
+            place: self.placement(scene, weights),
+            norm: if self.measures_images(index) { index.embedding().norm } else { 0.0 },
+            growth: 1.0,
+        };
+    }
+
+    /// How far `z + δ` in binary64 will be from where the program has it, by the multipliers in `weights`.
+    fn placement(&mut self, scene: &Scene, weights: &[(usize, f64)]) -> f64 {
+        let (index, embedding) = (scene.index, scene.index.embedding());
+        // Coordinates round in the caller's units.
+        let place = f64::EPSILON * index.scale() * norm_up(scene.query.row);
+        if index.metric().is_euclidean() {
+            return place;
+        }
+        let (active, multipliers): (Vec<usize>, Vec<f64>) =
+            weights.iter().enumerate().map(|(i, &(_, multiplier))| (i, multiplier)).unzip();
+        let Boundary { row, dual, .. } = &mut self.boundary;
+        Cell::new(&self.pool, &self.rival, &mut self.products).combine(&active, &multipliers, row, dual);
+        place + product_rounding(embedding, row)
+    }
+
+    /// Fresh products with a large `B` are for the spaces of differences.
+    fn measures_images(&self, index: &Index) -> bool {
+        self.pool.space() == Space::Images && index.embedding().columns().len() > SMALL_MAP
     }
 
     /// The row that `δ` of the first program is `Bᵀ` times.
@@ -176,9 +199,7 @@ impl Finisher {
                 }
                 None => multiply(embedding.columns(), row, input),
             }
-            let rounding = gamma(depth(row.len()).max(product_depth(row.len())))
-                * embedding.absolute_norm
-                * norm_up(row);
+            let rounding = product_rounding(embedding, row);
             ladder.clone_from(dual);
             // B δ = BBᵀ row is what the duals hold; δ itself was rounded on its way to input space.
             let sums = 4.0 * gamma(2 * active.len() + 6) * embedding.norm.powi(3);
@@ -205,10 +226,8 @@ impl Finisher {
 
     /// Places the probe at the boundary point.
     fn place(&mut self, scene: &Scene) {
+        let measured = self.measures_images(scene.index);
         let Boundary { dual, input, ladder, ladder_error, .. } = &self.boundary;
-        // Fresh products with a large `B` are for the spaces of differences.
-        let measured =
-            self.pool.space() == Space::Images && scene.index.embedding().columns().len() > SMALL_MAP;
         let delta = Displacement {
             input,
             ladder,
@@ -233,6 +252,11 @@ impl Finisher {
         }
         if self.pool.members().len() > known { Attempt::Enlarged } else { Attempt::Blocked }
     }
+}
+
+/// Bounds the error of `Bᵀ row`, whichever product computed it.
+fn product_rounding(embedding: &Embedding, row: &[f64]) -> f64 {
+    gamma(depth(row.len()).max(product_depth(row.len()))) * embedding.absolute_norm * norm_up(row)
 }
 
 /// `Σ λ_i (x̂_j − x̂_i)` in the coordinates of the ladder. Its rounding counts where rows nearly coincide: their

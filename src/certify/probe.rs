@@ -5,7 +5,7 @@
 //! first by the image that the multipliers of `δ` give for nothing, with the error of this shortcut.
 
 use crate::certify::scene::Scene;
-use crate::geometry::dot::{depth, norm_up, squared_distance};
+use crate::geometry::dot::{depth, norm_up, square_gap, squared_distance};
 use crate::geometry::rounding::{TINY, gamma, up};
 use crate::geometry::simd::Kernels;
 use crate::search::distance::{Measured, Scratch};
@@ -133,14 +133,27 @@ impl Probe {
         }
     }
 
-    /// `d²(p, x) − d²(p, x_j)` for the row at a position and a rival with its own squared distance.
-    fn gap(&mut self, index: &Index, position: usize, (rival, goal): (usize, Measured)) -> Measured {
+    /// `d²(p, x) − d²(p, x_j)` for the rows at a position and at a rival's.
+    fn gap(&mut self, index: &Index, position: usize, rival: usize) -> Measured {
+        let (Some((image, _)), Some((goal, _))) = (index.fine(position), index.fine(rival)) else {
+            return index.gap(position, rival, &self.row, &mut self.differences);
+        };
         if self.image.is_empty() {
             return index.gap(position, rival, &self.row, &mut self.differences);
         }
-        let square = self.squared_distance(index, position);
-        let value = square.value - goal.value;
-        Measured { value, error: up(square.error + goal.error + f64::EPSILON * (square.value + goal.value)) }
+        // As there, the product ⟨t − t_j, (t − t_p) + (t_j − t_p)⟩; of errors, that of t_p is the large one.
+        let embedding = index.embedding();
+        let norms = index.norm(position) + index.norm(rival);
+        let (own, about) = (embedding.relative_error * norms, 2.0 * self.image_error);
+        let (value, size) = square_gap(image, goal, &self.image, 1.0);
+        let apart = up(squared_distance(image, goal, 1.0).sqrt());
+        let around = up(squared_distance(image, &self.image, 1.0).sqrt()
+            + squared_distance(goal, &self.image, 1.0).sqrt());
+        let error = gamma(depth(image.len()) + 6) * size
+            + own * (around + own + about)
+            + apart * (own + about)
+            + embedding.defect * norms * (norms + 2.0 * self.norm);
+        Measured { value, error: up(error * 1.0001 + TINY) }
     }
 
     /// Calls `visit` for the rows of the predicted class that may be within `limit` of `p`, with an interval
@@ -178,7 +191,7 @@ impl Probe {
         out.clear();
         self.visit_near(scene, high(goal), found, |position, _, _| out.push((0.0, position)));
         out.retain_mut(|(least, position)| {
-            let gap = self.gap(index, *position, (rival, goal));
+            let gap = self.gap(index, *position, rival);
             *least = gap.value - gap.error;
             // A later row in the same place as the rival loses every tie to it.
             let copy = index.row_index(*position) > index.row_index(rival)
