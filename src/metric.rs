@@ -28,6 +28,8 @@ struct Components {
     entries: Vec<f64>,
     exponent: i32,
     norm: f64,
+    /// An upper bound on `‖|G|‖₂`.
+    absolute_norm: f64,
 }
 
 impl Metric {
@@ -51,10 +53,9 @@ impl Metric {
         // An entry 2^1000 times smaller than the largest may lose bits here: far below every bound's floor.
         let entries: Vec<f64> = components.iter().map(|&x| scale_by(x, -exponent)).collect();
         let norm = spectral_norm_up(&entries, features, stop);
-        Self {
-            features,
-            components: Some(Components { original: components.to_vec(), entries, exponent, norm }),
-        }
+        let absolute_norm = absolute_norm_up(&entries, features);
+        let original = components.to_vec();
+        Self { features, components: Some(Components { original, entries, exponent, norm, absolute_norm }) }
     }
 
     /// Number of input features, `d`.
@@ -105,6 +106,20 @@ impl Metric {
         self.components.as_ref().map_or(1.0, |c| c.norm)
     }
 
+    /// An upper bound on `‖|G|‖₂` of the scaled components, for the rounding of products with them.
+    #[must_use]
+    pub fn absolute_norm(&self) -> f64 {
+        self.components.as_ref().map_or(1.0, |c| c.absolute_norm)
+    }
+
+    /// The plain product of the scaled components with a difference of two rows is within this times its norm of
+    /// the true one.
+    #[must_use]
+    pub fn difference_error(&self) -> f64 {
+        // Up to three roundings make the difference, or a sum of two.
+        up(gamma(depth(self.features) + 3) * self.absolute_norm())
+    }
+
     /// An upper bound on `‖G‖₂`.
     #[must_use]
     pub fn spectral_norm_up(&self) -> f64 {
@@ -131,8 +146,6 @@ pub struct Embedding {
     pub norm: f64,
     /// An upper bound on `‖|B|‖₂`, for the rounding of products with `Bᵀ`.
     pub absolute_norm: f64,
-    /// The plain product of `B` with a difference of two rows is within this times its norm of the true one.
-    pub difference_error: f64,
 }
 
 impl Embedding {
@@ -160,7 +173,6 @@ impl Embedding {
                 defect: 0.0,
                 norm: 1.0,
                 absolute_norm: 1.0,
-                difference_error: 2.0 * U64,
             },
         }
     }
@@ -197,8 +209,6 @@ impl Embedding {
             defect,
             norm,
             absolute_norm,
-            // Up to three roundings make the difference, or a sum of two.
-            difference_error: up(gamma(depth(d) + 3) * absolute_norm),
             columns: if split.is_some() { transposed(&map, d) } else { Vec::new() },
             split,
             map: Some(map),

@@ -41,6 +41,12 @@ impl Control {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
+    /// Whether to come to an end, for whichever reason.
+    #[must_use]
+    pub fn must_stop(&self) -> bool {
+        self.is_interrupted() || self.is_late()
+    }
+
     /// Rows done, and rows in all.
     #[must_use]
     pub fn progress(&self) -> (usize, usize) {

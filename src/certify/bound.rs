@@ -21,22 +21,23 @@ pub struct Normal {
     pub product: f64,
     pub length: f64,
     pub dual_length: f64,
-    /// Bounds `‖t − Bv‖` and `‖w − BBᵀBv‖`, the latter but for what the former makes of it.
+    /// `‖t − t'‖ + ‖t' − Bv‖` at most, where `t'` is what `t` was rounded from, and `‖w − BBᵀt'‖`.
     pub image_error: f64,
     pub dual_error: f64,
-    /// An upper bound on `‖v‖`, or on the sum of the norms it is made of.
-    pub reach: f64,
+    /// An upper bound on `‖(GᵀG − BᵀB)v‖`.
+    pub defect: f64,
 }
 
 impl Normal {
     /// An upper bound on `‖Mv‖`, `M = GᵀG`.
     ///
-    /// With `a = ‖Bᵀt'‖`, `t'` what `t` was rounded from, `ρ = ‖t − t'‖` and `e = ‖w − BBᵀt'‖`:
-    /// `a² = ⟨t', BBᵀt'⟩ ≤ ⟨t, w⟩ + ‖t‖e + ρ‖B‖a`, so that `a ≤ √(⟨t, w⟩ + ‖t‖e) + ‖B‖ρ`.
+    /// With `a = ‖Bᵀt'‖`, `ρ = ‖t − t'‖` and `e = ‖w − BBᵀt'‖`:
+    /// `a² = ⟨t', BBᵀt'⟩ ≤ ⟨t, w⟩ + ‖t‖e + ρ‖B‖a`, so that `a ≤ √(⟨t, w⟩ + ‖t‖e) + ‖B‖ρ`; and
+    /// `‖Mv‖ ≤ a + ‖B‖‖t' − Bv‖ + ‖(GᵀG − BᵀB)v‖`.
     #[must_use]
     pub fn norm_up(&self, embedding: &Embedding) -> f64 {
         let rounding = gamma(depth(embedding.dimensions()) + 4) * self.length * self.dual_length;
         let square = up(self.product.max(0.0) + rounding + self.length * self.dual_error);
-        up(square.sqrt() + embedding.norm * self.image_error + embedding.defect * self.reach)
+        up(square.sqrt() + embedding.norm * self.image_error + self.defect)
     }
 }

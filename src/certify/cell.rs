@@ -129,16 +129,16 @@ impl<'a> Cell<'a> {
             Space::Rows => up(length + rounding),
             Space::Ladder => up(length + rounding + weigh(&|m| index.ladder().error(m.position))),
             Space::Images | Space::Differences => {
-                let (image_rate, dual_rate) = self.pool.error_rates(index);
+                let rates = self.pool.error_rates(index);
                 let reach = weigh(&|m| m.reach);
                 let dual_rounding = gamma(2 * active.len() + 6) * weigh(&|m| m.dual_norm);
                 let normal = Normal {
                     product: dot(row, dual),
                     length,
                     dual_length: norm_up(dual),
-                    image_error: image_rate * reach + rounding,
-                    dual_error: dual_rate * reach + dual_rounding,
-                    reach,
+                    image_error: rates.image * reach + rounding,
+                    dual_error: rates.dual * reach + dual_rounding,
+                    defect: rates.defect * reach,
                 };
                 normal.norm_up(index.embedding())
             }

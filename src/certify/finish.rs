@@ -6,11 +6,9 @@ use crate::certify::pool::{Member, Pool, Space};
 use crate::certify::probe::{Displacement, Probe, SMALL_MAP};
 use crate::certify::scene::Scene;
 use crate::geometry::dot::{axpy, depth, norm_up};
-use crate::geometry::matrix::product_depth;
 use crate::geometry::min_norm::MinNorm;
 use crate::geometry::rounding::{gamma, up};
-use crate::metric::Embedding;
-use crate::search::distance::multiply;
+use crate::search::distance::{multiply, multiply_transposed};
 use crate::search::index::Index;
 use crate::search::neighbors::nearest_position;
 
@@ -19,6 +17,8 @@ use crate::search::neighbors::nearest_position;
 pub struct Ends {
     pub lower: f64,
     pub upper: f64,
+    /// The same in the caller's units.
+    pub unscaled_upper: f64,
     /// `‖x_j − z‖` over the features that the metric sees.
     pub to_rival: f64,
 }
@@ -54,6 +54,8 @@ pub struct Finisher {
 /// How much further inside its cell the next point goes when rounding still hides on which side one is.
 const GROWTH: f64 = 4.0;
 const MOST_ROUNDS: usize = 60;
+/// Rows in the way that join the pool after one attempt.
+const AT_ONCE: usize = 4;
 
 impl Finisher {
     /// `space`: where coordinates and distances come from; [`Space::Ladder`] is too coarse to finish in.
@@ -95,19 +97,20 @@ impl Finisher {
         self.start(scene, rival, weights);
         self.probe.place_at(index, query, rival);
         let to_rival = self.probe.length;
-        let mut ends = Ends { lower: 0.0, upper: f64::INFINITY, to_rival };
+        let mut ends = Ends { lower: 0.0, upper: f64::INFINITY, unscaled_upper: f64::INFINITY, to_rival };
         self.solve(scene, &mut ends, input);
         for _ in 0..MOST_ROUNDS {
-            if ends.lower >= limit {
+            if ends.lower >= limit || scene.control.must_stop() {
                 return ends;
             }
             self.place(scene);
-            if self.probe.length >= to_rival {
+            // A length that is not a number is no better than the rival's.
+            if self.probe.length.is_nan() || self.probe.length >= to_rival {
                 break;
             }
             match self.attempt(scene, rival) {
                 Attempt::Adversarial => {
-                    ends.upper = self.accept();
+                    self.accept(&mut ends);
                     return ends;
                 }
                 Attempt::Enlarged => (),
@@ -120,8 +123,10 @@ impl Finisher {
         }
         // The rival itself is inside its own cell, unless a class-c row coincides with it in the metric.
         self.probe.place_at(index, query, rival);
-        if !scene.class.contains(&nearest_position(index, scene.kernels, &self.probe.row)) {
-            ends.upper = self.accept();
+        if self.probe.length < limit
+            && !scene.class.contains(&nearest_position(index, scene.kernels, &self.probe.row))
+        {
+            self.accept(&mut ends);
         }
         ends
     }
@@ -145,9 +150,10 @@ impl Finisher {
 
     /// How far `z + δ` in binary64 will be from where the program has it, by the multipliers in `weights`.
     fn placement(&mut self, scene: &Scene, weights: &[(usize, f64)]) -> f64 {
-        let (index, embedding) = (scene.index, scene.index.embedding());
+        let index = scene.index;
         // Coordinates round in the caller's units.
-        let place = f64::EPSILON * index.scale() * norm_up(scene.query.row);
+        let scaled: Vec<f64> = scene.query.row.iter().zip(index.scales()).map(|(z, s)| z * s).collect();
+        let place = f64::EPSILON * norm_up(&scaled);
         if index.metric().is_euclidean() {
             return place;
         }
@@ -155,7 +161,7 @@ impl Finisher {
             weights.iter().enumerate().map(|(i, &(_, multiplier))| (i, multiplier)).unzip();
         let Boundary { row, dual, .. } = &mut self.boundary;
         Cell::new(&self.pool, &self.rival, &mut self.products).combine(&active, &multipliers, row, dual);
-        place + product_rounding(embedding, row)
+        place + self.pool.product_rounding(index, row)
     }
 
     /// Fresh products with a large `B` are for the spaces of differences.
@@ -173,9 +179,9 @@ impl Finisher {
         row.clone()
     }
 
-    fn accept(&mut self) -> f64 {
+    fn accept(&mut self, ends: &mut Ends) {
         self.adversarial.clone_from(&self.probe.row);
-        self.probe.length
+        (ends.upper, ends.unscaled_upper) = (self.probe.length, self.probe.unscaled_length);
     }
 
     /// Solves the program over the pool, raises the lower end and places the boundary point, whose place in
@@ -190,22 +196,31 @@ impl Finisher {
         cell.combine(active, multipliers, row, dual);
         let embedding = index.embedding();
         let norm = if !embedding.columns().is_empty() {
-            let (image_rate, dual_rate) = self.pool.error_rates(index);
+            let rates = self.pool.error_rates(index);
             let reach = cell.weigh(active, multipliers, |m| m.reach);
             match known {
                 Some(known) => {
                     input.clear();
                     input.extend_from_slice(known);
                 }
-                None => multiply(embedding.columns(), row, input),
+                None if self.pool.space() == Space::Images => multiply(embedding.columns(), row, input),
+                None => {
+                    let components = index.metric().scaled_components().unwrap_or_default();
+                    multiply_transposed(components, row, index.features(), input);
+                }
             }
-            let rounding = product_rounding(embedding, row);
-            ladder.clone_from(dual);
+            let rounding = self.pool.product_rounding(index, row);
+            if self.pool.space() == Space::Images {
+                ladder.clone_from(dual);
+            } else {
+                multiply(embedding.map().unwrap_or_default(), input, ladder);
+            }
             // B δ = BBᵀ row is what the duals hold; δ itself was rounded on its way to input space.
             let sums = 4.0 * gamma(2 * active.len() + 6) * embedding.norm.powi(3);
-            *ladder_error = up(embedding.norm * rounding + (dual_rate + sums) * reach);
-            let images = image_rate * reach + cell.rounding(active, multipliers);
-            up(norm_up(input) + rounding + embedding.norm * images + embedding.defect * reach)
+            let product = gamma(depth(input.len())) * embedding.absolute_norm * norm_up(input);
+            *ladder_error = up(embedding.norm * rounding + (rates.dual + sums) * reach + product);
+            let images = rates.image * reach + cell.rounding(active, multipliers);
+            up(norm_up(input) + rounding + embedding.norm * images + rates.defect * reach)
         } else {
             input.clone_from(row);
             // The rows as the ladder has them, and the rounding of both sums.
@@ -245,18 +260,13 @@ impl Finisher {
             return Attempt::Adversarial;
         }
         let known = self.pool.members().len();
-        for &(_, position) in self.near.iter().take(4) {
-            if !self.pool.contains(position) {
-                self.pool.add(index, query, position);
-            }
+        let pool = &self.pool;
+        self.near.retain(|&(_, position)| !pool.contains(position));
+        for &(_, position) in self.near.iter().take(AT_ONCE) {
+            self.pool.add(index, query, position);
         }
         if self.pool.members().len() > known { Attempt::Enlarged } else { Attempt::Blocked }
     }
-}
-
-/// Bounds the error of `Bᵀ row`, whichever product computed it.
-fn product_rounding(embedding: &Embedding, row: &[f64]) -> f64 {
-    gamma(depth(row.len()).max(product_depth(row.len()))) * embedding.absolute_norm * norm_up(row)
 }
 
 /// `Σ λ_i (x̂_j − x̂_i)` in the coordinates of the ladder. Its rounding counts where rows nearly coincide: their
@@ -272,14 +282,13 @@ fn combine_in_ladder(
     sum.clear();
     sum.resize(p, 0.0);
     row.resize(p, 0.0);
-    let mut total = 0.0;
+    let mut origin = vec![0.0; p];
+    index.ladder().decode(rival, &mut origin);
     for (position, multiplier) in pairs {
         index.ladder().decode(position, row);
+        row.iter_mut().zip(&*origin).for_each(|(x, o)| *x -= o);
         axpy(sum, -multiplier, row);
-        total += multiplier;
     }
-    index.ladder().decode(rival, row);
-    axpy(sum, total, row);
 }
 
 enum Attempt {

@@ -9,7 +9,7 @@
 //! very different lengths, which ill-conditioned metrics have, cost it much. This is for what it lets through.
 
 use crate::certify::bound::{Normal, quotient_down};
-use crate::geometry::dot::{axpy, squared_norm};
+use crate::geometry::dot::{LANES, axpy, squared_norm, sum_of_lanes};
 use crate::geometry::rounding::{gamma, up};
 use crate::search::distance::Measured;
 use crate::search::embed::Query;
@@ -93,7 +93,7 @@ impl Guide {
             dual_length: up(sums.dual.sqrt()),
             image_error: embedding.relative_error * norms + self.image_rounding,
             dual_error: index.dual_error() * embedding.norm * norms * 1.001 + self.dual_rounding,
-            reach: norms,
+            defect: embedding.defect * norms,
         };
         quotient_down(numerator, normal.norm_up(embedding))
     }
@@ -117,13 +117,10 @@ impl Guide {
                 product[k] += away * away_in_dual;
             }
         }
-        let [distance, image, dual, product] = [distance, own, away_dual, product].map(|x| x.iter().sum());
+        let [distance, image, dual, product] = [distance, own, away_dual, product].map(sum_of_lanes);
         Sums { distance, image, dual, product }
     }
 }
-
-/// As in [`dot`](crate::geometry::dot::dot): no term passes more roundings than there.
-const LANES: usize = 8;
 
 /// `‖t_j − q‖²`, `‖t_j − t̄‖²`, `‖w_j − w̄‖²` and `⟨t_j − t̄, w_j − w̄⟩`.
 #[derive(Debug, Clone, Copy, Default)]

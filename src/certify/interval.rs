@@ -22,6 +22,8 @@ pub struct Contender {
 pub struct Interval {
     pub lower: f64,
     pub upper: f64,
+    /// The same in the caller's units.
+    pub unscaled_upper: f64,
     pub rival: Option<usize>,
     to_rival: f64,
     pub adversarial: Option<Vec<f64>>,
@@ -53,14 +55,20 @@ pub fn prove(
     target: f64,
     input: Option<&[f64]>,
 ) -> Interval {
-    let upper = f64::INFINITY;
-    let mut best = Interval { lower: target, upper, rival: None, to_rival: 0.0, adversarial: None };
+    let mut best = Interval {
+        lower: target,
+        upper: f64::INFINITY,
+        unscaled_upper: f64::INFINITY,
+        rival: None,
+        to_rival: 0.0,
+        adversarial: None,
+    };
     for (i, contender) in contenders.iter().enumerate() {
         let input = input.filter(|_| i == 0);
         let end = finisher.finish(scene, contender.position, &contender.weights, best.upper, input);
         best.lower = best.lower.min(end.lower);
         if end.upper < best.upper {
-            best.upper = end.upper;
+            (best.upper, best.unscaled_upper) = (end.upper, end.unscaled_upper);
             best.rival = Some(contender.position);
             best.to_rival = end.to_rival;
             best.adversarial = Some(finisher.adversarial().to_vec());

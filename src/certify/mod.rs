@@ -128,8 +128,9 @@ pub fn certify(
                     ids[range.clone()].iter().flat_map(|&i| &queries[i * d..][..d]).copied().collect();
                 let expected: Option<Vec<i64>> =
                     codes.map(|codes| ids[range].iter().map(|&i| codes[i]).collect());
-                let batch = Batch { index, kernels, rows: &rows, expected: expected.as_deref(), adversarial };
-                batch.certify(tile, certifier, control)
+                let expected = expected.as_deref();
+                let batch = Batch { index, kernels, rows: &rows, expected, adversarial, control };
+                batch.certify(tile, certifier)
             },
             |range: Range<usize>, part: Vec<Radius>| {
                 for (&id, radius) in ids[range].iter().zip(part) {
@@ -153,13 +154,14 @@ struct Batch<'a> {
     rows: &'a [f64],
     expected: Option<&'a [i64]>,
     adversarial: bool,
+    control: &'a Control,
 }
 
 impl Batch<'_> {
-    fn certify(&self, tile: &mut Tile, certifier: &mut NearestCertifier, control: &Control) -> Vec<Radius> {
+    fn certify(&self, tile: &mut Tile, certifier: &mut NearestCertifier) -> Vec<Radius> {
         let total = self.rows.len() / self.index.features();
         let mut radii = vec![Radius::default(); total];
-        if control.is_late() {
+        if self.control.must_stop() {
             return radii;
         }
         let clock = Instant::now();
@@ -171,10 +173,10 @@ impl Batch<'_> {
             tile.compute(self.index, self.kernels, &embedded.points[points.clone()]);
             let share = shared + clock.elapsed().as_secs_f64() / points.len() as f64;
             let part = Part { batch: self, tile, embedded: &embedded, points: points.clone() };
-            let Some(drafts) = part.search(certifier, share, control) else {
+            let Some(drafts) = part.search(certifier, share) else {
                 return radii;
             };
-            part.finish(certifier, drafts, &mut radii[points], control);
+            part.finish(certifier, drafts, &mut radii[points]);
         }
         radii
     }
@@ -195,37 +197,33 @@ impl Part<'_> {
         self.embedded.query(id, &self.batch.rows[id * d..][..d])
     }
 
-    fn scene<'a>(&'a self, i: usize, query: &'a Query<'a>, draft: &Draft) -> Scene<'a> {
-        let Batch { index, kernels, .. } = *self.batch;
-        Scene { index, kernels, scores: self.tile.scores(i), query, class: draft.class.clone() }
+    fn scene<'a>(&'a self, i: usize, query: &'a Query<'a>, class: Range<usize>) -> Scene<'a> {
+        let Batch { index, kernels, control, .. } = *self.batch;
+        Scene { index, kernels, scores: self.tile.scores(i), query, class, control }
     }
 
     /// `None`: told to stop.
-    fn search(&self, certifier: &mut NearestCertifier, share: f64, control: &Control) -> Option<Vec<Draft>> {
-        let Batch { index, kernels, expected, .. } = *self.batch;
+    fn search(&self, certifier: &mut NearestCertifier, share: f64) -> Option<Vec<Draft>> {
+        let Batch { expected, control, .. } = *self.batch;
         let mut drafts = Vec::with_capacity(self.points.len());
         for (i, id) in self.points.clone().enumerate() {
-            if control.is_interrupted() || control.is_late() {
+            if control.must_stop() {
                 return None;
             }
             let (clock, query) = (Instant::now(), self.query(i));
             let expected = expected.map(|codes| codes[id]);
-            let mut draft = certifier.search(index, kernels, self.tile.scores(i), &query, expected);
-            certifier.prepare(&self.scene(i, &query, &draft), &mut draft);
+            // The class comes with the draft.
+            let scene = self.scene(i, &query, 0..0);
+            let mut draft = certifier.search(scene, expected);
+            certifier.prepare(&self.scene(i, &query, draft.class.clone()), &mut draft);
             draft.radius.seconds = share + clock.elapsed().as_secs_f64();
             drafts.push(draft);
         }
         Some(drafts)
     }
 
-    fn finish(
-        &self,
-        certifier: &mut NearestCertifier,
-        drafts: Vec<Draft>,
-        radii: &mut [Radius],
-        control: &Control,
-    ) {
-        let Batch { index, adversarial, .. } = *self.batch;
+    fn finish(&self, certifier: &mut NearestCertifier, drafts: Vec<Draft>, radii: &mut [Radius]) {
+        let Batch { index, adversarial, control, .. } = *self.batch;
         let (d, p) = (index.features(), index.embedding().dimensions());
         let clock = Instant::now();
         let rows: Vec<f64> = drafts.iter().flat_map(|draft| &draft.row).copied().collect();
@@ -236,12 +234,12 @@ impl Part<'_> {
         let share = clock.elapsed().as_secs_f64() / drafts.len() as f64;
         let mut inputs = inputs.chunks_exact(d);
         for (i, draft) in drafts.into_iter().enumerate() {
-            if control.is_interrupted() || control.is_late() {
+            if control.must_stop() {
                 return;
             }
             let (clock, query) = (Instant::now(), self.query(i));
             let input = if draft.row.is_empty() { None } else { inputs.next() };
-            let scene = self.scene(i, &query, &draft);
+            let scene = self.scene(i, &query, draft.class.clone());
             radii[i] = certifier.finish(&scene, draft, input, adversarial);
             radii[i].seconds += share + clock.elapsed().as_secs_f64();
             control.advance(1);

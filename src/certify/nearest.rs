@@ -22,12 +22,9 @@ use crate::certify::scene::Scene;
 use crate::certify::screen::Screen;
 use crate::certify::{Radius, Status};
 use crate::geometry::min_norm::{MinNorm, Outcome};
-use crate::geometry::rounding::{scale_down, scale_up, up};
-use crate::geometry::simd::Kernels;
-use crate::search::embed::Query;
+use crate::geometry::rounding::{scale_down, up};
 use crate::search::index::Index;
 use crate::search::neighbors::{NeighborSearch, high};
-use crate::search::scan::Scores;
 use std::ops::Range;
 
 /// Violations below this share of the distance are left to the finish.
@@ -112,15 +109,9 @@ impl NearestCertifier {
     }
 
     /// Finds the cells that may be the nearest to one test point. `expected` is its true class; `None`
-    /// certifies the predicted one.
-    pub fn search(
-        &mut self,
-        index: &Index,
-        kernels: &Kernels,
-        scores: Scores,
-        query: &Query,
-        expected: Option<i64>,
-    ) -> Draft {
+    /// certifies the predicted one. The class of the scene is not known yet.
+    pub fn search(&mut self, scene: Scene, expected: Option<i64>) -> Draft {
+        let Scene { index, kernels, scores, query, .. } = scene;
         (self.programs, self.steps) = (0, 0);
         self.contenders.clear();
         let everything = 0..index.len();
@@ -132,11 +123,16 @@ impl NearestCertifier {
             return Draft { radius: Radius::misclassified(class), ..Draft::default() };
         }
         let own = index.class_range(class);
-        let scene = Scene { index, kernels, scores, query, class: own.clone() };
+        let scene = Scene { class: own.clone(), ..scene };
         let (mut radius, mut target) = (Radius::unreachable(), f64::INFINITY);
         if let Some(first) = self.first_rival(&scene) {
             radius = Radius::default();
             target = self.walk(&scene, nearest, high(square), first);
+            if scene.control.must_stop() {
+                // Rivals may be left: nothing is proven.
+                (target, radius.predicted) = (0.0, class as i64);
+                self.contenders.clear();
+            }
             // Only a proof discards a cell; every other one is finished.
             self.contenders.retain(|c| c.bound < target);
             self.contenders.sort_by(|a, b| a.value.total_cmp(&b.value).then(a.position.cmp(&b.position)));
@@ -188,8 +184,14 @@ impl NearestCertifier {
         let exponent = scene.index.exponent();
         Radius {
             lower: scale_down(interval.lower, exponent),
-            upper: scale_up(interval.upper, exponent),
-            status: if interval.is_exact() { Status::Exact } else { Status::Bounded },
+            upper: interval.unscaled_upper,
+            status: if interval.is_exact() {
+                Status::Exact
+            } else if scene.control.must_stop() {
+                Status::Unfinished
+            } else {
+                Status::Bounded
+            },
             rival: interval.rival.map_or(-1, |position| scene.index.row_index(position) as i64),
             adversarial: interval.adversarial.filter(|_| adversarial),
             ..draft.radius
@@ -249,6 +251,9 @@ impl NearestCertifier {
         let mut aimed = target;
         self.rivals.reverse();
         while let Some((_, position)) = self.rivals.pop() {
+            if scene.control.must_stop() {
+                break;
+            }
             self.examine(scene, position, &mut target);
             if target < REAIM * aimed {
                 aimed = target;

@@ -1,11 +1,12 @@
 //! The few class-c rows that matter for one test point, with their inner products.
 //!
-//! The same code works in four spaces. Rows are differences to the pool's first row, so that nothing
+//! The same code works in four spaces. Rows are differences to one row, the origin, so that nothing
 //! cancels when the data lie far from the origin or close together.
 
-use crate::geometry::dot::{depth, dot, squared_norm};
+use crate::geometry::dot::{depth, dot, norm_up};
+use crate::geometry::matrix::product_depth;
 use crate::geometry::rounding::{TINY, gamma, up};
-use crate::search::distance::{Measured, Scratch, multiply};
+use crate::search::distance::{Measured, Scratch, multiply, multiply_transposed};
 use crate::search::embed::Query;
 use crate::search::index::Index;
 
@@ -18,7 +19,8 @@ pub enum Space {
     Rows,
     /// Any other metric: binary64 images and dual images.
     Images,
-    /// The same, of differences of the caller's own rows: dearer, and exact to the digits of the differences.
+    /// The same by `G` instead of `B`, of differences of the caller's own rows: dearer, and good to the digits of the
+    /// differences.
     Differences,
 }
 
@@ -44,6 +46,16 @@ impl Member {
     pub fn dual(&self) -> &[f64] {
         if self.dual.is_empty() { &self.row } else { &self.dual }
     }
+}
+
+/// Errors per unit of [`Member::reach`].
+#[derive(Debug, Clone, Copy)]
+pub struct Rates {
+    /// Of the image of a row, and of its dual.
+    pub image: f64,
+    pub dual: f64,
+    /// `κ`, if images are by `B`; those by `G` have none.
+    pub defect: f64,
 }
 
 /// The pool of one test point.
@@ -123,8 +135,8 @@ impl Pool {
             }
             Space::Rows | Space::Differences => self.gather_difference(index, query, out),
         }
-        out.norm = squared_norm(&out.row).sqrt();
-        out.dual_norm = squared_norm(out.dual()).sqrt();
+        out.norm = norm_up(&out.row);
+        out.dual_norm = norm_up(out.dual());
     }
 
     fn gather_difference(&mut self, index: &Index, query: &Query, out: &mut Member) {
@@ -134,11 +146,11 @@ impl Pool {
             out.row.clear();
             out.row.extend(row.iter().zip(other).map(|(x, o)| (x - o) * scale));
         } else {
-            let embedding = index.embedding();
+            let components = index.metric().scaled_components().unwrap_or_default();
             out.reach = index.image_of_difference(position, origin, &mut out.row, &mut self.scratch);
             let mut normal = Vec::new();
-            multiply(embedding.columns(), &out.row, &mut normal);
-            multiply(embedding.map().unwrap_or_default(), &normal, &mut out.dual);
+            multiply_transposed(components, &out.row, index.features(), &mut normal);
+            multiply(components, &normal, &mut out.dual);
         }
         out.offset = if position == origin {
             Measured::default()
@@ -147,17 +159,29 @@ impl Pool {
         };
     }
 
-    /// What errors of images and dual images are per unit of [`reach`](Member::reach).
+    /// What errors of images and dual images, and the defect, are per unit of [`reach`](Member::reach).
     #[must_use]
-    pub fn error_rates(&self, index: &Index) -> (f64, f64) {
-        let embedding = index.embedding();
+    pub fn error_rates(&self, index: &Index) -> Rates {
+        let (embedding, metric) = (index.embedding(), index.metric());
         if self.space == Space::Differences {
-            let rounding = gamma(depth(embedding.dimensions())) + gamma(depth(index.features()));
-            let dual = 1.01 * rounding * embedding.absolute_norm * embedding.norm.powi(2);
-            (embedding.difference_error, up(dual))
+            let rounding = gamma(embedding.dimensions() + 1) + gamma(depth(index.features()));
+            let dual = 1.01 * rounding * metric.absolute_norm() * metric.scaled_norm_up().powi(2);
+            Rates { image: metric.difference_error(), dual: up(dual), defect: 0.0 }
         } else {
-            (embedding.relative_error, up(index.dual_error() * embedding.norm * 1.001))
+            let dual = up(index.dual_error() * embedding.norm * 1.001);
+            Rates { image: embedding.relative_error, dual, defect: embedding.defect }
         }
+    }
+
+    /// Bounds the error of `Bᵀ row`, or `Gᵀ row` in differences, whichever product computed it.
+    #[must_use]
+    pub fn product_rounding(&self, index: &Index, row: &[f64]) -> f64 {
+        let absolute_norm = if self.space == Space::Differences {
+            index.metric().absolute_norm()
+        } else {
+            index.embedding().absolute_norm
+        };
+        gamma(product_depth(row.len()).max(row.len() + 1)) * absolute_norm * norm_up(row)
     }
 
     fn ladder_square(&self, index: &Index, query: &Query, position: usize, row: &[f64]) -> Measured {

@@ -29,8 +29,9 @@ pub struct Probe {
     point: Point,
     /// An upper bound on `d(z, p)`, scaled.
     moved: f64,
-    /// An upper bound on `‖p − z‖`, scaled.
+    /// Upper bounds on `‖p − z‖`: scaled, and in the caller's units, where nothing underflows.
     pub length: f64,
+    pub unscaled_length: f64,
     scratch: Vec<f64>,
     differences: Scratch,
 }
@@ -59,7 +60,7 @@ impl Probe {
             .extend(self.row.iter().zip(query.row).zip(delta.input).map(|((p, z), x)| (p - z) * scale - x));
         let intended = norm_up(delta.input);
         let rounded = norm_up(&self.scratch) + 4.0 * f64::EPSILON * intended;
-        self.length = self.length_from(query, scale);
+        self.measure_length(query, scale);
         self.norm = up(query.norm + self.length);
         let embedding = index.embedding();
         let off = up(embedding.norm * rounded);
@@ -80,7 +81,9 @@ impl Probe {
         let error =
             query.point.error + delta.ladder_error + off + 4.0 * f64::EPSILON * norm_up(&self.scratch);
         index.ladder().encode(&self.scratch, error, &mut self.point);
-        self.moved = up(norm_up(delta.ladder) + delta.ladder_error + off + error);
+        let moved = up(norm_up(delta.ladder) + delta.ladder_error + off + error);
+        // Where rows nearly coincide multipliers may overflow: nothing is known of the place then.
+        self.moved = if moved.is_nan() { f64::INFINITY } else { moved };
     }
 
     /// Only the point of the ladder, for a search that does not have to prove anything yet.
@@ -105,13 +108,15 @@ impl Probe {
         self.row.clear();
         let features = index.row(position).iter().zip(query.row).zip(index.scales());
         self.row.extend(features.map(|((&x, &z), &scale)| if scale == 0.0 { z } else { x }));
-        self.length = self.length_from(query, index.scale());
+        self.image.clear();
+        self.measure_length(query, index.scale());
     }
 
-    fn length_from(&mut self, query: &Query, scale: f64) -> f64 {
+    fn measure_length(&mut self, query: &Query, scale: f64) {
         self.scratch.clear();
-        self.scratch.extend(self.row.iter().zip(query.row).map(|(p, z)| (p - z) * scale));
-        norm_up(&self.scratch)
+        self.scratch.extend(self.row.iter().zip(query.row).map(|(p, z)| p - z));
+        self.unscaled_length = (norm_up(&self.scratch) * (1.0 + 4.0 * f64::EPSILON)).next_up();
+        self.length = up(self.unscaled_length * scale);
     }
 
     /// `d²(p, x)` for the row at a position.
@@ -196,7 +201,7 @@ impl Probe {
             // A later row in the same place as the rival loses every tie to it.
             let copy = index.row_index(*position) > index.row_index(rival)
                 && index.canonical(*position) == index.canonical(rival);
-            *least <= 0.0 && !copy
+            (least.is_nan() || *least <= 0.0) && !copy
         });
         out.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     }

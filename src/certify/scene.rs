@@ -1,6 +1,7 @@
 //! What the steps of one test point share.
 
 use crate::geometry::simd::Kernels;
+use crate::parallel::Control;
 use crate::search::embed::Query;
 use crate::search::index::Index;
 use crate::search::scan::Scores;
@@ -14,6 +15,7 @@ pub struct Scene<'a> {
     pub query: &'a Query<'a>,
     /// Positions of the predicted class.
     pub class: Range<usize>,
+    pub control: &'a Control,
 }
 
 impl Scene<'_> {

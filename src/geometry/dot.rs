@@ -6,7 +6,8 @@
 
 use super::rounding::{SLACK, exponent, gamma, scale_by, scale_up, up};
 
-const LANES: usize = 8;
+/// Partial sums.
+pub const LANES: usize = 8;
 
 /// Roundings on the way of any single term of [`dot`] or [`squared_distance`] over `len` entries.
 #[must_use]
@@ -29,6 +30,12 @@ fn sum_of(a: &[f64], b: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
     for (lane, (&x, &y)) in a_rest.iter().zip(b_rest).enumerate() {
         lanes[lane] += term(x, y);
     }
+    sum_of_lanes(lanes)
+}
+
+/// The partial sums together, pairwise.
+#[must_use]
+pub fn sum_of_lanes(lanes: [f64; LANES]) -> f64 {
     let half = [lanes[0] + lanes[4], lanes[1] + lanes[5], lanes[2] + lanes[6], lanes[3] + lanes[7]];
     (half[0] + half[2]) + (half[1] + half[3])
 }
@@ -67,7 +74,7 @@ pub fn square_gap(a: &[f64], b: &[f64], u: &[f64], s: f64) -> (f64, f64) {
         add(&rows[0].0[i], &rows[1].0[i], &rows[2].0[i]);
     }
     add(rows[0].1, rows[1].1, rows[2].1);
-    (value.iter().sum(), size.iter().sum())
+    (sum_of_lanes(value), sum_of_lanes(size))
 }
 
 /// `a + b` and its rounding error (Knuth).

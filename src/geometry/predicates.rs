@@ -4,6 +4,7 @@
 //! enough binary places, as pixels and scaled tables do, 64-bit integers with 128-bit sums are exact;
 //! otherwise big integers are. There is no tolerance anywhere.
 
+use crate::geometry::rounding::{gamma, up};
 use num_bigint::BigInt;
 use std::cmp::Ordering;
 
@@ -35,10 +36,27 @@ pub fn coincide(a: &[f64], b: &[f64], components: Option<&[f64]>) -> bool {
         return true;
     }
     let Some(g) = components else { return false };
+    if is_apart(a, b, g) {
+        return false;
+    }
     let lowest = lowest_place([a, b]);
     let difference = differences(&wide(a, lowest), &wide(b, lowest));
     let g = wide(g, lowest_place([g]));
     image(&g, &difference).iter().all(|x| *x == BigInt::ZERO)
+}
+
+/// Whether `G(a − b) ≠ 0` shows in binary64 already.
+fn is_apart(a: &[f64], b: &[f64], components: &[f64]) -> bool {
+    let rounding = gamma(a.len() + 2);
+    components.chunks(a.len().max(1)).any(|g| {
+        let (mut value, mut size) = (0.0f64, 0.0);
+        for ((x, y), g) in a.iter().zip(b).zip(g) {
+            let term = (x - y) * g;
+            value += term;
+            size += term.abs();
+        }
+        value.is_finite() && value.abs() > up(rounding * size)
+    })
 }
 
 /// `x = mantissa · 2^place` with an odd mantissa; zero has place `i32::MAX`.

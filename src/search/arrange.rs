@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::geometry::simd::PANEL;
-use crate::metric::Embedding;
+use crate::metric::{Embedding, Metric};
 use crate::parallel::{Control, Team};
 use crate::search::index::Training;
 
@@ -123,8 +123,8 @@ pub fn median_row(values: &[f64], features: usize) -> Vec<f64> {
         .collect()
 }
 
-pub fn largest_offset(values: &[f64], centre: &[f64]) -> f64 {
-    values
-        .chunks_exact(centre.len())
-        .fold(0.0, |largest, row| row.iter().zip(centre).fold(largest, |m: f64, (x, c)| m.max((x - c).abs())))
+pub fn largest_offset(values: &[f64], centre: &[f64], metric: &Metric) -> f64 {
+    let seen: Vec<usize> = (0..centre.len()).filter(|&k| metric.sees(k)).collect();
+    let rows = values.chunks_exact(centre.len().max(1));
+    rows.fold(0.0, |largest, row| seen.iter().fold(largest, |m: f64, &k| m.max((row[k] - centre[k]).abs())))
 }

@@ -1,6 +1,6 @@
 //! Distances to training rows, and differences of two of them, each with a bound on its error.
 
-use crate::geometry::dot::{depth, dot, norm_up, square_gap, squared_distance};
+use crate::geometry::dot::{axpy, depth, dot, norm_up, square_gap, squared_distance};
 use crate::geometry::predicates::compare_distances;
 use crate::geometry::rounding::{TINY, gamma, up};
 use crate::search::embed::Query;
@@ -14,7 +14,7 @@ pub struct Measured {
     pub error: f64,
 }
 
-/// Squares whose error is a larger share than this are worth another product with `B`.
+/// Squares whose error is a larger share than this are worth a product with `G`.
 const NEAR: f64 = 1e-10;
 
 /// Work space for images of differences.
@@ -59,29 +59,29 @@ impl Index {
     }
 
     /// `d²(u, x)` between the row at a position and any point `u` of input space, from their difference: the error is
-    /// relative to `‖u − x‖`, wherever the rows lie. Under a metric it costs a product with `B`.
+    /// relative to `‖u − x‖`, wherever the rows lie. Under a metric it costs a product with `G`.
     #[must_use]
     pub fn squared_distance_to(&self, position: usize, point: &[f64], scratch: &mut Scratch) -> Measured {
-        let Some(map) = self.map() else {
+        let Some(components) = self.metric().scaled_components() else {
             let value = squared_distance(self.row(position), point, self.scale());
             return Measured { value, error: up(gamma(depth(self.features())) * value + TINY) };
         };
         let Scratch { difference, image, .. } = scratch;
         let reach = self.difference(self.row(position), point, difference);
-        multiply(map, difference, image);
-        let (value, embedding) = (dot(image, image), self.embedding());
-        let offset = embedding.difference_error * reach;
+        multiply(components, difference, image);
+        let value = dot(image, image);
+        let offset = self.metric().difference_error() * reach;
         let rounding = gamma(depth(image.len())) * value + offset * (2.0 * value.sqrt() + offset);
-        Measured { value, error: up(rounding + embedding.defect * reach * reach + TINY) }
+        Measured { value, error: up(rounding + TINY) }
     }
 
     /// `d²(u, x) − d²(u, o)` for the rows `x`, `o` at two positions and any point `u` of input space, as the product
     /// `⟨G(x − o), G((x − u) + (o − u))⟩`: of rows that nearly coincide it keeps the digits that the
-    /// difference of two squares loses. Under a metric it costs two products with `B`.
+    /// difference of two squares loses. Under a metric it costs two products with `G`.
     #[must_use]
     pub fn gap(&self, position: usize, origin: usize, point: &[f64], scratch: &mut Scratch) -> Measured {
         let (row, other) = (self.row(position), self.row(origin));
-        let Some(map) = self.map() else {
+        let Some(components) = self.metric().scaled_components() else {
             let (value, size) = square_gap(row, other, point, self.scale());
             return Measured { value, error: up(gamma(depth(row.len()) + 6) * size + TINY) };
         };
@@ -90,19 +90,17 @@ impl Index {
         let mut around = self.difference(other, point, image);
         around += self.difference(row, point, sum);
         sum.iter_mut().zip(&*image).for_each(|(x, o)| *x += o);
-        multiply(map, difference, image);
-        multiply(map, sum, sum_image);
+        multiply(components, difference, image);
+        multiply(components, sum, sum_image);
         let (length, sum_length) = (norm_up(image), norm_up(sum_image));
-        let embedding = self.embedding();
-        let (own, about) = (embedding.difference_error * reach, embedding.difference_error * around);
-        let error = own * (sum_length + about)
-            + length * about
-            + gamma(depth(image.len())) * length * sum_length
-            + embedding.defect * reach * around;
+        let rate = self.metric().difference_error();
+        let (own, about) = (rate * reach, rate * around);
+        let error =
+            own * (sum_length + about) + length * about + gamma(depth(image.len())) * length * sum_length;
         Measured { value: dot(image, sum_image), error: up(error + TINY) }
     }
 
-    /// `B(x − o)s` for the rows at two positions, from their difference: within `difference_error` times the
+    /// `G(x − o)s` for the rows at two positions, from their difference: within `difference_error` times the
     /// result, an upper bound on `‖x − o‖s`. For metrics other than the Euclidean.
     pub fn image_of_difference(
         &self,
@@ -111,9 +109,9 @@ impl Index {
         image: &mut Vec<f64>,
         scratch: &mut Scratch,
     ) -> f64 {
-        let map = self.map().unwrap_or_default();
+        let components = self.metric().scaled_components().unwrap_or_default();
         let reach = self.difference(self.row(position), self.row(origin), &mut scratch.difference);
-        multiply(map, &scratch.difference, image);
+        multiply(components, &scratch.difference, image);
         reach
     }
 
@@ -124,11 +122,6 @@ impl Index {
         up(norm_up(out))
     }
 
-    /// `B`, for metrics other than the Euclidean.
-    fn map(&self) -> Option<&[f64]> {
-        if self.metric().is_euclidean() { None } else { self.embedding().map() }
-    }
-
     /// Orders two positions by their exact distance from the query, ties by the caller's index.
     #[must_use]
     pub fn compare(&self, a: (usize, Measured), b: (usize, Measured), query: &Query) -> Ordering {
@@ -137,13 +130,23 @@ impl Index {
             return difference.total_cmp(&0.0);
         }
         let (row_a, row_b) = (self.row(a.0), self.row(b.0));
+        let gap = self.gap(a.0, b.0, query.row, &mut Scratch::default());
         let by_distance = if row_a == row_b {
             Ordering::Equal
+        } else if gap.value.abs() > gap.error {
+            gap.value.total_cmp(&0.0)
         } else {
             compare_distances(query.row, row_a, row_b, self.metric().components())
         };
         by_distance.then_with(|| self.row_index(a.0).cmp(&self.row_index(b.0)))
     }
+}
+
+/// `mapᵀ · x`, with `map` row-major in rows of the given width.
+pub fn multiply_transposed(map: &[f64], x: &[f64], width: usize, out: &mut Vec<f64>) {
+    out.clear();
+    out.resize(width, 0.0);
+    map.chunks_exact(width).zip(x).for_each(|(row, &x)| axpy(out, x, row));
 }
 
 /// `map · x`, with `map` row-major.

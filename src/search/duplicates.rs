@@ -42,13 +42,11 @@ fn fingerprint(row: &[f64]) -> u64 {
 
 /// Merges rows whose images may be equal and that `coincide` exactly.
 ///
-/// `images` holds (row, image, error of each coordinate); `defect` is what else may separate the images of
-/// coinciding rows. A sweep along the first coordinate compares each row with the first rows of the places
+/// `images` holds (row, image, half of what may separate it from that of a coinciding row). A sweep along the first coordinate compares each row with the first rows of the places
 /// within reach.
 pub fn merge_coinciding(
     first: &mut [u32],
     mut images: Vec<(u32, &[f64], f64)>,
-    defect: f64,
     coincide: impl Fn(u32, u32) -> bool,
 ) {
     images.retain(|&(row, _, _)| first[row as usize] == row);
@@ -58,10 +56,10 @@ pub fn merge_coinciding(
     let mut places: Vec<usize> = Vec::new();
     for current in 0..images.len() {
         let (row, image, error) = images[current];
-        places.retain(|&other| image[0] - images[other].1[0] <= error + largest + defect);
+        places.retain(|&other| image[0] - images[other].1[0] <= error + largest);
         let same = places.iter().copied().find(|&other| {
             let (earlier, coordinates, other_error) = images[other];
-            let reach = error + other_error + defect;
+            let reach = error + other_error;
             image.iter().zip(coordinates).all(|(x, y)| (x - y).abs() <= reach) && coincide(earlier, row)
         });
         match same {
@@ -100,7 +98,7 @@ mod tests {
         let images =
             values.iter().enumerate().map(|(i, x)| (i as u32, std::slice::from_ref(x), 1e-15)).collect();
         let mut first = vec![0, 1, 2, 1, 4];
-        merge_coinciding(&mut first, images, 0.0, |a, b| (a, b) == (0, 2) || (a, b) == (2, 0));
+        merge_coinciding(&mut first, images, |a, b| (a, b) == (0, 2) || (a, b) == (2, 0));
         assert_eq!(first, [0, 1, 0, 1, 4]);
     }
 }

@@ -69,7 +69,7 @@ impl Index {
         let mut order = checked_order(&training)?;
         let values = training.rows.values();
         let centre = median_row(values, features);
-        let largest = largest_offset(values, &centre);
+        let largest = largest_offset(values, &centre, &training.metric);
         if let Some(bad) = values.iter().position(|x| x.is_nan() || x.abs() > LARGEST_MAGNITUDE) {
             return Err(Error::Value { argument: "rows", row: bad / features });
         }
@@ -215,21 +215,19 @@ impl Index {
     fn find_copies(&mut self) {
         let mut first = first_copies(self.rows.values(), self.features());
         if let Some(components) = self.metric.components() {
-            let p = self.embedding.dimensions();
             let mut images = vec![(0, &[][..], 0.0); self.len()];
             for position in 0..self.len() {
                 let (image, _) = self.fine(position).expect("images are kept for this metric");
-                let error = self.embedding.relative_error * self.norms[position] + TINY;
+                // The defect of the rotation moves a point of the null space by this share of its length.
+                let share = self.embedding.relative_error + self.embedding.defect.sqrt();
+                let error = share * self.norms[position] + TINY;
                 images[position] = (self.order[position], image, error);
             }
             let coincide = |a: u32, b: u32| {
                 let row = |i: u32| &self.rows.values()[i as usize * self.features()..][..self.features()];
                 coincide(row(a), row(b), Some(components))
             };
-            // The defect of the rotation moves a point of the null space by this share of its length.
-            let defect = self.embedding.defect.sqrt() * 2.0 * (self.features() as f64).sqrt();
-            debug_assert!(p > 0);
-            merge_coinciding(&mut first, images, defect, coincide);
+            merge_coinciding(&mut first, images, coincide);
         }
         self.canonical = self.order.iter().map(|&row| first[row as usize]).collect();
     }
@@ -281,7 +279,8 @@ impl Index {
     /// than `2^20` times its extent away, a coarser one.
     #[must_use]
     pub fn exponent_for(&self, query: &[f64]) -> i32 {
-        let offset = query.iter().zip(&self.centre).fold(0.0f64, |m, (x, c)| m.max((x - c).abs()));
+        let features = query.iter().zip(&self.centre).zip(&self.scales).filter(|f| *f.1 > 0.0);
+        let offset = features.fold(0.0f64, |m, ((x, c), _)| m.max((x - c).abs()));
         match exponent(offset) {
             Some(e) if e > self.exponent + 20 => ((e + 31) / 32 * 32).min(1000),
             _ => self.exponent,

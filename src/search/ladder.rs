@@ -10,6 +10,7 @@
 //! `| d(x, q) − ‖x̂ − q̂‖ | ≤ E_x + E_q`, where `E` covers the embedding, its defect and the rounding to
 //! binary32.
 
+use crate::geometry::dot::norm_up;
 use crate::geometry::rounding::{SLACK, U32, gamma32, up, up32};
 use crate::geometry::simd::{Kernels, PANEL, prefetch};
 
@@ -19,6 +20,8 @@ const FLOOR: f64 = 1.0 / (1u64 << 60) as f64;
 const SINGLE: usize = 64;
 /// Strides of the segments (coordinates and, but for the last, the residual norm).
 const STRIDES: [usize; 4] = [64, 128, 256, 512];
+/// Squares of longer images would not be safe in binary32.
+const LONGEST: f64 = 1e17;
 /// `(a + b)² ≤ (1 + θ)a² + (1 + 1/θ)b²` takes the row's own error out of the comparison.
 const THETA: f64 = 1.0 / (1u64 << 18) as f64;
 
@@ -129,8 +132,15 @@ impl Ladder {
         }
     }
 
-    /// Rounds an image to binary32. `error` bounds the distance of `image` from the true one.
+    /// Rounds an image to binary32. `error` bounds the distance of `image` from the true one. An image that is too
+    /// long for binary32 becomes the origin, with its length as the error.
     pub fn encode(&self, image: &[f64], error: f64, out: &mut Point) {
+        let length = norm_up(image);
+        if length.is_nan() || length >= LONGEST {
+            let error = up(error + length);
+            let error = if error.is_nan() { f64::INFINITY } else { error };
+            return self.encode(&vec![0.0; image.len()], error, out);
+        }
         out.entries.clear();
         // Residual norms of the rounded coordinates, from the back.
         let mut residuals = vec![0.0f64; self.segments.len()];

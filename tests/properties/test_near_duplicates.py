@@ -4,6 +4,8 @@ Coordinates in binary32 misplace the boundary between the two by their own error
 separation: whatever is decided there must be a proof, not a number.
 """
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -81,6 +83,14 @@ def test_any_number_of_jobs_is_served() -> None:
         # Squares of the radius that underflow.
         ([[0.0], [1.0], [1e-200]], [0, 0, 1], [0.0]),
         ([[0.0], [0.0], [1e-100], [2.077546e-318]], [0, 0, 0, 1], [0.0]),
+        # … also in the units of the data's extent.
+        ([[0.0], [1e-175], [1e149]], [0, 1, 1], [0.0]),
+        # Multipliers that pass the range of binary32, and then sums of rows that do.
+        (
+            [[2e-60, 2e-60], [0.0, 2e-60], [-1e-60, 1e-60], [1.0, 3.0], [2.0, 3.0], [4.0, -4.0], [4.0, 4.0]],
+            [0, 0, 1, 0, 0, 0, 0],
+            [0.75, -2.0],
+        ),
     ],
 )
 def test_adversarial_point_of_conflicting_rows_that_nearly_coincide(
@@ -92,7 +102,7 @@ def test_adversarial_point_of_conflicting_rows_that_nearly_coincide(
     # Not np.linalg.norm: its squares underflow.
     assert cert.upper[0] >= max(abs(cert.adversarial[0] - point))
     # The point is made of binary64 numbers of the size of the rows.
-    assert 0 <= cert.upper[0] - cert.lower[0] <= 1e-9 * cert.upper[0] + 1e-14
+    assert 0 <= cert.upper[0] - cert.lower[0] <= 1e-9 * cert.upper[0] + 1e-14 * np.abs(rows).max()
 
 
 @pytest.mark.parametrize("components", [None, np.eye(1)])
@@ -110,3 +120,57 @@ def test_distances_between_rows_that_nearly_coincide_in_a_metric_keep_their_digi
     distances, neighbors = cm.kneighbors(queries, rows, 1, metric=cm.Mahalanobis.from_components(components))
     apart = (queries - rows[neighbors[:, 0]]) @ components.T
     np.testing.assert_allclose(distances[:, 0], np.linalg.norm(apart, axis=1), rtol=1e-12)
+
+
+def test_length_of_a_subnormal_perturbation_is_not_rounded_down() -> None:
+    tiny = 2.0**-1074
+    rows = np.zeros((3, 100))
+    rows[1], rows[2] = 1485 * tiny, 700.0
+    classifier = cm.CertifiedKNeighborsClassifier().fit(rows, [0, 1, 1])
+    cert = classifier.certify(np.zeros((1, 100)), return_adversarial=True)
+    steps = cert.adversarial[0] / tiny
+    assert cert.upper[0] / tiny >= np.sqrt(np.sum(steps**2))
+
+
+def crowded(n_rows: int, n_features: int, ratio: float) -> tuple[cm.CertifiedKNeighborsClassifier, np.ndarray]:
+    """Rows that differ in two of three values of one direction, and hardly at all in any other."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(n_rows, n_features))
+    rows[:, 0] = rng.integers(0, 3, n_rows)
+    rotation = np.linalg.qr(rng.normal(size=(n_features, n_features)))[0]
+    metric = cm.Mahalanobis.from_components(rotation * np.r_[1.0, np.full(n_features - 1, ratio)])
+    return cm.CertifiedKNeighborsClassifier(metric=metric).fit(rows, rng.integers(0, 2, n_rows)), rows
+
+
+def test_many_rows_that_nearly_tie_do_not_need_exact_arithmetic_each() -> None:
+    begun = time.perf_counter()
+    classifier, rows = crowded(1_000, 20, 1e-9)
+    cert = classifier.certify(rows[:4] + 0.01)
+    assert np.all(cert.lower <= cert.upper)
+    assert time.perf_counter() - begun < 10
+
+
+def test_a_point_that_takes_long_heeds_the_time_limit() -> None:
+    classifier, rows = crowded(1_000, 150, 1e-8)
+    begun = time.perf_counter()
+    cert = classifier.certify(rows[:20] + 0.01, time_limit=0.2)
+    assert time.perf_counter() - begun < 5
+    assert "unfinished" in cert.status
+    assert np.all(cert.lower <= cert.upper)
+
+
+@pytest.mark.parametrize("magnitude", [1e8, 1e140])
+def test_features_that_the_metric_does_not_see_cost_no_digits(magnitude: float) -> None:
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(size=(500, 4)), rng.integers(0, 2, 500)
+    components = rng.normal(size=(3, 4)) * [1, 1, 1, 0]
+    points = rng.normal(size=(5, 4))
+    radii = []
+    for factor in (1.0, magnitude):
+        stretch = np.array([1.0, 1.0, 1.0, factor])
+        metric = cm.Mahalanobis.from_components(components)
+        classifier = cm.CertifiedKNeighborsClassifier(metric=metric).fit(rows * stretch, labels)
+        cert = classifier.certify(points * stretch)
+        assert set(cert.status) == {"exact"}
+        radii.append(cert.upper)
+    np.testing.assert_allclose(radii[0], radii[1], rtol=1e-9)
