@@ -127,13 +127,35 @@ def test_certify_refuses_labels_of_another_length(model, labels):
         model.certify(GOOD, labels)
 
 
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("method", ["exact", "bound", "attack"])
+def test_points_of_labels_never_seen_are_misclassified(k, method):
+    model = CertifiedKNeighborsClassifier(k).fit(GOOD, LABELS)
+    cert = model.certify(GOOD, [7, -1, 7, 7, 8, 2**40], method=method)
+    assert set(cert.status) == {"misclassified"}
+    assert not cert.lower.any()
+    assert not cert.upper.any()
+    np.testing.assert_array_equal(cert.predicted, model.predict(GOOD))
+    assert cert.certified_error(0.0) == 1.0
+
+
 @pytest.mark.parametrize(
-    ("labels", "named"),
-    [([0, 1, 7, 7, 8, 0], "7, 8"), (["a"] * 6, "'a'"), (range(2, 8), r"2, 3, 4, 5, 6, \.\.\.")],
+    ("labels", "classes", "message"),
+    [
+        (["a"] * 6, LABELS, "y must have numbers for labels, as the classifier has; got 'a'"),
+        ([*"uvwxyz"], LABELS, r"got 'u', 'v', 'w', 'x', 'y', \.\.\."),
+        ([1, 2] * 3, ["a", "b"] * 3, "y must have text for labels, as the classifier has; got 1, 2"),
+    ],
 )
-def test_certify_names_labels_it_has_never_seen(model, labels, named):
-    with pytest.raises(UnknownLabelError, match=rf"has not seen in fit: {named}\.$"):
-        model.certify(GOOD, list(labels))
+def test_certify_refuses_text_for_numbers_and_numbers_for_text(labels, classes, message):
+    model = CertifiedKNeighborsClassifier().fit(GOOD, classes)
+    with pytest.raises(UnknownLabelError, match=message):
+        model.certify(GOOD, labels)
+
+
+def test_certify_refuses_labels_that_are_no_number(model):
+    with pytest.raises(InputError, match="y contains NaN"):
+        model.certify(GOOD, [0, 1, np.nan, 0, 1, 0])
 
 
 def test_kneighbors_refuses_labels_of_another_length():
@@ -196,7 +218,26 @@ def test_bad_metrics_are_refused_everywhere(metric, error, message):
     [
         ({"norm": np.inf}, InputError, r"norm must be 2; got inf\. Leave it out for the default, 2"),
         ({"norm": 1}, InputError, "norm must be 2; got 1"),
-        ({"method": "bound"}, InputError, "method must be 'exact'; got 'bound'"),
+        ({"norm": True}, InputError, "norm must be 2; got True"),
+        ({"method": "fast"}, InputError, "method must be 'exact' or 'bound' or 'attack'; got 'fast'"),
+        ({"method": np.ones(2)}, InputError, "method must be 'exact' or 'bound' or 'attack'; got array"),
+        ({"rule": None}, InputError, "rule must be 'plurality' or 'majority'; got None"),
+        ({"eps": 0}, InputError, r"eps must be positive, got 0\.0"),
+        ({"eps": -0.1}, InputError, r"eps must be positive, got -0\.1"),
+        ({"eps": np.nan}, InputError, "eps must be positive, got nan"),
+        ({"eps": np.inf}, InputError, "eps must be finite: no radius is above infinity"),
+        ({"eps": "0.1"}, InputTypeError, "eps must be a number or None, got '0.1' of type str"),
+        (
+            {"eps": [0.1, 0.2]},
+            InputTypeError,
+            r"eps must be a number or None, got \[0\.1, 0\.2\] of type list",
+        ),
+        ({"node_limit": -1}, InputError, "node_limit must be at least 0, got -1"),
+        ({"node_limit": 10.0}, InputTypeError, r"node_limit must be an integer, got 10\.0 of type float"),
+        ({"node_limit": True}, InputTypeError, "node_limit must be an integer, got True of type bool"),
+        ({"point_time_limit": -1}, InputError, r"point_time_limit must be at least 0 and not NaN, got -1\.0"),
+        ({"point_time_limit": np.nan}, InputError, "point_time_limit must be at least 0 and not NaN"),
+        ({"point_time_limit": "1"}, InputTypeError, "point_time_limit must be a number or None, got '1'"),
         ({"rule": "unanimity"}, InputError, "rule must be 'plurality' or 'majority'; got 'unanimity'"),
         ({"time_limit": 0}, InputError, "time_limit must be positive"),
         ({"time_limit": np.nan}, InputError, "time_limit must be positive"),
@@ -205,15 +246,34 @@ def test_bad_metrics_are_refused_everywhere(metric, error, message):
         ({"n_jobs": 1.5}, InputTypeError, "n_jobs must be an integer or None"),
     ],
 )
-def test_certify_says_what_is_available(model, arguments, error, message):
+@pytest.mark.parametrize("k", [1, 4])
+def test_certify_says_what_is_available(k, arguments, error, message):
+    model = CertifiedKNeighborsClassifier(k).fit(GOOD, LABELS)
     with pytest.raises(error, match=message):
         model.certify(GOOD, **arguments)
 
 
-def test_certification_of_several_neighbors_is_refused():
-    model = CertifiedKNeighborsClassifier(3).fit(GOOD, LABELS)
-    with pytest.raises(InputError, match="available for n_neighbors=1; this classifier has 3"):
+@pytest.mark.parametrize("weights", ["distance", lambda distances: 1 / distances, None])
+def test_weights_other_than_uniform_are_refused_at_fit(weights):
+    model = CertifiedKNeighborsClassifier(3, weights=weights)
+    with pytest.raises(InputError, match=r"weights must be 'uniform'; got .*the default, 'uniform'"):
+        model.fit(GOOD, LABELS)
+
+
+def test_a_number_of_neighbors_that_was_spoiled_after_fit_is_refused():
+    model = CertifiedKNeighborsClassifier(3).fit(GOOD, LABELS).set_params(n_neighbors=7)
+    with pytest.raises(InputError, match="n_neighbors must be at most n_samples = 6, got 7"):
         model.certify(GOOD)
+
+
+@pytest.mark.parametrize("limits", [{"node_limit": 0}, {"point_time_limit": 0}, {"node_limit": 2**80}])
+@pytest.mark.parametrize("rule", ["plurality", "majority"])
+def test_limits_of_nothing_and_of_everything_are_ordinary(limits, rule):
+    model = CertifiedKNeighborsClassifier(3).fit(GOOD, LABELS)
+    radii, cert = model.certify(GOOD, rule=rule), model.certify(GOOD, rule=rule, **limits)
+    assert (cert.lower <= radii.upper).all()
+    assert (cert.upper >= radii.lower).all()
+    assert limits == {"node_limit": 2**80} or not cert.nodes.any()
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (3, 3, 3), (3,)])

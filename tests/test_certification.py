@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from certimetric.certification import RunInfo
 from certimetric.display import CertifiedErrorDisplay
 from certimetric.exceptions import DataError, InputError, MissingDependencyError
 
-COLUMNS = {"lower", "upper", "status", "predicted", "y", "rival", "seconds", "programs", "steps"}
-RUN = RunInfo(2, 1, "exact", "plurality", 10, 3, "Euclidean", 0.5, {"numpy": "2"})
+COLUMNS = {"lower", "upper", "status", "predicted", "y", "rival", "seconds", "programs", "steps", "nodes"}
+RUN = RunInfo(2, 1, "exact", "plurality", None, 10, 3, "Euclidean", 0.5, {"numpy": "2"})
 
 
 def make(lower, upper, status=None, **fields):
@@ -29,8 +30,10 @@ def make(lower, upper, status=None, **fields):
         "seconds": np.full(count, 0.1),
         "programs": np.arange(count),
         "steps": np.arange(count),
+        "nodes": np.arange(count),
+        "run": RUN,
     }
-    return Certification(run=RUN, **(values | fields))
+    return Certification(**(values | fields))
 
 
 @pytest.fixture
@@ -81,6 +84,39 @@ def test_summary_and_repr_name_every_status(mixed):
     assert "Euclidean" in mixed.summary()
 
 
+VOTES = replace(RUN, n_neighbors=11, rule="majority")
+
+
+def test_summary_of_several_neighbors_tells_of_the_search(mixed):
+    text = replace(mixed, run=VOTES).summary()
+    assert "11-nearest neighbours, majority rule" in text
+    assert "method exact, 60.0% of the radii proven, 2 nodes a point at the mean" in text
+    assert "nodes" not in mixed.summary()
+
+
+def test_summary_of_one_radius_tells_its_shares_instead_of_radii(mixed):
+    text = replace(mixed, run=replace(VOTES, eps=1.0)).summary()
+    assert "radius 1       20.0% proven robust, 40.0% broken, 40.0% open (l2 norm)" in text
+    assert "median" not in text
+    assert "of the radii proven" not in text
+    decided = make([0.0, 0.4] * 10, [0.3, np.inf] * 10, run=replace(VOTES, eps=0.3))[:19]
+    assert "47.4% proven robust, 52.6% broken, 0.0% open" in decided.summary()
+
+
+@pytest.mark.parametrize(
+    ("method", "lower", "upper", "expected"),
+    [
+        ("bound", [1.0, 2.0, 3.0], [np.inf] * 3, "at least: median 2, quartiles 1.5 and 2.5"),
+        ("attack", [0.0] * 3, [1.0, 2.0, 3.0], "at most: median 2, quartiles 1.5 and 2.5"),
+    ],
+)
+def test_summary_of_one_end_tells_that_end(method, lower, upper, expected):
+    cert = make(lower, upper, ["bounded"] * 3, run=replace(VOTES, method=method))
+    assert expected in cert.summary()
+    assert "widest" not in cert.summary()
+    assert "median" not in repr(cert)
+
+
 @pytest.mark.parametrize("rows", [slice(1, 3), [4, 0], np.array([True, False, True, False, False]), -1])
 def test_parts_keep_rows_together(mixed, rows):
     part = mixed[rows]
@@ -114,7 +150,8 @@ def assert_same(left, right):
 
 
 def test_parquet_keeps_every_bit(mixed, certification, tmp_path):
-    for number, cert in enumerate((mixed, certification, mixed[:0], make([1.0], [1.0]))):
+    asked = make([1.0], [np.inf], run=replace(VOTES, eps=0.1), nodes=np.array([2**40]))
+    for number, cert in enumerate((mixed, certification, mixed[:0], make([1.0], [1.0]), asked)):
         path = tmp_path / f"{number}.parquet"
         cert.save(path)
         assert_same(cert, cm.load_certification(path))
@@ -188,8 +225,18 @@ def test_plot_draws_the_certified_error(mixed):
     np.testing.assert_array_equal(y, mixed.certified_error(x))
     assert x[0] == 0
     assert "norm" in display.ax_.get_xlabel()
-    assert len(display.ax_.collections) == 1, "the band to the attack error"
+    (band,) = display.ax_.collections
+    assert "down to the attack error" in band.get_label()
     assert display.figure_ is display.ax_.figure
+
+
+def test_band_of_bounded_points_reaches_from_the_attack_error_to_the_certified_error():
+    """Intervals [1, 2] and [1, 3]: the certified error is 1 from 1 on, the attack error 1/2 from 2 on."""
+    display = make([1.0, 1.0], [2.0, 3.0], ["bounded"] * 2).plot()
+    (band,) = display.ax_.collections
+    corners = {tuple(corner) for path in band.get_paths() for corner in path.vertices.tolist()}
+    assert {(1.0, 0.0), (1.0, 1.0), (2.0, 0.0), (2.0, 0.5), (3.0, 0.5), (3.0, 1.0)} <= corners
+    assert (3.0, 0.0) not in corners
 
 
 def test_tight_intervals_draw_no_band():

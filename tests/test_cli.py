@@ -34,21 +34,109 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def expected(files, **options):
+def expected(files, n_neighbors=1, **options):
     with np.load(files / "data.npz") as archive:
         data = dict(archive)
-    model = cm.CertifiedKNeighborsClassifier(**options).fit(data["X_train"], data["y_train"])
-    return model.certify(data["X_test"], data["y_test"])
+    model = cm.CertifiedKNeighborsClassifier(n_neighbors).fit(data["X_train"], data["y_train"])
+    return model.certify(data["X_test"], data["y_test"], **options)
+
+
+def table_of(result):
+    """The numbers of the printed table, one tuple a row."""
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.stdout.splitlines() if "│" in line]
+    return [tuple(float(cell) for cell in line.strip("│ ").split("│")) for line in lines]
 
 
 def test_certify_prints_the_table(files):
     result = run("certify", "--train", files / "data.npz", "--eps", "0,0.5,1e9", "--quiet")
-    assert result.exit_code == 0, result.output
     shares = expected(files).certified_error([0, 0.5, 1e9])
-    lines = [line for line in result.stdout.splitlines() if "│" in line]
-    found = [tuple(float(cell) for cell in line.strip("│ ").split("│")) for line in lines]
-    np.testing.assert_allclose(found, np.c_[[0, 0.5, 1e9], shares], atol=5e-5)
+    np.testing.assert_allclose(table_of(result), np.c_[[0, 0.5, 1e9], shares], atol=5e-5)
     assert "ms a finished point" in result.stdout
+
+
+@pytest.mark.parametrize("rule", ["plurality", "majority"])
+@pytest.mark.parametrize("k", [3, 4])
+def test_several_neighbors_are_certified_like_one(files, k, rule):
+    out = files / "run.parquet"
+    result = run("certify", "--train", files / "data.npz", "-k", k, "--rule", rule, "--out", out, "-q")
+    table, found, cert = table_of(result), cm.load_certification(out), expected(files, k, rule=rule)
+    np.testing.assert_array_equal(found.lower, cert.lower)
+    np.testing.assert_array_equal(found.nodes, cert.nodes)
+    assert (found.run.n_neighbors, found.run.rule, found.run.eps) == (k, rule, None)
+    for radius, robust, error in table:
+        assert robust == pytest.approx(cert.certified_accuracy(radius), abs=5e-5)
+        assert error == pytest.approx(cert.certified_error(radius), abs=5e-5)
+    assert f"{k}-nearest neighbours, {rule} rule" in result.stdout
+    assert "100.0% of the radii proven" in result.stdout
+
+
+@pytest.mark.parametrize("radii", [[0.8], [0.0, 0.4, 0.8, 1.6, 1e9], [1.6, 0.4], [0.0]])
+def test_questions_about_some_radii_give_the_shares_of_the_exact_run(files, radii):
+    out = files / "run.parquet"
+    result = run(
+        "certify",
+        "--train",
+        files / "data.npz",
+        "-k",
+        5,
+        "--eps",
+        ",".join(map(str, radii)),
+        "--out",
+        out,
+        "-q",
+    )
+    table, cert, found = table_of(result), expected(files, 5), cm.load_certification(out)
+    shares = np.c_[radii, cert.certified_accuracy(radii), cert.certified_error(radii)]
+    np.testing.assert_allclose([row[:3] for row in table], shares, atol=5e-5)
+    np.testing.assert_array_equal(found.attack_error(radii), cert.attack_error(radii))
+    assert (found.lower <= cert.upper).all()
+    assert (found.upper >= cert.lower).all()
+    assert found.run.eps == (max(radii) or None)
+    np.testing.assert_array_equal(found.predicted, cert.predicted)
+
+
+def test_pictures_of_examples_ask_for_the_radii_themselves(files):
+    out = files / "run.parquet"
+    result = run(
+        "certify", "--train", files / "data.npz", "-k", 5, "--eps", "0.4,0.8", "--out", out,
+        "--examples", files / "gallery.png", "--shape", "2x2", "-q",
+    )  # fmt: skip
+    assert [row[0] for row in table_of(result)] == [0.4, 0.8]
+    np.testing.assert_array_equal(cm.load_certification(out).lower, expected(files, 5).lower)
+    assert (files / "gallery.png").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--node-limit", 0),
+        ("--node-limit", 0, "--eps", "0.1,0.2"),
+        ("--point-time-limit", 0),
+        ("--time-limit", 1e-9),
+        ("--time-limit", 1e-9, "--eps", "0.1,0.2"),
+        ("--method", "bound"),
+        ("--method", "attack", "--eps", "0.1,0.2"),
+    ],
+)
+def test_limits_and_methods_reach_the_search(files, options):
+    out = files / "run.parquet"
+    result = run("certify", "--train", files / "data.npz", "-k", 5, "--out", out, "-q", *options)
+    assert result.exit_code == 0, result.output
+    found, cert = cm.load_certification(out), expected(files, 5)
+    assert (found.lower <= cert.upper).all()
+    assert (found.upper >= cert.lower).all()
+    if "--method" in options:
+        assert not found.nodes.any()
+    assert ("unfinished" in found.status) == ("--time-limit" in options)
+    assert found.run.method == (options[1] if "--method" in options else "exact")
+
+
+def test_test_labels_that_training_has_not_are_misclassified(files):
+    np.savez(files / "one.npz", X_train=np.eye(4), y_train=[0] * 4)
+    result = run("certify", "--train", files / "one.npz", "--test", files / "test.csv", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "misclassified" in result.stdout
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "json"])
@@ -154,8 +242,8 @@ def test_info_tells_versions_and_contents(files):
         (("--train", "data.npz", "--out", "folder.csv"), "--out: folder.csv is a directory"),
         (("--train", "continuous.npz"), "labels must be text or whole numbers, but row 2 has 0.5"),
         (
-            ("--train", "one.npz", "--test", "test.csv"),
-            "test data test.csv has labels that the classifier has not seen in fit: 1",
+            ("--train", "text.csv", "--test", "test.csv"),
+            "test data test.csv must have text for labels, as the classifier has; got ",
         ),
         (("--train", "data.npz", "--test", "header.csv"), "header.csv: has a header, but no rows"),
         (("--train", "data.npz", "--limit", "x"), "'--limit'"),
@@ -178,7 +266,17 @@ def test_info_tells_versions_and_contents(files):
         (("--train", "data.npz", "--shape", "28"), "--shape must be such as 28x28"),
         (("--train", "data.npz", "--shape", "2x1x2"), "--shape must be such as 28x28 or 32x32x3"),
         (("--train", "data.npz", "--examples", "a.png"), "--shape: 28x28 is not 4 pixels"),
-        (("--train", "data.npz", "-k", "3"), "certification is available for --neighbors 1; got 3"),
+        (("--train", "data.npz", "-k", "31"), "error: --neighbors must be at most n_samples = 30, got 31"),
+        (("--train", "data.npz", "-k", "2.5"), "'--neighbors'"),
+        (("--train", "data.npz", "--method", "fast"), "'--method'"),
+        (("--train", "data.npz", "--rule", "unanimity"), "'--rule'"),
+        (("--train", "data.npz", "--node-limit", "-1"), "'--node-limit'"),
+        (("--train", "data.npz", "--node-limit", "1.5"), "'--node-limit'"),
+        (
+            ("--train", "data.npz", "--point-time-limit", "-1"),
+            "error: --point-time-limit must be at least 0 and not NaN, got -1",
+        ),
+        (("--train", "data.npz", "-k", "3", "--eps", "0.1,nan"), "--eps must be at least 0 and not NaN"),
         (("--train", "data.npz", "-k", "0"), "error: --neighbors must be at least 1, got 0"),
         (("--train", "data.npz", "--jobs", "0"), "error: --jobs must not be 0"),
         (
@@ -210,7 +308,7 @@ def test_mistakes_are_one_line_and_exit_code_two(files, monkeypatch, arguments, 
     for folder in ("folder.npz", "folder.csv"):
         (files / folder).mkdir()
     np.savez("continuous.npz", X_train=np.eye(2), y_train=[1.0, 0.5], X_test=np.eye(2))
-    np.savez("one.npz", X_train=np.ones((1, 4)), y_train=[0])
+    (files / "text.csv").write_text("a,b,c,d,label\n0,0,0,0,near\n9,9,9,9,far\n")
     result = run("certify", *arguments)
     assert result.exit_code == 2, result.output
     assert message in result.stderr

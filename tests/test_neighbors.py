@@ -126,6 +126,47 @@ def test_labels_may_be_strings_and_booleans(rng):
         assert cert.predicted.dtype == labels.dtype
 
 
+# Rows 0, 1, 3 of class "a" and 7, 8 of class "b", seen from 1: the walls are halfway between two rows.
+@pytest.mark.parametrize(
+    ("k", "plurality", "majority"),
+    [
+        (1, 4.0, 4.0),  # 7 instead of 3
+        (2, 4.5, 3.0),  # 8 instead of 3; 7 instead of 1, a tie that only the majority rule counts as lost
+        (3, 3.5, 3.5),  # 8 instead of 1
+        (4, np.inf, 3.0),  # two of each at worst, and ties go to "a"; 8 instead of 0
+        (5, np.inf, np.inf),  # all rows vote, everywhere
+    ],
+)
+def test_radii_on_a_line_are_the_distances_to_the_walls(k, plurality, majority):
+    model = CertifiedKNeighborsClassifier(k).fit([[0.0], [1.0], [3.0], [7.0], [8.0]], [*"aaabb"])
+    for rule, radius in (("plurality", plurality), ("majority", majority)):
+        cert = model.certify([[1.0]], rule=rule)
+        assert cert.lower[0] <= radius <= cert.upper[0]
+        np.testing.assert_allclose([cert.lower[0], cert.upper[0]], radius, rtol=1e-9)
+        assert cert.status == ["exact"]
+        if 0 < radius < np.inf:
+            assert model.certify([[1.0]], rule=rule, eps=radius - 0.01).lower > radius - 0.01
+            assert model.certify([[1.0]], rule=rule, eps=radius + 0.01).upper <= radius + 0.01
+
+
+def test_a_point_without_a_majority_has_radius_zero_though_it_is_predicted_right():
+    model = CertifiedKNeighborsClassifier(3).fit([[0.0], [1.0], [2.0], [50.0]], [*"abca"])
+    cert = model.certify([[1.0]], ["a"], rule="majority")
+    assert (cert.predicted, cert.lower, cert.upper, cert.status) == (["a"], [0.0], [0.0], ["exact"])
+    assert model.certify([[1.0]], ["b"], rule="majority").status == ["misclassified"]
+
+
+def test_a_question_about_one_radius_costs_less_than_the_radius(digits):
+    rows, labels, points, truth = digits
+    model = CertifiedKNeighborsClassifier(7).fit(rows, labels)
+    radii = model.certify(points, truth)
+    asked = model.certify(points, truth, eps=0.25)
+    assert asked.certified_error(0.25) == radii.certified_error(0.25) == asked.attack_error(0.25)
+    assert asked.nodes.sum() < radii.nodes.sum()
+    assert asked.run.eps == 0.25
+    assert "proven robust" in asked.summary()
+
+
 @pytest.mark.parametrize("rule", ["plurality", "majority"])
 def test_both_rules_agree_for_one_neighbor(classifier, certification, digits, rule):
     _, _, points, labels = digits
@@ -139,6 +180,17 @@ def test_threads_and_batches_do_not_change_a_bit(classifier, certification, digi
     np.testing.assert_array_equal(threads.upper, certification.upper)
     single = [classifier.certify(points[i : i + 1], labels[i : i + 1]) for i in range(10)]
     np.testing.assert_array_equal([one.lower[0] for one in single], certification.lower[:10])
+
+
+def test_a_time_limit_leaves_valid_intervals_of_votes(digits):
+    rows, labels, points, truth = digits
+    model = CertifiedKNeighborsClassifier(3).fit(rows, labels)
+    many, names = np.repeat(points, 50, axis=0), np.repeat(truth, 50)
+    cert = model.certify(many, names, rule="majority", time_limit=1e-6)
+    radii = model.certify(points, truth, rule="majority")
+    assert (cert.status == "unfinished").any()
+    assert (cert.lower <= np.repeat(radii.upper, 50)).all()
+    assert (cert.upper >= np.repeat(radii.lower, 50)).all()
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])

@@ -58,6 +58,30 @@ def test_certified_accuracy_falls_with_the_radius(blobs):
     assert shares[-1] == 0.0
 
 
+@pytest.mark.parametrize("k", [2, 5])
+@pytest.mark.parametrize("radius", [0.0, 0.2, 0.5, 100.0, np.inf])
+def test_certified_accuracy_of_several_neighbors_is_that_of_their_radii(blobs, k, radius):
+    rows, labels = blobs
+    model = CertifiedKNeighborsClassifier(k).fit(rows[::2], labels[::2])
+    cert = model.certify(rows[1::2], labels[1::2])
+    found = certified_accuracy(model, rows[1::2], labels[1::2], radius)
+    assert found == (cert.lower > radius).mean()
+
+
+@pytest.mark.parametrize(("k", "radius", "expected"), [(3, 0.2, 0.2), (3, 0.0, None), (1, 0.2, None)])
+def test_scores_of_several_neighbors_only_ask_about_their_radius(blobs, monkeypatch, k, radius, expected):
+    asked = []
+    certify = CertifiedKNeighborsClassifier.certify
+
+    def listen(self, *arguments, **options):
+        asked.append(options.get("eps"))
+        return certify(self, *arguments, **options)
+
+    monkeypatch.setattr(CertifiedKNeighborsClassifier, "certify", listen)
+    certified_accuracy(CertifiedKNeighborsClassifier(k).fit(*blobs), *blobs, radius)
+    assert asked == [expected]
+
+
 def test_mean_radius_is_capped(blobs):
     rows, labels = blobs
     model = CertifiedKNeighborsClassifier().fit(rows[::2], labels[::2])

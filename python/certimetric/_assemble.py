@@ -19,15 +19,21 @@ __all__ = ["as_certification", "label_codes"]
 def label_codes(
     y: ArrayLike, classes: NDArray[Any], count: int, name: str = "y"
 ) -> tuple[NDArray[Any], IntArray]:
-    """Labels as an array, and their positions in ``classes``; unknown labels are an error that names them."""
+    """Labels as an array, and their positions in ``classes``; -1 for one that is not there.
+
+    Text where the classes are numbers, or numbers where they are text, is a mistake and no label: an error
+    that names some of it.
+    """
     labels = as_labels(y, count)
     code = {label: number for number, label in enumerate(classes.tolist())}
     given = labels.tolist()
-    unknown = list(dict.fromkeys(label for label in given if label not in code))
-    if unknown:
-        names = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
-        raise UnknownLabelError(f"{name} has labels that the classifier has not seen in fit: {names}.")
-    return labels, np.array([code[label] for label in given], dtype=np.int64)
+    is_text = isinstance(next(iter(code)), str)
+    foreign = list(dict.fromkeys(label for label in given if isinstance(label, str) != is_text))
+    if foreign:
+        names = ", ".join(map(repr, foreign[:5])) + (", ..." if len(foreign) > 5 else "")
+        kind = "text" if is_text else "numbers"
+        raise UnknownLabelError(f"{name} must have {kind} for labels, as the classifier has; got {names}.")
+    return labels, np.array([code.get(label, -1) for label in given], dtype=np.int64)
 
 
 def as_certification(
@@ -45,6 +51,7 @@ def as_certification(
         seconds=found["seconds"],
         programs=found["programs"].astype(np.int64),
         steps=found["steps"].astype(np.int64),
+        nodes=found["nodes"],
         run=run,
     )
 

@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from inspect import Signature, signature
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
@@ -77,19 +78,26 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def takes_source(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the fields of :class:`work.Source` as options, in place of its first argument."""
-    shared = list(signature(work.Source).parameters.values())
-    own = list(signature(command).parameters.values())[1:]
+def takes(*groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the fields of dataclasses as options, in place of its first arguments."""
+    shared = [list(signature(group).parameters.values()) for group in groups]
 
-    @functools.wraps(command)
-    def run(**options: Any) -> None:
-        source = work.Source(**{field.name: options.pop(field.name) for field in shared})
-        command(source, **options)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(signature(command).parameters.values())[len(groups) :]
 
-    # typer reads the options from the signature.
-    vars(run)["__signature__"] = Signature(shared + own)
-    return run
+        @functools.wraps(command)
+        def run(**options: Any) -> None:
+            values = [
+                group(**{field.name: options.pop(field.name) for field in fields})
+                for group, fields in zip(groups, shared, strict=True)
+            ]
+            command(*values, **options)
+
+        # typer reads the options from the signature.
+        vars(run)["__signature__"] = Signature([*chain(*shared), *own])
+        return run
+
+    return decorate
 
 
 def _print_version(wanted: bool) -> None:
@@ -113,17 +121,23 @@ def root(
 
 @app.command()
 @friendly
-@takes_source
+@takes(work.Source, work.Search)
 def certify(
     source: work.Source,
-    time_limit: Annotated[
-        float | None, typer.Option("--time-limit", help="Seconds for the whole run.")
+    search: work.Search,
+    eps: Annotated[
+        str | None,
+        typer.Option(
+            "--eps",
+            help="Radii of the table, such as 0,0.5,1. The exact method with more than one neighbour then "
+            "decides only these, which is faster.",
+        ),
     ] = None,
-    eps: Annotated[str | None, typer.Option("--eps", help="Radii of the table, such as 0,0.5,1.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Result: .parquet, .csv or .json.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Picture of the certified error curve.")] = None,
     examples: Annotated[
-        Path | None, typer.Option("--examples", help="Picture of adversarial examples.")
+        Path | None,
+        typer.Option("--examples", help="Picture of adversarial examples; with it all radii are computed."),
     ] = None,
     shape: Annotated[str, typer.Option("--shape", help="Shape of the images, such as 28x28.")] = "28x28",
     quiet: Quiet = False,
@@ -132,10 +146,10 @@ def certify(
     radii = None if eps is None else report.parse_radii(eps)
     outputs = report.Outputs(out=out, plot=plot, examples=examples, shape=report.parse_shape(shape))
     outputs.check()
-    work.check_certifiable(source, time_limit)
+    search.check()
     prepared = work.prepare(source)
     outputs.check_shape(prepared.test.X.shape[1])
-    cert = work.certify(prepared, time_limit, adversarial=examples is not None, progress=not quiet)
+    cert = work.certify(prepared, search, radii, adversarial=examples is not None, progress=not quiet)
     try:
         outputs.write(cert, prepared.test.X)
     finally:
@@ -145,7 +159,7 @@ def certify(
 
 @app.command()
 @friendly
-@takes_source
+@takes(work.Source)
 def predict(
     source: work.Source,
     out: Annotated[

@@ -113,7 +113,9 @@ def save_figure(figure: Any, path: Path) -> None:
 
 def nice_radii(cert: Certification, count: int = 6) -> FloatArray:
     """Zero and about ``count`` round radii up to where nine tenths of the points are broken."""
-    finite = cert.upper[np.isfinite(cert.upper)]
+    # Where no point is known to be broken, up to what is proven.
+    ends = cert.upper if np.isfinite(cert.upper).any() else cert.lower
+    finite = ends[np.isfinite(ends)]
     last = quantile(finite, 0.9) if len(finite) else 0.0
     if last <= 0:
         return np.array([0.0, 1.0])
@@ -131,7 +133,10 @@ def print_result(cert: Certification, radii: FloatArray | None, seed: int | None
 
 
 def print_table(results: dict[str, Certification], radii: FloatArray) -> None:
-    """Certified error at each radius, and the attack error where it is another number."""
+    """Certified error at each radius, and the attack error where it is another number.
+
+    For several neighbours also the share proven robust, the figure that a search drives up.
+    """
     levels = np.atleast_1d(radii)
     print("share of test points, by radius (l2 norm, input space)")
     table = Table()
@@ -139,6 +144,9 @@ def print_table(results: dict[str, Certification], radii: FloatArray) -> None:
     columns = [[f"{level:g}" for level in levels]]
     for name, cert in results.items():
         prefix = f"{name}: " if name else ""
+        if cert.run.n_neighbors > 1:
+            table.add_column(f"{prefix}proven robust", justify="right")
+            columns.append(_shares(cert.certified_accuracy(levels)))
         certified, attacked = _shares(cert.certified_error(levels)), _shares(cert.attack_error(levels))
         table.add_column(f"{prefix}certified error", justify="right")
         columns.append(certified)

@@ -1,6 +1,6 @@
 """What the commands do: read, scale, fit, certify."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +10,15 @@ from typer import Option
 
 from certimetric import _formats, datasets
 from certimetric._assemble import label_codes
-from certimetric._validation import FloatArray, as_positive, check_count, check_magnitude, effective_jobs
+from certimetric._curve import certify_at
+from certimetric._validation import (
+    FloatArray,
+    as_limit,
+    as_positive,
+    check_count,
+    check_magnitude,
+    effective_jobs,
+)
 from certimetric.certification import Certification
 from certimetric.datasets import DataSet, Scaler
 from certimetric.exceptions import DataError, InputError
@@ -21,9 +29,9 @@ __all__ = [
     "LARGEST_SEED",
     "Jobs",
     "Prepared",
+    "Search",
     "Source",
     "certify",
-    "check_certifiable",
     "demo",
     "prepare",
 ]
@@ -45,7 +53,7 @@ class Source:
     metric: Annotated[
         str, Option("--metric", help="euclidean, covariance, or a file (npz with G or M, npy with M).")
     ] = "euclidean"
-    neighbors: Annotated[int, Option("-k", "--neighbors", help="Number of neighbours; certification: 1.")] = 1
+    neighbors: Annotated[int, Option("-k", "--neighbors", help="Number of neighbours that vote.")] = 1
     scale: Annotated[
         Literal["minmax", "255", "none"], Option("--scale", help="Scaling fitted on the training data.")
     ] = "none"
@@ -82,6 +90,32 @@ class Source:
             given = [_formats.kind_of(path) for path in (self.train, self.test) if path is not None]
             if not set(given) & set(kinds):
                 raise InputError(f"{option} {purpose}, but the data is {' and '.join(dict.fromkeys(given))}.")
+
+
+@dataclass(frozen=True)
+class Search:
+    """What ``certify`` asks about each point, and how long: options with the names of its arguments."""
+
+    method: Annotated[
+        Literal["exact", "bound", "attack"],
+        Option("--method", help="The radius itself, or only a lower or an upper end without a search."),
+    ] = "exact"
+    rule: Annotated[
+        Literal["plurality", "majority"],
+        Option("--rule", help="When a class loses: to another one, or without more than half of the votes."),
+    ] = "plurality"
+    node_limit: Annotated[
+        int | None, Option("--node-limit", min=0, help="Nodes of the search for each point.")
+    ] = None
+    point_time_limit: Annotated[
+        float | None, Option("--point-time-limit", help="Seconds for each point.")
+    ] = None
+    time_limit: Annotated[float | None, Option("--time-limit", help="Seconds for the whole run.")] = None
+
+    def check(self) -> None:
+        """Numbers out of range, before anything is read."""
+        as_positive(self.time_limit, "--time-limit")
+        as_limit(self.point_time_limit, "--point-time-limit")
 
 
 @dataclass(frozen=True)
@@ -138,27 +172,25 @@ def _metric(choice: str, rows: FloatArray) -> Mahalanobis:
     return datasets.read_metric(choice)
 
 
-def check_certifiable(source: Source, time_limit: float | None) -> None:
-    """What certification alone asks of the options, before anything is read."""
-    as_positive(time_limit, "--time-limit")
-    if check_count(source.neighbors, "--neighbors") != 1:
-        raise InputError(f"certification is available for --neighbors 1; got {source.neighbors}.")
-
-
 def certify(
-    prepared: Prepared, time_limit: float | None, *, adversarial: bool = False, progress: bool = False
+    prepared: Prepared,
+    search: Search,
+    radii: FloatArray | None,
+    *,
+    adversarial: bool = False,
+    progress: bool = False,
 ) -> Certification:
-    """Certify the test points; without labels, their predictions."""
+    """Certify the test points; without labels, their predictions.
+
+    Adversarial points are wanted at the radii themselves, so that with them it is not enough to decide some.
+    """
     classifier, test = prepared.classifier, prepared.test
     if test.y is not None:
         label_codes(test.y, classifier.classes_, len(test.X), f"test data {test.name}")
-    return classifier.certify(
-        test.X,
-        test.y,
-        time_limit=time_limit,
-        return_adversarial=adversarial,
-        progress=progress,
-    )
+    options = {**asdict(search), "progress": progress}
+    if radii is None or adversarial or classifier.n_neighbors == 1 or search.method != "exact":
+        return classifier.certify(test.X, test.y, return_adversarial=adversarial, **options)
+    return certify_at(classifier, test.X, test.y, radii, **options)
 
 
 def demo(seed: int, jobs: int | None, *, progress: bool) -> dict[str, tuple[Certification, DataSet]]:

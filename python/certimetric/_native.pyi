@@ -14,10 +14,11 @@ class Certificates(TypedDict):
     upper: NDArray[np.float64]  # (m,) norm of a re-predicted adversarial perturbation; inf: none
     status: NDArray[np.uint8]  # (m,) index into STATUSES
     predicted: NDArray[np.int64]  # (m,) class code; -1: not reached before the time limit
-    rival: NDArray[np.int64]  # (m,) training row whose cell the adversarial point lies in; -1: none
+    rival: NDArray[np.int64]  # (m,) row of another class, nearest at the adversarial point; -1: none
     seconds: NDArray[np.float64]  # (m,) processor time spent on the row
     programs: NDArray[np.uint32]  # (m,) quadratic programs begun
     steps: NDArray[np.uint32]  # (m,) active-set steps taken
+    nodes: NDArray[np.int64]  # (m,) nodes of the search over sets of neighbours; 0 from ``certify``
     adversarial: NDArray[np.float64] | None  # (m, d); a row without one repeats the test point
 
 STATUSES: tuple[str, ...]
@@ -69,6 +70,21 @@ class Index:
         | None,  # (m,) true class codes (-1: a class never seen in training); None: the predicted ones
         adversarial: bool = False,
         time_limit: float | None = None,
+        n_jobs: int = 1,
+        progress: _Progress = None,
+    ) -> Certificates: ...
+    def certify_votes(
+        self,
+        queries: NDArray[np.float64],  # (m, d)
+        codes: NDArray[np.int64] | None,  # as for ``certify``
+        k: int,
+        majority: bool,  # the rule; False: plurality
+        method: str,  # "exact" | "bound" | "attack"
+        beyond: float | None = None,  # only whether the radius is above this
+        node_limit: int | None = None,  # nodes a row
+        point_limit: float | None = None,  # seconds a row
+        adversarial: bool = False,
+        time_limit: float | None = None,  # seconds for the call
         n_jobs: int = 1,
         progress: _Progress = None,
     ) -> Certificates: ...

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from certimetric._validation import FloatArray
 from certimetric.certification import STATUSES, Certification, quantile
 
 __all__ = ["summary", "widest_relative_interval"]
@@ -20,13 +21,22 @@ def summary(cert: Certification) -> str:
         (
             f"Certification of {count} points, {run.n_train} training rows of {run.n_features} features",
             f"  classifier     {run.n_neighbors}-nearest neighbours, {run.rule} rule, metric {run.metric}",
+            *_search(cert),
             f"  points         {_shares(cert)}",
             f"  clean error    {clean}  (misclassified, tied or not proven)",
-            f"  radius         {_radii(cert)}",
-            f"  intervals      widest {widest_relative_interval(cert):.2g} of the upper end",
+            *_radii(cert),
             f"  time           {run.elapsed:.3g} s{pace}",
         )
     )
+
+
+def _search(cert: Certification) -> list[str]:
+    """What a single neighbour does not need."""
+    if cert.run.n_neighbors == 1:
+        return []
+    proven = f", {cert.share_exact:.1%} of the radii proven" if cert.run.eps is None else ""
+    nodes = f"{cert.nodes.mean():.4g} nodes a point at the mean"
+    return [f"  search         method {cert.run.method}{proven}, {nodes}"]
 
 
 def widest_relative_interval(cert: Certification) -> float:
@@ -42,6 +52,24 @@ def _shares(cert: Certification) -> str:
     return ", ".join(f"{share:.1%} {status}" for status, share in shares if share > 0)
 
 
-def _radii(cert: Certification) -> str:
-    low, middle, high = (quantile(cert.midpoints, share) for share in (0.25, 0.5, 0.75))
+def _radii(cert: Certification) -> list[str]:
+    """Of the ends that were asked for, or the answers for one radius."""
+    run = cert.run
+    if run.eps is not None:
+        robust, broken = cert.lower > run.eps, cert.upper <= run.eps
+        counted = ((robust, "proven robust"), (broken, "broken"), (~robust & ~broken, "open"))
+        shares = ", ".join(f"{np.mean(points):.1%} {name}" for points, name in counted)
+        return [f"  radius {run.eps:<8.4g}{shares} (l{run.norm} norm)"]
+    if run.method == "bound":
+        return [f"  radius         at least: {_quantiles(cert, cert.lower)}"]
+    if run.method == "attack":
+        return [f"  radius         at most: {_quantiles(cert, cert.upper)}"]
+    return [
+        f"  radius         {_quantiles(cert, cert.midpoints)}",
+        f"  intervals      widest {widest_relative_interval(cert):.2g} of the upper end",
+    ]
+
+
+def _quantiles(cert: Certification, radii: FloatArray) -> str:
+    low, middle, high = (quantile(radii, share) for share in (0.25, 0.5, 0.75))
     return f"median {middle:.4g}, quartiles {low:.4g} and {high:.4g} (l{cert.run.norm} norm)"

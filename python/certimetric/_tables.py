@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["load", "save", "to_arrow", "to_pandas", "to_polars"]
 
 _KEY = b"certimetric"
-_LAYOUT = 1
+_LAYOUT = 2
 
 
 def columns(cert: Certification) -> dict[str, NDArray[Any]]:

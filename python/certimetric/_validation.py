@@ -16,8 +16,10 @@ __all__ = [
     "FloatArray",
     "IntArray",
     "as_labels",
+    "as_limit",
     "as_positive",
     "as_radii",
+    "as_radius",
     "as_rows",
     "as_tolerance",
     "broadcast_rows",
@@ -131,6 +133,8 @@ def as_labels(y: ArrayLike, count: int) -> NDArray[Any]:
     labels = np.asarray(y)
     if labels.shape != (count,):
         raise InputError(f"y must have shape ({count},), one label for each row of X; got {labels.shape}.")
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise InputError("y contains NaN.")
     return labels
 
 
@@ -145,13 +149,15 @@ def broadcast_rows(arrays: Mapping[str, FloatArray]) -> list[FloatArray]:
     ]
 
 
-def check_count(value: object, name: str, limit: int | None = None, limit_name: str = "n_samples") -> int:
-    """A whole number of at least 1, and of at most ``limit``."""
+def check_count(
+    value: object, name: str, limit: int | None = None, limit_name: str = "n_samples", least: int = 1
+) -> int:
+    """A whole number of at least ``least``, and of at most ``limit``."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
         raise InputTypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}.")
     count = int(value)
-    if count < 1:
-        raise InputError(f"{name} must be at least 1, got {count}.")
+    if count < least:
+        raise InputError(f"{name} must be at least {least}, got {count}.")
     if limit is not None and count > limit:
         raise InputError(f"{name} must be at most {limit_name} = {limit}, got {count}.")
     return count
@@ -161,24 +167,38 @@ def as_positive(value: object, name: str) -> float | None:
     """A positive number; None and infinity both mean "without limit" and give None."""
     if value is None:
         return None
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
-        raise InputTypeError(
-            f"{name} must be a number or None, got {value!r} of type {type(value).__name__}."
-        )
-    number = float(value)
+    number = _as_number(value, name, "a number or None")
     if not number > 0:
         raise InputError(f"{name} must be positive, got {number}.")
     return None if np.isinf(number) else number
 
 
-def as_tolerance(value: object, name: str) -> float:
+def as_tolerance(value: object, name: str, kind: str = "a number") -> float:
     """A number of at least 0; infinity is allowed."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
-        raise InputTypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}.")
-    number = float(value)
+    number = _as_number(value, name, kind)
     if not number >= 0:
         raise InputError(f"{name} must be at least 0 and not NaN, got {number}.")
     return number
+
+
+def as_limit(value: object, name: str) -> float | None:
+    """A number of at least 0; None and infinity both mean "without limit" and give None."""
+    limit = np.inf if value is None else as_tolerance(value, name, "a number or None")
+    return None if np.isinf(limit) else limit
+
+
+def as_radius(value: object, name: str) -> float | None:
+    """A positive, finite radius, or None where none was given."""
+    radius = as_positive(value, name)
+    if radius is None and value is not None:
+        raise InputError(f"{name} must be finite: no radius is above infinity.")
+    return radius
+
+
+def _as_number(value: object, name: str, kind: str) -> float:
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        raise InputTypeError(f"{name} must be {kind}, got {value!r} of type {type(value).__name__}.")
+    return float(value)
 
 
 def as_radii(radii: ArrayLike, name: str = "radii") -> FloatArray:

@@ -37,6 +37,8 @@ class RunInfo:
         K of the classifier.
     method, rule : str
         What was asked of :meth:`CertifiedKNeighborsClassifier.certify`.
+    eps : float or None
+        The radius that was asked about, an ℓ2 norm; None: the radii themselves were asked for.
     n_train, n_features : int
         Shape of the training set.
     metric : str
@@ -51,6 +53,7 @@ class RunInfo:
     n_neighbors: int
     method: str
     rule: str
+    eps: float | None
     n_train: int
     n_features: int
     metric: str
@@ -67,9 +70,9 @@ class Certification:
     r"""Intervals :math:`lower \le r^* \le upper` around the robustness radii of m test points.
 
     The radius r* of a point is the infimum of the ℓ2 norms, in input space, of the perturbations that change
-    the classifier's answer from the certified label; 0 where the answer already is another one, infinite
-    where no perturbation changes it. Both ends hold in exact real arithmetic on the given binary64 numbers.
-    Arrays are read-only.
+    the classifier's answer from the certified label (under the majority rule: that leave this label no more
+    than half of the votes); 0 where they are lost already, infinite where no perturbation loses them. Both
+    ends hold in exact real arithmetic on the given binary64 numbers. Arrays are read-only.
 
     Attributes
     ----------
@@ -77,21 +80,24 @@ class Certification:
         Ends of the intervals, as ℓ2 norms (not squared). ``upper`` is infinite where no adversarial point is
         known.
     status : ndarray of shape (m,), str
-        "exact" (the ends agree to rounding), "bounded" (they do not), "misclassified" (radius 0) or
-        "unfinished" (the time limit came first; the interval is valid all the same).
+        "exact" (the ends agree to rounding), "bounded" (they do not: a limit per point came first, or no more
+        was asked), "misclassified" (radius 0) or "unfinished" (the time limit came first). The interval is
+        valid whatever the status.
     predicted : ndarray of shape (m,)
         Predicted labels. With unfinished points an object array, in which None is a point that was not
         reached.
     y : ndarray of shape (m,) or None
         The labels that were certified; None: the predicted ones.
     rival : ndarray of shape (m,), int64
-        Training row that is nearest at the adversarial point; -1 where there is none.
+        Nearest training row of another class at the adversarial point; -1 where there is none.
     adversarial : ndarray of shape (m, d), float64, or None
         Adversarial points, on request; a row without one repeats the test point.
     seconds : ndarray of shape (m,), float64
         Processor time of each point.
     programs, steps : ndarray of shape (m,), int64
         Quadratic programs begun and active-set steps taken.
+    nodes : ndarray of shape (m,), int64
+        Nodes of the search over sets of neighbours; 0 for a single neighbour, which needs none.
     run : RunInfo
         How it was made.
 
@@ -113,6 +119,7 @@ class Certification:
     seconds: FloatArray
     programs: IntArray
     steps: IntArray
+    nodes: IntArray
     run: RunInfo
 
     def __post_init__(self) -> None:
@@ -189,7 +196,9 @@ class Certification:
         shares = ", ".join(
             f"{np.mean(self.status == s):.1%} {s}" for s in STATUSES if (self.status == s).any()
         )
-        middle = f", median radius {self.median:.4g}" if len(self) else ""
+        # Ends that were not asked for have no median that says anything.
+        whole = len(self) and self.run.eps is None and self.run.method == "exact"
+        middle = f", median radius {self.median:.4g}" if whole else ""
         return f"<Certification of {len(self)} points: {shares or 'empty'}{middle}>"
 
     def to_dict(self) -> dict[str, NDArray[Any]]:

@@ -41,7 +41,7 @@ class UnfittedMetricError(MetricError, NotFittedError):  # type: ignore[misc]
 
 
 class UnknownLabelError(InputError):
-    """Labels were given that the classifier has never seen."""
+    """Labels were given that are of another type than all that the classifier has seen."""
 
 
 class DataError(InputError):

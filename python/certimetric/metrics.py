@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from certimetric._validation import FloatArray, as_labels, as_positive, as_radii
+from certimetric._validation import FloatArray, as_positive, as_radii
 from certimetric.exceptions import InputError, InputTypeError
 
 __all__ = ["certified_accuracy", "certified_accuracy_scorer", "mean_certified_radius"]
@@ -32,9 +32,13 @@ def certified_accuracy(estimator: Any, X: ArrayLike, y: ArrayLike, radius: float
     -------
     float
         Never above the true robust accuracy.
+
+    Notes
+    -----
+    For more than one neighbour only "is r* > ε?" is decided, which costs less than r*.
     """
     level = float(as_radii(_scalar(radius), "radius"))
-    return float((_proven_radii(estimator, X, y) > level).mean())
+    return float((_proven_radii(estimator, X, y, level) > level).mean())
 
 
 def mean_certified_radius(estimator: Any, X: ArrayLike, y: ArrayLike, cap: float) -> float:
@@ -86,16 +90,12 @@ def _scalar(radius: float) -> float:
     return radius
 
 
-def _proven_radii(estimator: Any, X: ArrayLike, y: ArrayLike) -> FloatArray:
+def _proven_radii(estimator: Any, X: ArrayLike, y: ArrayLike, level: float | None = None) -> FloatArray:
+    """Lower ends, which only need to be right about ``level`` if it is given."""
     classifier, rows = _final_step(estimator, X)
-    labels = as_labels(y, len(rows))
-    known = set(classifier.classes_.tolist())
-    seen = np.array([label in known for label in labels.tolist()], dtype=bool)
-    radii = np.zeros(len(rows))
-    # A label that was never seen is an error at radius 0, not a reason to stop: folds of rare classes have
-    # them.
-    if seen.any():
-        radii[seen] = classifier.certify(rows[seen], labels[seen]).lower
+    # One neighbour's radius costs no more than the question; and no question is asked about 0 and infinity.
+    asks = level is not None and 0 < level < np.inf and classifier.n_neighbors > 1
+    radii: FloatArray = classifier.certify(rows, y, eps=level if asks else None).lower
     return radii
 
 

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from certimetric._assemble import as_certification, label_codes
 from certimetric._index import LazyIndex
 from certimetric._progress import Callback, progress_reporter
+from certimetric._question import Question, check_choices
 from certimetric._resolve import MetricLike, as_metric, check_range
 from certimetric._validation import (
     FloatArray,
@@ -23,15 +24,9 @@ from certimetric._validation import (
 )
 from certimetric._versions import versions
 from certimetric.certification import Certification, RunInfo
-from certimetric.exceptions import InputError, InputTypeError
+from certimetric.exceptions import InputTypeError
 
 __all__ = ["CertifiedKNeighborsClassifier"]
-
-_CHOICES: dict[str, tuple[object, ...]] = {
-    "norm": (2,),
-    "method": ("exact",),
-    "rule": ("plurality", "majority"),
-}
 
 
 # scikit-learn has no types: its classes are Any to mypy.
@@ -45,7 +40,9 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
     Parameters
     ----------
     n_neighbors : int, default=1
-        Number of neighbours that vote. Prediction takes any number, certification 1.
+        Number K of neighbours that vote, from 1 to all; even numbers are ordinary.
+    weights : "uniform", default="uniform"
+        Every neighbour has one vote. Certification knows no other weights.
     metric : "euclidean", Mahalanobis, array-like of shape (d, d), or fitted learner, default="euclidean"
         A matrix is M, symmetric positive semidefinite; a learner is any object with ``components_`` or
         ``get_mahalanobis_matrix()``. For a matrix the components that :meth:`Mahalanobis.from_matrix`
@@ -88,9 +85,15 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
     n_features_in_: int
 
     def __init__(
-        self, n_neighbors: int = 1, *, metric: MetricLike = "euclidean", n_jobs: int | None = None
+        self,
+        n_neighbors: int = 1,
+        *,
+        weights: str = "uniform",
+        metric: MetricLike = "euclidean",
+        n_jobs: int | None = None,
     ) -> None:
         self.n_neighbors = n_neighbors
+        self.weights = weights
         self.metric = metric
         self.n_jobs = n_jobs
 
@@ -107,13 +110,14 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         ------
         ValueError, TypeError
             NaN, infinity, magnitudes out of range (see the class), wrong shapes or types, ``n_neighbors`` out
-            of 1 ... n.
+            of 1 ... n, other ``weights``.
 
         Notes
         -----
         O(n d p) for the embedding and O(p³) for the principal axes that order the search.
         """
         _refuse_text(X)
+        check_choices(weights=self.weights)
         rows, labels = validate_data(self, X, y, dtype=np.float64, order="C")
         rows = np.asarray(rows)
         check_magnitude(rows, "X")
@@ -213,6 +217,9 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         norm: float = 2,
         method: str = "exact",
         rule: str = "plurality",
+        eps: float | None = None,
+        node_limit: int | None = None,
+        point_time_limit: float | None = None,
         time_limit: float | None = None,
         return_adversarial: bool = False,
         n_jobs: int | None = None,
@@ -223,21 +230,44 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
 
         .. math::
 
-            r^*(z) = \inf \{ \lVert \delta \rVert_2 : \text{the answer at } z + \delta \text{ is not } y(z) \}
+            r^*(z) = \inf \{ \lVert \delta \rVert_2 : y(z) \text{ loses the vote at } z + \delta \}
+
+        There are finitely many ways to lose: K-sets A of nearest rows with too few rows of the class. Each
+        is a quadratic program in δ and a threshold T, :math:`\min \lVert \delta \rVert_2` subject to
+        :math:`d^2(z + \delta, x_k) \le T` for rows in A and :math:`\ge T` for all others: half-spaces, as T
+        is free and takes in what is quadratic in δ. The least of their values is r*.
 
         Parameters
         ----------
         X : array-like of shape (m, d)
             Test points.
         y : array-like of shape (m,), optional
-            Labels to certify; a point that is predicted otherwise has radius 0. Default: the predicted
+            Labels to certify. A point that is predicted otherwise has radius 0 and the status
+            "misclassified", and so has one whose label was not in the training set. Default: the predicted
             labels.
         norm : 2
             Norm of perturbations, in input space.
-        method : "exact"
-            The radius itself, to rounding.
+        method : "exact", "bound" or "attack"
+            "exact": the radius itself, to rounding. "bound": a lower end without a search, the
+            order-statistic bound over triplets [1]_; ``upper`` is infinite where nothing better comes for
+            free. "attack": adversarial points without a search, an upper end; ``lower`` may be 0.
         rule : "plurality" or "majority"
-            The vote; the two are one for a single neighbour.
+            When the class c of a point loses with :math:`n_m` votes for class m. "plurality", the
+            classifier's own vote: another class has more votes, or as many and a smaller label. "majority",
+            the rule of published bounds: :math:`n_c \le K / 2`, so that the point is robust while more than
+            half of its neighbours are of its class; at an even K a tie loses. It never gives a larger
+            radius, and the same one for K = 1, or for two classes and odd K. With K = n the votes are the
+            same everywhere: the radius is infinite, or 0.
+        eps : float, optional
+            Only decide whether r* is above this radius, an ℓ2 norm, which costs much less than r*. Where it
+            is proven, ``lower`` ends just above ``eps``; where the point is broken, ``upper`` is at most
+            ``eps``. The other ends are valid, and may be 0 and infinity.
+        node_limit : int, optional
+            Nodes of the search for each point, after which it is returned with the interval reached. 0: only
+            what needs no search. The exact radius for one neighbour needs none, and has no nodes.
+        point_time_limit : float, optional
+            Seconds for each point, as ``node_limit``; 0 as well. How far a point comes in a given time is up
+            to the machine: only with a ``node_limit`` is the result the same each time.
         time_limit : float, optional
             Wall-clock seconds after which points not done are returned as they are: status "unfinished", with
             an interval that is valid.
@@ -253,13 +283,16 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         Returns
         -------
         Certification
-            ``lower`` is a dual bound with its rounding error taken off; ``upper`` is the norm of a point that
-            was predicted again as another class, rounded up.
+            ``lower`` is a dual bound with its rounding error taken off; ``upper`` is the norm of a point at
+            which the vote was taken again and lost, rounded up. Status "exact": the ends agree to rounding.
+            "bounded": they do not, because of a limit per point, of ``eps`` or of the method.
+            "misclassified": predicted otherwise, radius 0. "unfinished": ``time_limit`` came before the
+            point was done.
 
         Raises
         ------
         UnknownLabelError
-            ``y`` has labels that are not in ``classes_``.
+            ``y`` has text where ``classes_`` are numbers, or numbers where they are text.
         ValueError, TypeError
             Other input that cannot be certified; the message names the argument and what is available.
         KeyboardInterrupt
@@ -267,47 +300,62 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
 
         Notes
         -----
-        Minimum-norm quadratic programs, one per rival region that its lower bound cannot rule out, by a dual
-        active-set method; nearly all training rows are ruled out by projected distances. Usually cheaper than
-        one brute-force prediction of the same point.
+        One neighbour: minimum-norm quadratic programs [2]_, one per rival region that its lower bound cannot
+        rule out, by a dual active-set method; nearly all training rows are ruled out by projected distances.
+        Usually cheaper than one brute-force prediction of the same point.
+
+        More neighbours: branch and bound over the rows in A, best first, with such a program at every node.
+        The number of nodes grows with K and with the number of rows of several classes near the point, in
+        the worst case exponentially; memory grows with the open nodes. The two limits per point keep either
+        in bounds.
 
         References
         ----------
-        Wang, Liu, Yi, Zhou, Hsieh: Evaluating the Robustness of Nearest Neighbor Classifiers: A Primal-Dual
-        Perspective (arXiv 1906.03972).
+        .. [1] Wang, Liu, Yi, Jiang, Hsieh: Provably Robust Metric Learning. NeurIPS 2020 (arXiv 2006.07024).
+        .. [2] Wang, Liu, Yi, Zhou, Hsieh: Evaluating the Robustness of Nearest Neighbor Classifiers: A
+           Primal-Dual Perspective (arXiv 1906.03972).
+
+        Examples
+        --------
+        >>> from certimetric import CertifiedKNeighborsClassifier
+        >>> rows, labels = [[0.0], [1.0], [3.0], [7.0], [8.0]], ["a", "a", "a", "b", "b"]
+        >>> clf = CertifiedKNeighborsClassifier(3).fit(rows, labels)
+        >>> float(clf.certify([[1.0]]).lower.round(6)[0])
+        3.5
+        >>> clf.certify([[1.0]], eps=2.0).certified_error(2.0)
+        0.0
         """
         check_is_fitted(self)
         begun = time.perf_counter()
-        self._check_certifiable(norm=norm, method=method, rule=rule)
+        check_choices(norm=norm)
+        question = Question.checked(method, rule, eps, node_limit, point_time_limit)
+        n_neighbors = self._checked_neighbors()
         limit = as_positive(time_limit, "time_limit")
         jobs = effective_jobs(self.n_jobs if n_jobs is None else n_jobs)
         rows = self._queries(X)
         labels, codes = (None, None) if y is None else label_codes(y, self.classes_, len(rows))
         index = self._index.get(jobs)
         with progress_reporter(progress, callback) as report:
-            found = index.certify(rows, codes, return_adversarial, limit, jobs, report)
-        run = self._run_info(method, rule, time.perf_counter() - begun)
+            found = question.ask(
+                index,
+                rows,
+                codes,
+                n_neighbors,
+                adversarial=return_adversarial,
+                time_limit=limit,
+                n_jobs=jobs,
+                progress=report,
+            )
+        run = self._run_info(question, time.perf_counter() - begun)
         return as_certification(found, self.classes_, labels, run)
 
-    def _check_certifiable(self, **choices: object) -> None:
-        for name, value in choices.items():
-            if isinstance(value, bool) or value not in _CHOICES[name]:
-                available = " or ".join(map(repr, _CHOICES[name]))
-                raise InputError(
-                    f"{name} must be {available}; got {value!r}. "
-                    f"Leave it out for the default, {_CHOICES[name][0]!r}."
-                )
-        if self._checked_neighbors() != 1:
-            raise InputError(
-                f"certification is available for n_neighbors=1; this classifier has {self.n_neighbors}."
-            )
-
-    def _run_info(self, method: str, rule: str, elapsed: float) -> RunInfo:
+    def _run_info(self, question: Question, elapsed: float) -> RunInfo:
         return RunInfo(
             norm=2,
             n_neighbors=int(self.n_neighbors),
-            method=method,
-            rule=rule,
+            method=question.method,
+            rule=question.rule,
+            eps=question.eps,
             n_train=self.n_samples_fit_,
             n_features=self.n_features_in_,
             metric=str(self.metric_),

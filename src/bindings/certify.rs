@@ -23,6 +23,7 @@ pub fn certificates(
     columns.set_item("seconds", floats(|r| r.seconds))?;
     columns.set_item("programs", counts(|r| r.programs))?;
     columns.set_item("steps", counts(|r| r.steps))?;
+    columns.set_item("nodes", into_vector(py, radii.iter().map(|r| r.nodes as i64).collect()))?;
     let points = features.map(|d| {
         let values: Vec<f64> = radii.into_iter().flat_map(|r| r.adversarial.unwrap_or_default()).collect();
         into_matrix(py, values, d)

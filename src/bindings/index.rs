@@ -4,6 +4,8 @@ use super::arrays::{BorrowedRows, into_matrix, matrix};
 use super::certify::certificates;
 use super::enter::{Call, enter};
 use crate::certify;
+use crate::certify::vote::Rule;
+use crate::certify::vote::case::{Method, Question};
 use crate::metric::Metric;
 use crate::search::index::{Index as Core, Training};
 use crate::search::neighbors::{NeighborRequest, Neighbors, kneighbors};
@@ -12,6 +14,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Training rows, prepared once.
 #[pyclass(frozen, module = "certimetric._native")]
@@ -120,6 +123,49 @@ impl Index {
         let call = Call { jobs: n_jobs, time_limit, progress };
         let radii = enter(py, &call, |team, control| {
             certify::certify(&self.core, values, codes, adversarial, team, control)
+        })?;
+        certificates(py, radii, adversarial.then_some(self.core.features()))
+    }
+
+    #[pyo3(signature = (
+        queries, codes, k, majority, method, beyond = None, node_limit = None, point_limit = None,
+        adversarial = false, time_limit = None, n_jobs = 1, progress = None
+    ))]
+    fn certify_votes<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyReadonlyArray2<'py, f64>,
+        codes: Option<PyReadonlyArray1<'py, i64>>,
+        k: usize,
+        majority: bool,
+        method: &str,
+        beyond: Option<f64>,
+        node_limit: Option<u64>,
+        point_limit: Option<f64>,
+        adversarial: bool,
+        time_limit: Option<f64>,
+        n_jobs: usize,
+        progress: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let values = matrix("queries", &queries, self.core.features())?;
+        let codes = codes.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
+        let call = Call { jobs: n_jobs, time_limit, progress };
+        let seconds = |limit: f64| Duration::try_from_secs_f64(limit).unwrap_or(Duration::MAX);
+        let question = Question {
+            k,
+            rule: if majority { Rule::Majority } else { Rule::Plurality },
+            method: match method {
+                "exact" => Method::Exact,
+                "bound" => Method::Bound,
+                "attack" => Method::Attack,
+                _ => return Err(PyValueError::new_err("method is neither exact nor bound nor attack")),
+            },
+            beyond,
+            node_limit: node_limit.unwrap_or(u64::MAX),
+            time_limit: point_limit.map(seconds),
+        };
+        let radii = enter(py, &call, |team, control| {
+            certify::certify_votes(&self.core, values, codes, (question, adversarial), team, control)
         })?;
         certificates(py, radii, adversarial.then_some(self.core.features()))
     }

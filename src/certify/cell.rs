@@ -2,7 +2,8 @@
 //! lower bound that any multipliers prove.
 
 use crate::certify::bound::{Normal, quotient_down};
-use crate::certify::pool::{Member, Pool, Space};
+use crate::certify::frame::{Member, Space};
+use crate::certify::pool::Pool;
 use crate::geometry::dot::{axpy, dot, norm_up};
 use crate::geometry::min_norm::Constraints;
 use crate::geometry::rounding::{gamma, up};
@@ -125,11 +126,11 @@ impl<'a> Cell<'a> {
         let weigh = |of: &dyn Fn(&Member) -> f64| self.weigh(active, multipliers, of);
         let rounding = self.rounding(active, multipliers);
         let length = norm_up(row);
-        match self.pool.space() {
+        match self.pool.frame().space() {
             Space::Rows => up(length + rounding),
             Space::Ladder => up(length + rounding + weigh(&|m| index.ladder().error(m.position))),
             Space::Images | Space::Differences => {
-                let rates = self.pool.error_rates(index);
+                let rates = self.pool.frame().error_rates(index);
                 let reach = weigh(&|m| m.reach);
                 let dual_rounding = gamma(2 * active.len() + 6) * weigh(&|m| m.dual_norm);
                 let normal = Normal {

@@ -2,10 +2,11 @@
 
 use crate::certify::bound::quotient_down;
 use crate::certify::cell::{Cell, Margin};
-use crate::certify::pool::{Member, Pool, Space};
-use crate::certify::probe::{Displacement, Probe, SMALL_MAP};
+use crate::certify::frame::{Member, Space};
+use crate::certify::pool::Pool;
+use crate::certify::probe::{Displacement, Probe, SMALL_MAP, combine_in_ladder};
 use crate::certify::scene::Scene;
-use crate::geometry::dot::{axpy, depth, norm_up};
+use crate::geometry::dot::{depth, norm_up};
 use crate::geometry::min_norm::MinNorm;
 use crate::geometry::rounding::{gamma, up};
 use crate::search::distance::{multiply, multiply_transposed};
@@ -44,7 +45,6 @@ pub struct Finisher {
     solver: MinNorm,
     boundary: Boundary,
     margin: Margin,
-    decoded: Vec<f64>,
     probe: Probe,
     near: Vec<(f64, usize)>,
     found: Vec<u32>,
@@ -68,7 +68,6 @@ impl Finisher {
             solver: MinNorm::default(),
             boundary: Boundary::default(),
             margin: Margin { place: 0.0, norm: 0.0, growth: 1.0 },
-            decoded: Vec::new(),
             probe: Probe::default(),
             near: Vec::new(),
             found: Vec::new(),
@@ -161,12 +160,12 @@ impl Finisher {
             weights.iter().enumerate().map(|(i, &(_, multiplier))| (i, multiplier)).unzip();
         let Boundary { row, dual, .. } = &mut self.boundary;
         Cell::new(&self.pool, &self.rival, &mut self.products).combine(&active, &multipliers, row, dual);
-        place + self.pool.product_rounding(index, row)
+        place + self.pool.frame().product_rounding(index, row)
     }
 
     /// Fresh products with a large `B` are for the spaces of differences.
     fn measures_images(&self, index: &Index) -> bool {
-        self.pool.space() == Space::Images && index.embedding().columns().len() > SMALL_MAP
+        self.pool.frame().space() == Space::Images && index.embedding().columns().len() > SMALL_MAP
     }
 
     /// The row that `δ` of the first program is `Bᵀ` times.
@@ -196,21 +195,23 @@ impl Finisher {
         cell.combine(active, multipliers, row, dual);
         let embedding = index.embedding();
         let norm = if !embedding.columns().is_empty() {
-            let rates = self.pool.error_rates(index);
+            let rates = self.pool.frame().error_rates(index);
             let reach = cell.weigh(active, multipliers, |m| m.reach);
             match known {
                 Some(known) => {
                     input.clear();
                     input.extend_from_slice(known);
                 }
-                None if self.pool.space() == Space::Images => multiply(embedding.columns(), row, input),
+                None if self.pool.frame().space() == Space::Images => {
+                    multiply(embedding.columns(), row, input)
+                }
                 None => {
                     let components = index.metric().scaled_components().unwrap_or_default();
                     multiply_transposed(components, row, index.features(), input);
                 }
             }
-            let rounding = self.pool.product_rounding(index, row);
-            if self.pool.space() == Space::Images {
+            let rounding = self.pool.frame().product_rounding(index, row);
+            if self.pool.frame().space() == Space::Images {
                 ladder.clone_from(dual);
             } else {
                 multiply(embedding.map().unwrap_or_default(), input, ladder);
@@ -229,9 +230,9 @@ impl Finisher {
             *ladder_error = cell.weigh(active, multipliers, |m| index.ladder().error(m.position)) * 1.001
                 + 4.0 * sums
                 + 2.0 * cell.rounding(active, multipliers);
-            let pairs =
-                active.iter().map(|&i| self.pool.members()[i].position).zip(multipliers.iter().copied());
-            combine_in_ladder(index, self.rival.position, pairs, ladder, &mut self.decoded);
+            let rival = std::iter::once((self.rival.position, multipliers.iter().sum()));
+            let members = active.iter().map(|&i| self.pool.members()[i].position);
+            combine_in_ladder(index, rival.chain(members.zip(multipliers.iter().map(|m| -m))), ladder);
             up(norm_up(row) + cell.rounding(active, multipliers))
         };
         if numerator > 0.0 {
@@ -266,28 +267,6 @@ impl Finisher {
             self.pool.add(index, query, position);
         }
         if self.pool.members().len() > known { Attempt::Enlarged } else { Attempt::Blocked }
-    }
-}
-
-/// `Σ λ_i (x̂_j − x̂_i)` in the coordinates of the ladder. Its rounding counts where rows nearly coincide: their
-/// multipliers are of the order of the inverse of the gap.
-fn combine_in_ladder(
-    index: &Index,
-    rival: usize,
-    pairs: impl Iterator<Item = (usize, f64)>,
-    sum: &mut Vec<f64>,
-    row: &mut Vec<f64>,
-) {
-    let p = index.embedding().dimensions();
-    sum.clear();
-    sum.resize(p, 0.0);
-    row.resize(p, 0.0);
-    let mut origin = vec![0.0; p];
-    index.ladder().decode(rival, &mut origin);
-    for (position, multiplier) in pairs {
-        index.ladder().decode(position, row);
-        row.iter_mut().zip(&*origin).for_each(|(x, o)| *x -= o);
-        axpy(sum, -multiplier, row);
     }
 }
 

@@ -41,9 +41,14 @@ impl Interval {
 
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        let allowed = (EXACT_RELATIVE * self.upper).max(EXACT_ABSOLUTE * self.to_rival);
-        self.upper.is_finite() && self.upper - self.lower <= allowed
+        is_exact(self.lower, self.upper, self.to_rival)
     }
+}
+
+/// Whether both ends of an interval agree, as far as binary64 points at some distance can resolve.
+#[must_use]
+pub fn is_exact(lower: f64, upper: f64, distance: f64) -> bool {
+    upper.is_finite() && upper - lower <= (EXACT_RELATIVE * upper).max(EXACT_ABSOLUTE * distance)
 }
 
 /// Finishes the contenders, most promising first; all other cells are proven to be at least `target` away. `input` is

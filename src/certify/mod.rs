@@ -3,6 +3,7 @@
 pub mod bound;
 pub mod cell;
 pub mod finish;
+pub mod frame;
 pub mod guide;
 pub mod interval;
 pub mod nearest;
@@ -10,9 +11,12 @@ pub mod pool;
 pub mod probe;
 pub mod scene;
 pub mod screen;
+pub mod vote;
 
 use crate::certify::nearest::{Draft, NearestCertifier};
 use crate::certify::scene::Scene;
+use crate::certify::vote::case::Question;
+use crate::certify::vote::certifier::VoteCertifier;
 use crate::error::{Error, Result};
 use crate::geometry::matrix::product_nt;
 use crate::geometry::simd::Kernels;
@@ -26,6 +30,8 @@ use std::time::Instant;
 
 /// Most tiles per chunk: rows are embedded by the chunk, and a chunk is what one thread takes at a time.
 const CHUNK_TILES: usize = 6;
+/// Test points that one thread takes at a time under a vote.
+const VOTES_CHUNK: usize = 4;
 /// Few points are shared out in this many chunks a thread, if there are as many tiles.
 const SHARES: usize = 2;
 
@@ -64,6 +70,8 @@ pub struct Radius {
     pub seconds: f64,
     pub programs: u32,
     pub steps: u32,
+    /// Nodes of the search over sets of neighbours.
+    pub nodes: u64,
 }
 
 impl Default for Radius {
@@ -78,6 +86,7 @@ impl Default for Radius {
             seconds: 0.0,
             programs: 0,
             steps: 0,
+            nodes: 0,
         }
     }
 }
@@ -142,6 +151,77 @@ pub fn certify(
     if adversarial {
         for (radius, row) in radii.iter_mut().zip(queries.chunks_exact(d)) {
             radius.adversarial.get_or_insert_with(|| row.to_vec());
+        }
+    }
+    Ok(radii)
+}
+
+/// Certified radii of many test points under a vote of `K` neighbours, in their order.
+///
+/// As [`certify`]; cost per point: that of its neighbours, and of as many small quadratic programs as the search
+/// of [`vote`] needs.
+pub fn certify_votes(
+    index: &Index,
+    queries: &[f64],
+    codes: Option<&[i64]>,
+    (question, adversarial): (Question, bool),
+    team: &Team,
+    control: &Control,
+) -> Result<Vec<Radius>> {
+    let d = index.features();
+    let total = queries.len() / d;
+    if queries.len() != total * d {
+        return Err(Error::Shape { argument: "queries", expected: total * d, found: queries.len() });
+    }
+    if let Some(found) = codes.map(<[i64]>::len).filter(|&found| found != total) {
+        return Err(Error::Shape { argument: "codes", expected: total, found });
+    }
+    let mut radii: Vec<Radius> = vec![Radius::default(); total];
+    control.expect(total);
+    for_scales(index, queries, team, control, |index, ids| {
+        let kernels = Kernels::best();
+        team.for_chunks(
+            ids.len(),
+            VOTES_CHUNK,
+            control,
+            || (Tile::default(), VoteCertifier::default()),
+            |(tile, certifier), range| {
+                let ids = &ids[range];
+                let rows: Vec<f64> = ids.iter().flat_map(|&i| &queries[i * d..][..d]).copied().collect();
+                let embedded = index.embed_queries(&rows);
+                let mut part = vec![Radius::default(); ids.len()];
+                tile.compute(index, kernels, &embedded.points);
+                for (i, radius) in part.iter_mut().enumerate() {
+                    if control.is_interrupted() || control.is_late() {
+                        break;
+                    }
+                    let clock = Instant::now();
+                    let query = embedded.query(i, &rows[i * d..][..d]);
+                    let expected = codes.map(|codes| codes[ids[i]]);
+                    *radius = certifier.certify(
+                        (index, kernels, tile.scores(i)),
+                        control,
+                        &query,
+                        expected,
+                        question,
+                    );
+                    radius.seconds = clock.elapsed().as_secs_f64();
+                    control.advance(1);
+                }
+                part
+            },
+            |range: Range<usize>, part: Vec<Radius>| {
+                for (&id, radius) in ids[range].iter().zip(part) {
+                    radii[id] = radius;
+                }
+            },
+        )
+    })?;
+    for (radius, row) in radii.iter_mut().zip(queries.chunks_exact(d)) {
+        if adversarial {
+            radius.adversarial.get_or_insert_with(|| row.to_vec());
+        } else {
+            radius.adversarial = None;
         }
     }
     Ok(radii)

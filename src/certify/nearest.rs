@@ -14,9 +14,10 @@
 
 use crate::certify::cell::Cell;
 use crate::certify::finish::Finisher;
+use crate::certify::frame::{Member, Space};
 use crate::certify::guide::Guide;
 use crate::certify::interval::{Contender, EXACT_ABSOLUTE, Interval, prove};
-use crate::certify::pool::{Member, Pool, Space};
+use crate::certify::pool::Pool;
 use crate::certify::probe::{Probe, SMALL_MAP};
 use crate::certify::scene::Scene;
 use crate::certify::screen::Screen;

@@ -5,7 +5,7 @@
 //! first by the image that the multipliers of `δ` give for nothing, with the error of this shortcut.
 
 use crate::certify::scene::Scene;
-use crate::geometry::dot::{depth, norm_up, square_gap, squared_distance};
+use crate::geometry::dot::{axpy, depth, norm_up, square_gap, squared_distance};
 use crate::geometry::rounding::{TINY, gamma, up};
 use crate::geometry::simd::Kernels;
 use crate::search::distance::{Measured, Scratch};
@@ -204,5 +204,26 @@ impl Probe {
             (least.is_nan() || *least <= 0.0) && !copy
         });
         out.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    }
+}
+
+/// `Σ s_k x̂_k` in the coordinates of the ladder for weights with `Σ s_k = 0`; for metrics other than the Euclidean
+/// `BBᵀ` times that. Rows are taken relative to the first, and the sum's rounding counts where rows nearly coincide: their
+/// weights are of the order of the inverse of the gap.
+pub fn combine_in_ladder(index: &Index, weights: impl Iterator<Item = (usize, f64)>, sum: &mut Vec<f64>) {
+    let p = index.embedding().dimensions();
+    let (mut origin, mut row) = (Vec::new(), vec![0.0; p]);
+    sum.clear();
+    sum.resize(p, 0.0);
+    for (position, weight) in weights {
+        match index.fine(position) {
+            Some((_, dual)) => row.copy_from_slice(dual),
+            None => index.ladder().decode(position, &mut row),
+        }
+        if origin.is_empty() {
+            origin.clone_from(&row);
+        }
+        row.iter_mut().zip(&origin).for_each(|(x, o)| *x -= o);
+        axpy(sum, weight, &row);
     }
 }

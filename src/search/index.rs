@@ -48,6 +48,7 @@ pub struct Index {
     class_starts: Vec<usize>,
     /// By position: the first of the caller's rows that lies in the same place, as far as the metric can tell.
     canonical: Vec<u32>,
+    has_copies: bool,
     pub(super) centre: Vec<f64>,
     /// Everything is computed in units of `2^exponent`: centred rows are below one in magnitude.
     exponent: i32,
@@ -88,6 +89,7 @@ impl Index {
             codes: order.iter().map(|&row| training.codes[row as usize] as u32).collect(),
             class_starts: starts,
             canonical: Vec::new(),
+            has_copies: false,
             ladder: Ladder::with_rows(order.len(), embedding.dimensions()),
             norms: vec![0.0; order.len()],
             normal_squares: Vec::new(),
@@ -117,6 +119,7 @@ impl Index {
             codes: self.codes.clone(),
             class_starts: self.class_starts.clone(),
             canonical: self.canonical.clone(),
+            has_copies: self.has_copies,
             centre: self.centre.clone(),
             ladder: Ladder::with_rows(self.order.len(), self.embedding.dimensions()),
             norms: vec![0.0; self.order.len()],
@@ -212,6 +215,12 @@ impl Index {
         self.canonical[position] != self.order[position]
     }
 
+    /// Whether there are rows in the same place at all.
+    #[must_use]
+    pub fn has_copies(&self) -> bool {
+        self.has_copies
+    }
+
     fn find_copies(&mut self) {
         let mut first = first_copies(self.rows.values(), self.features());
         if let Some(components) = self.metric.components() {
@@ -230,6 +239,7 @@ impl Index {
             merge_coinciding(&mut first, images, coincide);
         }
         self.canonical = self.order.iter().map(|&row| first[row as usize]).collect();
+        self.has_copies = self.canonical.iter().zip(&self.order).any(|(first, row)| first != row);
     }
 
     /// The power of two that scaled radii are multiples of.

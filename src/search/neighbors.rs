@@ -270,13 +270,19 @@ fn search(
 /// The exact nearest row of one point, from scratch.
 #[must_use]
 pub fn nearest_position(index: &Index, kernels: &Kernels, row: &[f64]) -> usize {
+    nearest_positions(index, kernels, row, 1)[0]
+}
+
+/// The exact `k` nearest rows of one point, from scratch.
+#[must_use]
+pub fn nearest_positions(index: &Index, kernels: &Kernels, row: &[f64], k: usize) -> Vec<usize> {
     let everything = 0..index.len();
     let (mut tile, mut search) = (Tile::default(), NeighborSearch::default());
     let embedded = index.embed_queries(row);
     let query = embedded.query(0, row);
     tile.compute(index, kernels, &embedded.points);
-    search.collect(index, kernels, tile.scores(0), &query, std::slice::from_ref(&everything), 1);
-    search.resolve(index, &query, 1).first().map_or(0, |nearest| nearest.0)
+    search.collect(index, kernels, tile.scores(0), &query, std::slice::from_ref(&everything), k);
+    search.resolve(index, &query, k).iter().map(|nearest| nearest.0).collect()
 }
 
 /// A distance in the caller's units from a squared one in scaled units.

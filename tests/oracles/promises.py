@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 import certimetric as cm
-from oracles.rational import RationalNearestNeighbor, square, squared_distance
+from oracles.rational import RationalNearestNeighbor, Vector, square, squared_distance
+from oracles.rational_knn import RationalKNearestNeighbors, Rule
 from oracles.tiny import TinyCase
 
 STATUSES = {"exact", "bounded", "misclassified", "unfinished"}
@@ -35,9 +36,9 @@ def metric_of(case: TinyCase) -> Any:
     )
 
 
-def fit_case(case: TinyCase) -> Any:
+def fit_case(case: TinyCase, k: int = 1) -> Any:
     """The library's classifier, fitted on a tiny case."""
-    clf = cm.CertifiedKNeighborsClassifier(n_neighbors=1, metric=metric_of(case))
+    clf = cm.CertifiedKNeighborsClassifier(n_neighbors=k, metric=metric_of(case))
     return clf.fit(np.array(case.rows), np.array(case.labels))
 
 
@@ -46,10 +47,47 @@ def oracle_of(case: TinyCase) -> RationalNearestNeighbor:
     return RationalNearestNeighbor(case.rows, case.labels, case.components)
 
 
-def answers(case: TinyCase, labels: list[int] | None = None) -> list[Answer]:
+@dataclass(frozen=True)
+class VoteOracle:
+    """The rational vote of k neighbours under one rule, with the methods of the one neighbour's oracle."""
+
+    votes: RationalKNearestNeighbors
+    rule: Rule
+
+    @property
+    def rows(self) -> list[list[Fraction]]:
+        return self.votes.rows
+
+    def predict(self, point: Vector) -> int:
+        return self.votes.predict(point)
+
+    def has_lost(self, point: Vector, label: int) -> bool:
+        return self.votes.loses(self.votes.neighbors(point), label, self.rule)
+
+    def squared_radius(self, point: Vector, label: int | None = None) -> Fraction | float:
+        if label is not None and self.predict(point) != label:
+            return Fraction(0)
+        return self.votes.squared_radius(point, label, self.rule)
+
+    def is_thin(self, point: Vector) -> bool:
+        """Whether the class loses on a mere face at r*, which few points hit, and in a volume only beyond."""
+        label = self.predict(point)
+        loss, thick = (self.votes.closest_loss(point, label, self.rule, thick=only) for only in (False, True))
+        return loss is not None and (thick is None or loss.squared_radius < thick.squared_radius)
+
+
+Oracle = RationalNearestNeighbor | VoteOracle
+
+
+def vote_oracle_of(case: TinyCase, k: int, rule: Rule) -> VoteOracle:
+    """The rational vote on the same numbers."""
+    return VoteOracle(RationalKNearestNeighbors(case.rows, case.labels, k, case.components), rule)
+
+
+def answers(case: TinyCase, labels: list[int] | None = None, k: int = 1, **options: Any) -> list[Answer]:
     """The library's answers for all test points of a case, with adversarial points."""
     truth = None if labels is None else np.array(labels)
-    cert = fit_case(case).certify(np.array(case.points), truth, return_adversarial=True)
+    cert = fit_case(case, k).certify(np.array(case.points), truth, return_adversarial=True, **options)
     columns = (cert.lower, cert.upper, cert.status, cert.predicted, cert.adversarial)
     return [
         Answer(float(lower), float(upper), str(status), int(predicted), adversarial.tolist())
@@ -58,7 +96,7 @@ def answers(case: TinyCase, labels: list[int] | None = None) -> list[Answer]:
 
 
 def broken_promises(
-    oracle: RationalNearestNeighbor, point: list[float], answer: Answer, label: int | None = None
+    oracle: Oracle, point: list[float], answer: Answer, label: int | None = None
 ) -> Iterator[str]:
     """Every promise that ``answer`` for ``point`` (of true class ``label``, if given) breaks."""
     yield from unsound(oracle, point, answer, label)
@@ -69,9 +107,7 @@ def broken_promises(
             yield f"adversarial point lies at {root(reached)!r}, well inside upper {answer.upper!r}"
 
 
-def unsound(
-    oracle: RationalNearestNeighbor, point: list[float], answer: Answer, label: int | None = None
-) -> Iterator[str]:
+def unsound(oracle: Oracle, point: list[float], answer: Answer, label: int | None = None) -> Iterator[str]:
     """The promises that hold at any scale: interval, status, label, changed label."""
     predicted = oracle.predict(point)
     radius = oracle.squared_radius(point, label)
@@ -93,8 +129,8 @@ def unsound(
     if answer.status == "exact" and not is_tight(answer, root(farthest)):
         yield f"status exact with interval [{answer.lower!r}, {answer.upper!r}]"
     if correct and math.isfinite(answer.upper):
-        if oracle.predict(answer.adversarial) == predicted:
-            yield f"adversarial point {answer.adversarial} is not misclassified"
+        if not oracle.has_lost(answer.adversarial, predicted):
+            yield f"at the adversarial point {answer.adversarial} the class has not lost"
         reached = squared_distance(answer.adversarial, point)
         if reached > square(answer.upper):
             yield f"adversarial point lies at {root(reached)!r}, beyond upper {answer.upper!r}"

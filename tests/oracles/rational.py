@@ -85,6 +85,10 @@ class RationalNearestNeighbor:
         """The label of the nearest row."""
         return self.labels[self.order(point)[0]]
 
+    def has_lost(self, point: Vector, label: int) -> bool:
+        """Whether the answer at the point is another label."""
+        return self.predict(point) != label
+
     def squared_radius(self, point: Vector, label: int | None = None) -> Fraction | float:
         """``r*²`` of a point of true label ``label`` (None: the prediction); ``inf`` if nothing flips it."""
         predicted = self.predict(point)

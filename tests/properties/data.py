@@ -15,19 +15,22 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Problem:
-    """A training set, test points and components G (None: Euclidean)."""
+    """A training set, test points, components G (None: Euclidean) and a number of neighbours."""
 
     rows: Array
     labels: Labels
     points: Array
     components: Array | None = None
+    n_neighbors: int = 1
 
     @property
     def metric(self) -> Any:
         return "euclidean" if self.components is None else cm.Mahalanobis.from_components(self.components)
 
     def fit(self) -> Any:
-        return cm.CertifiedKNeighborsClassifier(n_neighbors=1, metric=self.metric).fit(self.rows, self.labels)
+        return cm.CertifiedKNeighborsClassifier(self.n_neighbors, metric=self.metric).fit(
+            self.rows, self.labels
+        )
 
     def certify(self, **options: Any) -> Any:
         return self.fit().certify(self.points, **options)
@@ -109,3 +112,9 @@ def assert_intervals_meet(
 def bits(values: Array) -> list[int]:
     """The bit patterns, for comparisons that forgive nothing."""
     return np.ascontiguousarray(values, dtype=np.float64).view(np.uint64).ravel().tolist()
+
+
+def bits_of(cert: Any) -> tuple[list[int], list[int], list[int], list[str], list[int]]:
+    """Everything that must not change, of a result with adversarial points."""
+    status = [str(value) for value in cert.status]
+    return bits(cert.lower), bits(cert.upper), bits(cert.adversarial), status, cert.predicted.tolist()

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oracles.promises import answers, broken_promises, oracle_of, unsound
+from oracles.promises import answers, broken_promises, oracle_of, unsound, vote_oracle_of
+from oracles.rational_knn import Rule
 from oracles.tiny import TinyCase, tiny_cases
 from properties.data import Problem, make_problem, problems
 
@@ -34,6 +35,21 @@ def test_interval_holds_for_extreme_metrics(case: TinyCase, factor: float, of_co
         extreme = scaled(case, factor, of_components)
         (answer,) = answers(extreme)
         assert not list(unsound(oracle_of(extreme), extreme.points[0], answer))
+
+
+@given(
+    tiny_cases().filter(lambda case: len(case.rows) > 1),
+    st.sampled_from(SCALES),
+    st.sampled_from([1e-100, 1.0]),
+    st.integers(2, 7),
+    st.sampled_from(["plurality", "majority"]),
+)
+def test_interval_of_a_vote_holds_at_extreme_scales(
+    case: TinyCase, factor: float, of_components: float, k: int, rule: Rule
+) -> None:
+    extreme, k = scaled(case, factor, of_components), min(k, len(case.rows))
+    (answer,) = answers(extreme, None, k, rule=rule)
+    assert not list(unsound(vote_oracle_of(extreme, k, rule), extreme.points[0], answer))
 
 
 @given(tiny_cases(), tiny_cases(), st.sampled_from(SCALES))

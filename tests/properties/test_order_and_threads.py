@@ -1,18 +1,10 @@
 """The same answer always: whatever the batch, the number of threads and the order of rows."""
 
-from typing import Any
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from properties.data import Problem, assert_intervals_meet, bits, make_problem, problems
-
-
-def bits_of(cert: Any) -> tuple[list[int], list[int], list[int], list[str], list[int]]:
-    """Everything that must not change."""
-    status = [str(value) for value in cert.status]
-    return bits(cert.lower), bits(cert.upper), bits(cert.adversarial), status, cert.predicted.tolist()
+from properties.data import Problem, assert_intervals_meet, bits, bits_of, make_problem, problems
 
 
 @given(problems(max_rows=300, max_features=20))

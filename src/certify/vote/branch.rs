@@ -1,0 +1,124 @@
+//! Five ways to branch, and the choice between them.
+
+use crate::certify::vote::decide::{Cost, inside_of};
+use crate::certify::vote::program::Active;
+use crate::certify::vote::tree::{Node, Split, Tree};
+use crate::certify::vote::{Kind, Pair, State};
+use std::rc::Rc;
+
+/// The weight of a child falls with this power of how near its bound is to the target: what counts is the weakest.
+const SHARPNESS: i32 = 40;
+
+/// Child `k` gives the first `k` of these rows one state and the next one the other.
+struct Way {
+    score: f64,
+    rows: Vec<(Cost, usize)>,
+    /// What a row costs is its place outside, or inside.
+    out: bool,
+    /// Whether one more child takes all rows the first way.
+    rest: bool,
+}
+
+impl Tree<'_, '_> {
+    /// Splits a node in the way whose children are the strongest. `node` holds what is proven of it.
+    pub(super) fn branch(&mut self, pair: &Pair, node: Node, states: Vec<State>, active: Active) {
+        let mut best: Option<Way> = None;
+        for way in self.out_ways(pair, &states).into_iter().chain(self.in_ways(pair, &states)) {
+            if best.as_ref().is_none_or(|b| way.score < b.score) {
+                best = Some(way);
+            }
+        }
+        let Some(way) = best else {
+            // Everything is decided, but the program could not be solved: what is proven stays open.
+            return self.give_up(node.proven);
+        };
+        let (before, last) =
+            if way.out { (State::Inside, State::Outside) } else { (State::Outside, State::Inside) };
+        let value = self.program.value;
+        let bounds: Vec<(f64, f64)> = way
+            .rows
+            .iter()
+            .map(|&(cost, k)| (cost.value.max(node.bound), self.prove(k, !way.out, cost).max(node.proven)))
+            .collect();
+        let rows = way.rows.iter().map(|r| r.1).collect();
+        let split = Rc::new(Split { pair: node.split.pair, states, active, rows, before, last });
+        for (child, (bound, proven)) in bounds.into_iter().enumerate() {
+            if proven < self.target {
+                self.heap.push(Node { split: split.clone(), child, bound, proven });
+            }
+        }
+        if way.rest {
+            let child = way.rows.len();
+            self.heap.push(Node { split, child, bound: value.max(node.bound), proven: node.proven });
+        }
+    }
+
+    fn score(&self, rows: &[(Cost, usize)]) -> f64 {
+        let (target, value) = (self.target.sqrt(), self.program.value.sqrt());
+        let weigh = |cost: &Cost| {
+            if target.is_finite() {
+                ((target - cost.value.sqrt()) / (target - value)).clamp(0.0, 1.0).powi(SHARPNESS)
+            } else {
+                1.0 / (1.0 + cost.value)
+            }
+        };
+        rows.iter().map(|r| weigh(&r.0)).sum()
+    }
+
+    /// One of the nearest rows, of which there are too many, is outside.
+    fn out_ways(&mut self, pair: &Pair, states: &[State]) -> Vec<Way> {
+        let inside = inside_of(states);
+        let mut counts = [0usize; 3];
+        inside.iter().for_each(|&k| counts[self.kind(pair, k) as usize] += 1);
+        let mut ways = vec![(pair.own + 1 - counts[0], [Kind::Own, Kind::Own])];
+        if pair.exact {
+            ways.push((pair.thirds + 1 - counts[2], [Kind::Third, Kind::Third]));
+            ways.push((pair.others + 1 - counts[1] - counts[2], [Kind::Rival, Kind::Third]));
+        }
+        let mut offers = Vec::new();
+        for (rank, kinds) in ways {
+            let violators: Vec<usize> = (0..states.len())
+                .filter(|&k| {
+                    states[k] == State::Free
+                        && self.program.levels[k] < self.program.threshold
+                        && kinds.contains(&self.kind(pair, k))
+                })
+                .collect();
+            if violators.is_empty() {
+                continue;
+            }
+            let mut rows: Vec<_> = violators.into_iter().map(|k| (self.out_cost(k, &inside), k)).collect();
+            rows.sort_by(|a, b| b.0.value.total_cmp(&a.0.value).then(a.1.cmp(&b.1)));
+            let rest = rows.len() < rank;
+            rows.truncate(rank);
+            let score = self.score(&rows) + if rest { 1.0 } else { 0.0 };
+            offers.push(Way { score, rows, out: true, rest });
+        }
+        offers
+    }
+
+    /// One of the rows that are still needed is inside.
+    fn in_ways(&mut self, pair: &Pair, states: &[State]) -> Vec<Way> {
+        let near = self.near(pair, states);
+        let [_, rivals, thirds] = near.inside();
+        let mut ways = vec![(pair.rivals.saturating_sub(rivals), [Kind::Rival, Kind::Rival])];
+        if pair.thirds > 0 {
+            ways.push((pair.others.saturating_sub(rivals + thirds), [Kind::Rival, Kind::Third]));
+        }
+        let mut offers = Vec::new();
+        for (rank, kinds) in ways.into_iter().filter(|w| w.0 > 0) {
+            let free = (0..states.len())
+                .filter(|&k| states[k] == State::Free && kinds.contains(&self.kind(pair, k)))
+                .collect::<Vec<_>>();
+            if free.len() < rank {
+                continue;
+            }
+            let mut rows: Vec<_> = free.into_iter().map(|k| (self.in_cost(pair, k, &near), k)).collect();
+            rows.sort_by(|a, b| b.0.value.total_cmp(&a.0.value).then(b.1.cmp(&a.1)));
+            rows.truncate(rows.len() + 1 - rank);
+            let score = self.score(&rows);
+            offers.push(Way { score, rows, out: false, rest: false });
+        }
+        offers
+    }
+}

@@ -1,0 +1,326 @@
+//! The radius of one test point under a vote: neighbours, attack, candidates, search, finish.
+
+use crate::certify::interval::is_exact;
+use crate::certify::scene::Scene;
+use crate::certify::screen::Screen;
+use crate::certify::vote::case::{Case, Method, Question, Witness, votes};
+use crate::certify::vote::field::Field;
+use crate::certify::vote::tree::Tree;
+use crate::certify::vote::{Pair, Rule, is_lost};
+use crate::certify::{Radius, Status};
+use crate::geometry::rounding::{scale_by, scale_down, scale_up, up};
+use crate::geometry::simd::Kernels;
+use crate::parallel::Control;
+use crate::search::embed::Query;
+use crate::search::index::Index;
+use crate::search::neighbors::{NeighborSearch, high};
+use crate::search::scan::Scores;
+use std::time::Instant;
+
+/// Nearest rows that the attack begins with: of the class, and of all others, besides some for each vote.
+const FIRST_OWN: usize = 8;
+const FIRST_OTHERS: usize = 16;
+/// Radii beyond this many times the extent of the data are not looked for at first, and at last.
+const FAR: [f64; 2] = [60.0, 1e4];
+/// Rows of the class that candidates are compared with, besides as many as may be inside.
+const JUDGES: usize = 6;
+/// Searches of one point before it is left with the interval it has.
+const ROUNDS: usize = 4;
+/// Rows of other classes that are searched at most.
+const MOST_CANDIDATES: usize = 40_000;
+
+/// The certifier of one thread.
+#[derive(Default)]
+pub struct VoteCertifier {
+    neighbors: NeighborSearch,
+}
+
+impl VoteCertifier {
+    /// The certified radius of one test point. `expected` is its true class; `None` certifies the predicted one.
+    pub fn certify(
+        &mut self,
+        (index, kernels, scores): (&Index, &Kernels, Scores),
+        control: &Control,
+        query: &Query,
+        expected: Option<i64>,
+        question: Question,
+    ) -> Radius {
+        let begun = Instant::now();
+        let everything = 0..index.len();
+        self.neighbors.collect(index, kernels, scores, query, std::slice::from_ref(&everything), question.k);
+        let found = self.neighbors.resolve(index, query, question.k);
+        let nearest: Vec<usize> = found.iter().map(|f| f.0).collect();
+        let reach = found.iter().map(|f| high(f.1)).fold(0.0, f64::max);
+        let votes = votes(index, &nearest);
+        let predicted = winner(&votes);
+        let radius = Radius { predicted: predicted as i64, ..Radius::default() };
+        if expected.is_some_and(|expected| expected != predicted as i64) {
+            return Radius { upper: 0.0, status: Status::Misclassified, ..radius };
+        }
+        if is_lost(question.rule, &votes, predicted) {
+            return Radius { upper: 0.0, status: Status::Exact, ..radius };
+        }
+        let pairs = possible_pairs(index, question, predicted);
+        if pairs.is_empty() || question.k >= index.len() {
+            return Radius { lower: f64::INFINITY, status: Status::Exact, ..radius };
+        }
+        let class = index.class_range(predicted);
+        let scene = Scene { index, kernels, scores, query, class, control };
+        let case = Case { scene: &scene, question, class: predicted, nearest, reach, pairs, begun };
+        case.certify(&mut self.neighbors, radius)
+    }
+}
+
+/// All ways to lose for which there are enough rows.
+fn possible_pairs(index: &Index, question: Question, class: usize) -> Vec<Pair> {
+    let size = |m: usize| index.class_range(m).len();
+    let (own, others) = (size(class), index.len() - size(class));
+    let pairs: Vec<Pair> = match question.rule {
+        Rule::Majority => vec![Pair::majority(question.k)],
+        Rule::Plurality => (0..index.classes())
+            .filter(|&m| m != class && size(m) > 0)
+            .flat_map(|m| Pair::against(m as u32, m < class, question.k))
+            .collect(),
+    };
+    let rivals = |pair: &Pair| pair.rival.map_or(others, |m| size(m as usize));
+    pairs.into_iter().filter(|pair| pair.is_possible(own, rivals(pair), others)).collect()
+}
+
+/// Most votes, ties to the smallest label.
+fn winner(votes: &[usize]) -> usize {
+    (0..votes.len()).rev().max_by_key(|&m| votes[m]).unwrap_or(0)
+}
+
+/// What is known so far: ends in scaled units.
+#[derive(Default)]
+struct Known {
+    lower: f64,
+    witness: Option<Witness>,
+    nodes: u64,
+    programs: u64,
+    steps: u64,
+}
+
+impl Known {
+    fn upper(&self) -> f64 {
+        self.witness.as_ref().map_or(f64::INFINITY, |w| w.length)
+    }
+
+    fn offer(&mut self, witness: Option<Witness>) {
+        if let Some(witness) = witness
+            && witness.length < self.upper()
+        {
+            self.witness = Some(witness);
+        }
+    }
+}
+
+impl Case<'_> {
+    fn certify(&self, neighbors: &mut NeighborSearch, radius: Radius) -> Radius {
+        let index = self.scene.index;
+        let mut field = Field::new(index, self.scene.query, self.nearest[0]);
+        self.add_nearest(neighbors, &mut field);
+        let mut known = Known::default();
+        match self.question.method {
+            Method::Attack => known.offer(self.attack(&mut field)),
+            Method::Bound => known.lower = self.bound(&mut field),
+            Method::Exact => self.exact(&mut field, &mut known),
+        }
+        let (exponent, upper) = (index.exponent(), known.upper());
+        let lower = known.lower.min(upper);
+        let status = if is_exact(lower, upper, self.reach) { Status::Exact } else { Status::Bounded };
+        Radius {
+            lower: scale_down(lower, exponent),
+            upper: scale_up(upper, exponent),
+            status,
+            rival: known.witness.as_ref().map_or(-1, |w| index.row_index(w.rival) as i64),
+            adversarial: known.witness.map(|w| w.row),
+            nodes: known.nodes,
+            programs: known.programs as u32,
+            steps: known.steps as u32,
+            ..radius
+        }
+    }
+
+    fn exact(&self, field: &mut Field, known: &mut Known) {
+        let beyond = self.question.beyond.map(|eps| scale_by(eps, -self.scene.index.exponent()));
+        known.offer(self.attack(field));
+        let done = |known: &Known| {
+            is_exact(known.lower, known.upper(), self.reach)
+                || beyond.is_some_and(|eps| known.lower > eps || known.upper() <= eps)
+        };
+        if done(known) {
+            return;
+        }
+        // A class with more than half of the votes has most of them: one pair instead of many, and often the last word.
+        if self.question.rule == Rule::Plurality && !self.question.k.is_multiple_of(2) {
+            let majority = [Pair::majority(self.question.k)];
+            let limit = self.attack_unverified(field, known, &majority);
+            if done(known) {
+                return;
+            }
+            let limit = beyond.map_or(limit, |eps| limit.min(up(eps)));
+            if !self.search(field, known, (&majority, false), limit) || done(known) {
+                return;
+            }
+        }
+        for _ in 0..ROUNDS {
+            let (rows, upper) = (field.len(), known.upper());
+            let limit = beyond.map_or(upper, |eps| upper.min(up(eps)));
+            let complete = self.search(field, known, (&self.pairs, true), limit);
+            if !complete || done(known) || known.upper() >= upper && field.len() == rows {
+                return;
+            }
+        }
+    }
+
+    /// The length of a way to lose by other rules than the question's; it may be one by the question's as well.
+    fn attack_unverified(&self, field: &mut Field, known: &mut Known, pairs: &[Pair]) -> f64 {
+        let target = known.upper().min(FAR[0] * self.extent());
+        let mut tree = Tree::new(field, self, (pairs, false), target * target);
+        tree.attack();
+        let Some(leaf) = tree.best.take() else { return known.upper() };
+        known.offer(self.finish(field, &leaf));
+        known.upper().min(up(leaf.value.sqrt() * (1.0 + 1e-9)))
+    }
+
+    /// One search over some pairs, up to a limit; `false`: it did not come to its end.
+    fn search(
+        &self,
+        field: &mut Field,
+        known: &mut Known,
+        (pairs, verify): (&[Pair], bool),
+        limit: f64,
+    ) -> bool {
+        if !self.add_candidates(field, limit) {
+            return false;
+        }
+        let mut tree = Tree::new(field, self, (pairs, verify), up(limit * limit));
+        let most = self.question.node_limit.saturating_sub(known.nodes);
+        let late = || {
+            self.scene.control.must_stop()
+                || self.question.time_limit.is_some_and(|limit| self.begun.elapsed() >= limit)
+        };
+        let (lower, complete) = tree.run(|nodes| nodes < most && !(nodes.is_multiple_of(8) && late()));
+        known.nodes += tree.nodes;
+        known.programs += tree.work().0;
+        known.steps += tree.work().1;
+        known.lower = known.lower.max(lower.sqrt() * (1.0 - f64::EPSILON));
+        let (leaf, witness) = (tree.best.take(), tree.witness.take());
+        known.offer(witness);
+        if let Some(leaf) = leaf.filter(|_| !verify) {
+            known.offer(self.finish(field, &leaf));
+        }
+        complete
+    }
+
+    /// The order-statistic bound over triplets: the bounds of the roots.
+    fn bound(&self, field: &mut Field) -> f64 {
+        let majority = [Pair::majority(self.question.k)];
+        let pairs = if !self.question.k.is_multiple_of(2) { &majority[..] } else { &self.pairs[..] };
+        // Rows that are not here yet can only lower the bound: it says which of them might.
+        let known = Tree::new(field, self, (pairs, false), f64::INFINITY).root_bound();
+        if !self.add_candidates(field, known.sqrt()) {
+            return 0.0;
+        }
+        let target = up(known);
+        Tree::new(field, self, (pairs, false), target).root_bound().min(known).sqrt() * (1.0 - f64::EPSILON)
+    }
+
+    /// The nearest rows of the class and of the others, and all K neighbours.
+    fn add_nearest(&self, neighbors: &mut NeighborSearch, field: &mut Field) {
+        let Scene { index, kernels, scores, query, class, .. } = self.scene;
+        field.add(self.nearest.iter().copied());
+        let k = self.question.k;
+        let others = self.scene.others();
+        let lists = [(std::slice::from_ref(class), k + FIRST_OWN), (&others[..], 4 * k + FIRST_OTHERS)];
+        for (ranges, count) in lists {
+            neighbors.collect(index, kernels, *scores, query, ranges, count);
+            neighbors.candidates.sort_by(|a, b| a.low.total_cmp(&b.low).then(a.position.cmp(&b.position)));
+            field.add(neighbors.candidates.iter().take(count).map(|c| c.position));
+        }
+    }
+
+    /// What lengths are compared with: the test point's distance from the middle of the data and from its neighbours.
+    fn extent(&self) -> f64 {
+        self.scene.query.norm + self.reach
+    }
+
+    /// The first adversarial point.
+    fn attack(&self, field: &mut Field) -> Option<Witness> {
+        for far in FAR {
+            let mut tree = Tree::new(field, self, (&self.pairs, true), (far * self.extent()).powi(2));
+            tree.attack();
+            if tree.witness.is_some() {
+                return tree.witness;
+            }
+        }
+        self.nearest_lost_row(field)
+    }
+
+    /// The nearest training row of another class at which the vote is lost.
+    fn nearest_lost_row(&self, field: &Field) -> Option<Witness> {
+        let Scene { index, query, .. } = self.scene;
+        let mut rows: Vec<usize> = (0..field.len())
+            .map(|k| field.entries[k].position)
+            .filter(|&position| index.class_of(position) != self.class)
+            .collect();
+        let distance = |position: usize| index.squared_distance(position, query).value;
+        rows.sort_by(|&a, &b| distance(a).total_cmp(&distance(b)));
+        let seen = index.scales();
+        rows.into_iter().find_map(|position| {
+            let features = index.row(position).iter().zip(query.row).zip(seen);
+            let row: Vec<f64> = features.map(|((&x, &z), &s)| if s == 0.0 { z } else { x }).collect();
+            self.witness(row).ok()
+        })
+    }
+
+    /// Adds all rows of other classes that can be inside for some `δ` below the limit; `false`: too many.
+    fn add_candidates(&self, field: &mut Field, limit: f64) -> bool {
+        let Scene { index, kernels, scores, query, .. } = self.scene;
+        let ladder = index.ladder();
+        let reach = up(self.reach + 2.0 * index.metric().scaled_norm_up() * limit);
+        let most_own = self.pairs.iter().map(|pair| pair.own).max().unwrap_or(0);
+        let mut judges: Vec<usize> =
+            (0..field.len()).filter(|&k| field.entries[k].class as usize == self.class).collect();
+        judges.sort_by(|&a, &b| field.halves[a].total_cmp(&field.halves[b]));
+        judges.truncate(most_own + 1 + JUDGES);
+        let rival = self
+            .pairs
+            .first()
+            .and_then(|_| (0..field.len()).find(|&k| field.entries[k].class as usize != self.class));
+        let screens: Vec<Screen> = judges
+            .iter()
+            .filter(|_| limit.is_finite())
+            .map(|&i| {
+                let mut screen = Screen::default();
+                let own = field.entries[i].position;
+                let rival = field.entries[rival.unwrap_or(i)].position;
+                screen.aim(index, query, &[(own, 1.0)], rival, limit);
+                screen
+            })
+            .collect();
+        let mut found = Vec::new();
+        let threshold = ladder.threshold(query.point, reach);
+        for range in self.scene.others() {
+            scores.scan(range, threshold, |position| {
+                let normal = index.normal_squares()[position];
+                let mut before = 0;
+                let dropped = screens.iter().any(|screen| {
+                    let limit = screen.limit.of(normal);
+                    before += usize::from(ladder.within(kernels, position, &screen.centre, limit).is_none());
+                    before > most_own
+                });
+                if !dropped {
+                    found.push(position);
+                }
+                threshold
+            });
+        }
+        if found.len() > MOST_CANDIDATES {
+            return false;
+        }
+        field.add(found);
+        true
+    }
+}

@@ -1,0 +1,401 @@
+//! The training rows that matter for the vote at one moved test point, with their inner products, and the lower
+//! bound that any weights on them prove.
+//!
+//! With `e_k(δ) = d²(z, x_k)/2 − ⟨M(x_k − z), δ⟩`, half the squared distance from `z + δ` less what all rows share, the
+//! order of the `e_k` is the order of the distances. Perturbations are `δ = Σ s_k M x_k` with `Σ s_k = 0`, which do not
+//! change when all rows are taken relative to one of them.
+
+use crate::certify::bound::{Normal, quotient_down};
+use crate::certify::frame::{Frame, Member, Rates, Space};
+use crate::geometry::dot::{axpy, depth, dot, norm_up};
+use crate::geometry::matrix::{product_depth, product_nt};
+use crate::geometry::rounding::{gamma, up};
+use crate::search::distance::Measured;
+use crate::search::embed::Query;
+use crate::search::index::Index;
+use std::collections::HashMap;
+
+/// A row's weight: positive for a row that is to be among the nearest, negative for one that is not.
+pub type Weight = (usize, f64);
+
+/// What is known of one row.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    pub position: usize,
+    pub class: u32,
+    /// `d²(z, x)` less that of the origin, halved.
+    pub half: Measured,
+    /// The row in the same place that precedes this one whatever `δ` is.
+    pub before: Option<usize>,
+    /// `‖M(x − x_o)‖²`, nearly.
+    own: f64,
+    norm: f64,
+    dual_norm: f64,
+    reach: f64,
+}
+
+/// The rows of one test point, in the order in which they were added.
+pub struct Field<'a> {
+    index: &'a Index,
+    query: &'a Query<'a>,
+    frame: Frame,
+    pub entries: Vec<Entry>,
+    /// `d²/2` by row, as programs see it; bounds are made of the entries.
+    pub halves: Vec<f64>,
+    /// The largest of their magnitudes.
+    pub scale: f64,
+    known: HashMap<usize, usize>,
+    /// `t − t_o`, and `BBᵀ(t − t_o)` where the metric is not the Euclidean.
+    rows: Vec<f64>,
+    duals: Vec<f64>,
+    products: Vec<Option<Vec<f64>>>,
+    rates: Rates,
+    member: Member,
+}
+
+impl<'a> Field<'a> {
+    /// A field without rows; `origin` is the position of the row that differences are taken to.
+    #[must_use]
+    pub fn new(index: &'a Index, query: &'a Query<'a>, origin: usize) -> Self {
+        let mut frame = Frame::new(if index.metric().is_euclidean() { Space::Rows } else { Space::Images });
+        frame.reset(index, query, origin);
+        let rates = frame.error_rates(index);
+        Self {
+            index,
+            query,
+            frame,
+            entries: Vec::new(),
+            halves: Vec::new(),
+            scale: 0.0,
+            known: HashMap::new(),
+            rows: Vec::new(),
+            duals: Vec::new(),
+            products: Vec::new(),
+            rates,
+            member: Member::default(),
+        }
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The number of the row at a position, if it is here.
+    #[must_use]
+    pub fn find(&self, position: usize) -> Option<usize> {
+        self.known.get(&position).copied()
+    }
+
+    /// Adds the rows at some positions, but for those that are here; returns how many were added.
+    pub fn add(&mut self, positions: impl IntoIterator<Item = usize>) -> usize {
+        let first = self.len();
+        for position in positions {
+            if self.find(position).is_none() {
+                self.append(position);
+            }
+        }
+        self.extend_products(first);
+        self.len() - first
+    }
+
+    fn append(&mut self, position: usize) {
+        let number = self.len();
+        self.frame.gather(self.index, self.query, position, &mut self.member);
+        let member = &self.member;
+        self.rows.extend_from_slice(&member.row);
+        if self.frame.space() == Space::Images {
+            self.duals.extend_from_slice(member.dual());
+        }
+        let half = Measured { value: member.offset.value / 2.0, error: member.offset.error / 2.0 };
+        self.entries.push(Entry {
+            position,
+            class: self.index.class_of(position) as u32,
+            half,
+            before: None,
+            own: dot(&member.row, member.dual()),
+            norm: member.norm,
+            dual_norm: member.dual_norm,
+            reach: member.reach,
+        });
+        self.halves.push(half.value);
+        self.scale = self.scale.max(half.value.abs());
+        self.products.push(None);
+        self.known.insert(position, number);
+        self.order_copies(number);
+    }
+
+    /// Completes the inner products that are kept, from the row `first` on.
+    fn extend_products(&mut self, first: usize) {
+        let p = self.dimensions();
+        let kept: Vec<usize> = (0..first).filter(|&k| self.products[k].is_some()).collect();
+        let rows = &self.rows[first * p..];
+        if kept.is_empty() || rows.is_empty() {
+            return;
+        }
+        let duals: Vec<f64> = kept.iter().flat_map(|&k| self.dual(k)).copied().collect();
+        let mut products = vec![0.0; kept.len() * rows.len() / p];
+        product_nt(&duals, rows, p, &mut products);
+        for (k, new) in kept.into_iter().zip(products.chunks_exact(rows.len() / p)) {
+            if let Some(known) = &mut self.products[k] {
+                known.extend_from_slice(new);
+            }
+        }
+    }
+
+    /// Rows in one place come in the order of their indices.
+    fn order_copies(&mut self, number: usize) {
+        let index = self.index;
+        let place = |k: usize, entries: &[Entry]| index.canonical(entries[k].position);
+        let rank = |k: usize, entries: &[Entry]| index.row_index(entries[k].position);
+        if !index.has_copies() {
+            return;
+        }
+        for other in 0..number {
+            if place(other, &self.entries) != place(number, &self.entries) {
+                continue;
+            }
+            let (first, last) = if rank(other, &self.entries) < rank(number, &self.entries) {
+                (other, number)
+            } else {
+                (number, other)
+            };
+            let later = self.entries[last].before;
+            if later.is_none_or(|known| rank(known, &self.entries) < rank(first, &self.entries)) {
+                self.entries[last].before = Some(first);
+            }
+        }
+    }
+
+    /// Roundings on the way of a term of an inner product, however it was made.
+    fn depth(&self) -> usize {
+        depth(self.dimensions()).max(product_depth(self.dimensions()))
+    }
+
+    fn dimensions(&self) -> usize {
+        self.member.row.len()
+    }
+
+    fn row(&self, k: usize) -> &[f64] {
+        &self.rows[k * self.dimensions()..][..self.dimensions()]
+    }
+
+    fn dual(&self, k: usize) -> &[f64] {
+        dual_of(&self.rows, &self.duals, self.dimensions(), k)
+    }
+
+    /// Makes the inner products of some rows with all rows, once.
+    pub fn prepare(&mut self, wanted: &[usize]) {
+        let missing: Vec<usize> = wanted.iter().copied().filter(|&k| self.products[k].is_none()).collect();
+        if missing.is_empty() {
+            return;
+        }
+        let (p, n) = (self.dimensions(), self.len());
+        if missing.len() < FEW {
+            for k in missing {
+                let dual = self.dual(k);
+                self.products[k] = Some(self.rows.chunks_exact(p).map(|row| dot(row, dual)).collect());
+            }
+            return;
+        }
+        let duals: Vec<f64> = missing.iter().flat_map(|&k| self.dual(k)).copied().collect();
+        let mut products = vec![0.0; missing.len() * n];
+        product_nt(&duals, &self.rows, p, &mut products);
+        for (k, row) in missing.into_iter().zip(products.chunks_exact(n)) {
+            self.products[k] = Some(row.to_vec());
+        }
+    }
+
+    /// The inner products of a prepared row with all rows.
+    #[must_use]
+    pub fn products(&self, k: usize) -> &[f64] {
+        self.products[k].as_deref().expect("the row is prepared")
+    }
+
+    /// The inner product `⟨M(x_k − x_o), M(x_l − x_o)⟩`, nearly; quick if one of the rows is prepared.
+    #[must_use]
+    pub fn product(&self, k: usize, l: usize) -> f64 {
+        if k == l {
+            return self.entries[k].own;
+        }
+        match (&self.products[k], &self.products[l]) {
+            (Some(products), _) => products[l],
+            (None, Some(products)) => products[k],
+            (None, None) => dot(self.row(l), self.dual(k)),
+        }
+    }
+
+    /// Whether products with the row are at hand.
+    #[must_use]
+    pub fn is_prepared(&self, k: usize) -> bool {
+        self.products[k].is_some()
+    }
+
+    /// `‖M(x_k − x_l)‖²`, nearly.
+    #[must_use]
+    pub fn apart(&self, k: usize, l: usize) -> f64 {
+        (self.entries[k].own + self.entries[l].own - 2.0 * self.product(k, l)).max(0.0)
+    }
+
+    /// A proven lower bound on `‖δ‖²` for every `δ` that puts each row with a positive weight at least as near as each
+    /// with a negative one: `(Σ s_k d_k²)² / (4 ‖Σ s_k M x_k‖²)`, rounded down. What the weights lack of a sum of
+    /// zero is taken from the largest. Where inner products leave a doubt about `target`, rows are summed.
+    #[must_use]
+    pub fn bound(&self, weights: &[Weight], target: f64) -> f64 {
+        let quick = self.bound_by(weights, Self::norm_by_products);
+        if quick >= target || quick < target * DOUBTFUL { quick } else { self.fine_bound(weights) }
+    }
+
+    /// The same to the last digits.
+    #[must_use]
+    pub fn fine_bound(&self, weights: &[Weight]) -> f64 {
+        self.bound_by(weights, Self::norm_by_rows)
+    }
+
+    fn bound_by(&self, weights: &[Weight], norm: fn(&Self, &[Weight]) -> f64) -> f64 {
+        let Some(mended) = balanced(weights) else { return 0.0 };
+        let numerator = self.numerator_down(&mended);
+        if numerator <= 0.0 {
+            return 0.0;
+        }
+        quotient_down(2.0 * numerator, norm(self, &mended)).powi(2) * (1.0 - 4.0 * f64::EPSILON)
+    }
+
+    /// A proven lower bound on `‖δ‖²` for every `δ` that puts row `j` at least as near as row `i`: the triplet's,
+    /// `(d²(z, x_j) − d²(z, x_i))² / (4 ‖M(x_j − x_i)‖²)`.
+    #[must_use]
+    pub fn triplet_bound(&self, j: usize, i: usize) -> f64 {
+        let (first, second) = (&self.entries[j], &self.entries[i]);
+        let gap = first.half.value - second.half.value;
+        let numerator = gap - up(first.half.error + second.half.error + f64::EPSILON * gap.abs());
+        if numerator <= 0.0 {
+            return 0.0;
+        }
+        let (norms, duals) = (first.norm + second.norm, first.dual_norm + second.dual_norm);
+        let rounding = gamma(self.depth() + 8) * norms * duals;
+        let product = up(self.apart(j, i) + rounding);
+        let norm = if self.frame.space() == Space::Rows {
+            up(product.sqrt() + gamma(4) * norms)
+        } else {
+            let rates = self.rates;
+            let reach = first.reach + second.reach;
+            let normal = Normal {
+                product,
+                length: norms,
+                dual_length: duals,
+                image_error: rates.image * reach + gamma(4) * norms,
+                dual_error: rates.dual * reach + gamma(4) * duals,
+                defect: rates.defect * reach,
+            };
+            normal.norm_up(self.index.embedding())
+        };
+        quotient_down(2.0 * numerator, norm).powi(2) * (1.0 - 4.0 * f64::EPSILON)
+    }
+
+    /// A number not above `Σ s_k d_k²/2`.
+    fn numerator_down(&self, weights: &[Weight]) -> f64 {
+        let (mut sum, mut error, mut size) = (0.0, 0.0, 0.0f64);
+        for &(k, s) in weights {
+            let half = self.entries[k].half;
+            sum += s * half.value;
+            error += s.abs() * half.error;
+            size += s.abs() * half.value.abs();
+        }
+        let total: f64 = weights.iter().map(|w| w.1.abs()).sum();
+        let largest = weights.iter().fold(0.0f64, |most, w| most.max(self.entries[w.0].half.value.abs()));
+        sum - up(error + gamma(weights.len() + 4) * (size + total * largest))
+    }
+
+    /// `Σ |s_k| f(x_k)`, rounded up; the weights' own rounding included.
+    fn weigh(&self, weights: &[Weight], of: impl Fn(&Entry) -> f64) -> f64 {
+        up(weights.iter().map(|&(k, s)| s.abs() * of(&self.entries[k])).sum())
+    }
+
+    fn normal(&self, weights: &[Weight], product: f64, (length, dual_length): (f64, f64)) -> f64 {
+        let rounding = gamma(2 * weights.len() + 8);
+        let total: f64 = weights.iter().map(|w| w.1.abs()).sum();
+        let largest =
+            |of: fn(&Entry) -> f64| weights.iter().fold(0.0f64, |most, w| most.max(of(&self.entries[w.0])));
+        let norms = self.weigh(weights, |e| e.norm) + total * largest(|e| e.norm);
+        let duals = self.weigh(weights, |e| e.dual_norm) + total * largest(|e| e.dual_norm);
+        if self.frame.space() == Space::Rows {
+            return up(product.max(0.0).sqrt() + rounding * norms);
+        }
+        let rates = self.rates;
+        let reach = self.weigh(weights, |e| e.reach) * (1.0 + rounding);
+        let normal = Normal {
+            product,
+            length,
+            dual_length,
+            image_error: rates.image * reach + rounding * norms,
+            dual_error: rates.dual * reach + rounding * duals,
+            defect: rates.defect * reach,
+        };
+        normal.norm_up(self.index.embedding())
+    }
+
+    fn norm_by_products(&self, weights: &[Weight]) -> f64 {
+        let mut square = 0.0;
+        for (i, &(k, s)) in weights.iter().enumerate() {
+            let cross: f64 = weights[..i].iter().map(|&(l, t)| t * self.product(k, l)).sum();
+            square += s * (s * self.entries[k].own + 2.0 * cross);
+        }
+        let (norms, duals) = (self.weigh(weights, |e| e.norm), self.weigh(weights, |e| e.dual_norm));
+        let rounding = gamma(self.depth() + weights.len() * weights.len() + 8) * norms * duals;
+        self.normal(weights, up(square.max(0.0) + rounding), (norms, duals))
+    }
+
+    fn norm_by_rows(&self, weights: &[Weight]) -> f64 {
+        let (row, dual) = self.combine(weights);
+        let (length, dual_length) = (norm_up(&row), norm_up(&dual));
+        let product = if self.frame.space() == Space::Rows { length * length } else { dot(&row, &dual) };
+        self.normal(weights, product, (length, dual_length))
+    }
+
+    /// `Σ s_k (t_k − t_o)` and its dual.
+    #[must_use]
+    pub fn combine(&self, weights: &[Weight]) -> (Vec<f64>, Vec<f64>) {
+        let (mut row, mut dual) = (vec![0.0; self.dimensions()], vec![0.0; self.dimensions()]);
+        for &(k, s) in weights {
+            axpy(&mut row, s, self.row(k));
+            axpy(&mut dual, s, self.dual(k));
+        }
+        (row, dual)
+    }
+
+    /// What rounding can take from the comparison of a row with another at a moved point that is `place` from
+    /// where it should be.
+    #[must_use]
+    pub fn margin(&self, k: usize, place: f64) -> f64 {
+        let entry = &self.entries[k];
+        4.0 * entry.half.error + place * entry.own.max(0.0).sqrt()
+    }
+}
+
+/// Fewer rows than this are multiplied one by one.
+const FEW: usize = 4;
+/// Bounds by inner products below this share of the target are not worth a second look.
+const DOUBTFUL: f64 = 1.0 - 1e-6;
+
+fn dual_of<'r>(rows: &'r [f64], duals: &'r [f64], dimensions: usize, k: usize) -> &'r [f64] {
+    let from = if duals.is_empty() { rows } else { duals };
+    &from[k * dimensions..][..dimensions]
+}
+
+/// The weights with a sum of zero, up to the rounding of the sum; `None` where they are far from it.
+fn balanced(weights: &[Weight]) -> Option<Vec<Weight>> {
+    let sum: f64 = weights.iter().map(|w| w.1).sum();
+    let largest = (0..weights.len()).max_by(|&a, &b| weights[a].1.abs().total_cmp(&weights[b].1.abs()))?;
+    let weight = weights[largest].1;
+    if !(weight.is_normal() && sum.abs() <= 1e-6 * weight.abs()) {
+        return None;
+    }
+    let mut mended = weights.to_vec();
+    mended[largest].1 = weight - sum;
+    Some(mended)
+}

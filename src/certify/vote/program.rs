@@ -1,0 +1,330 @@
+//! The least-norm program with a free threshold, by a dual active-set method.
+//!
+//! `min ‖δ‖² s.t. e_k(δ) ≤ T (k inside), e_k(δ) ≥ T (k outside), T free`: Goldfarb and Idnani on the differences to
+//! one active row. Every iterate is dual feasible. What it returns is a hint; bounds come from
+//! [`Field::bound`].
+
+use crate::certify::vote::field::{Field, Weight};
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All constraints that were offered hold.
+    Optimal,
+    /// `‖δ‖²` reached the limit.
+    Pruned,
+    /// A proof that the constraints contradict each other, up to rounding.
+    Infeasible,
+    /// No further progress in binary64.
+    Stalled,
+}
+
+/// Active rows with their weights: positive inside, negative outside.
+#[derive(Debug, Clone, Default)]
+pub struct Active {
+    pub rows: Vec<usize>,
+    pub inside: Vec<bool>,
+    pub weights: Vec<f64>,
+}
+
+impl Active {
+    fn copy_from(&mut self, other: &Self) {
+        self.rows.clone_from(&other.rows);
+        self.inside.clone_from(&other.inside);
+        self.weights.clone_from(&other.weights);
+    }
+
+    /// Rows and signed weights, for [`Field::bound`].
+    pub fn signed(&self, out: &mut Vec<Weight>) {
+        out.clear();
+        let signs = self.inside.iter().map(|&inside| if inside { 1.0 } else { -1.0 });
+        out.extend(self.rows.iter().zip(self.weights.iter().zip(signs)).map(|(&k, (w, s))| (k, w * s)));
+    }
+}
+
+/// One program; reused from node to node.
+#[derive(Debug, Default)]
+pub struct Program {
+    pub active: Active,
+    /// `‖δ‖²`.
+    pub value: f64,
+    /// `e_k(δ)` of all rows.
+    pub levels: Vec<f64>,
+    /// `T`; meaningless while nothing is active.
+    pub threshold: f64,
+    pub steps: u64,
+    /// Programs begun.
+    pub solved: u64,
+    saved: Active,
+    factor: Vec<f64>,
+    forward: Vec<f64>,
+    shares: Vec<f64>,
+}
+
+/// A step towards one more constraint: by how much the value grows, and the weights' change per unit.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    pub length: f64,
+    /// The active row whose weight vanishes first; `None`: the constraint holds at the end.
+    pub blocking: Option<usize>,
+    pub gain: f64,
+    curvature: f64,
+}
+
+const DEPENDENT: f64 = 1e-12;
+
+impl Program {
+    /// Starts from the rows that were active elsewhere (a subset of whose constraints is required here).
+    pub fn restart(&mut self, field: &mut Field<'_>, active: &Active) {
+        self.active.copy_from(active);
+        field.prepare(&active.rows);
+        self.refactor(field);
+        self.measure(field);
+    }
+
+    /// Adds the most violated constraints until none of `required` is violated or `‖δ‖² ≥ limit`.
+    pub fn solve(&mut self, field: &mut Field<'_>, required: &[(usize, bool)], limit: f64) -> Outcome {
+        self.solved += 1;
+        let most = self.steps + 100 + 20 * required.len() as u64;
+        loop {
+            if self.value >= limit {
+                return Outcome::Pruned;
+            }
+            let Some((row, inside)) = self.most_violated(field, required) else {
+                return Outcome::Optimal;
+            };
+            if self.active.rows.is_empty() {
+                if !self.start(field, required) {
+                    return Outcome::Infeasible;
+                }
+                continue;
+            }
+            let mut before = std::mem::take(&mut self.saved);
+            before.copy_from(&self.active);
+            let entered = self.enter(field, row, inside);
+            let doubtful = entered.is_err() || self.value >= limit && !self.is_proven(field, limit);
+            if doubtful {
+                // Nearly contradictory constraints: the weights on the way there are better proofs than the end.
+                self.restart(field, &before);
+                self.saved = before;
+                return entered.err().unwrap_or(Outcome::Infeasible);
+            }
+            self.saved = before;
+            if self.steps > most {
+                return Outcome::Stalled;
+            }
+        }
+    }
+
+    fn is_proven(&self, field: &Field<'_>, limit: f64) -> bool {
+        let mut weights = Vec::new();
+        self.active.signed(&mut weights);
+        field.bound(&weights, limit) >= limit
+    }
+
+    /// `ε(e_k − T)`: positive where the constraint is violated.
+    #[must_use]
+    pub fn violation(&self, k: usize, inside: bool) -> f64 {
+        let over = self.levels[k] - self.threshold;
+        if inside { over } else { -over }
+    }
+
+    /// What counts as rounding.
+    #[must_use]
+    pub fn tolerance(&self, field: &Field<'_>) -> f64 {
+        let total: f64 = self.active.weights.iter().sum();
+        if self.active.rows.is_empty() { 0.0 } else { 4e-15 * (1.0 + total) * field.scale.max(1e-300) }
+    }
+
+    fn most_violated(&self, field: &Field<'_>, required: &[(usize, bool)]) -> Option<(usize, bool)> {
+        // Until a threshold is set, the farthest row inside has to be nearer than the nearest outside.
+        let threshold = if self.active.rows.is_empty() { 0.0 } else { self.threshold };
+        let mut worst = [(f64::NEG_INFINITY, usize::MAX); 2];
+        for &(k, inside) in required {
+            let over = self.levels[k] - threshold;
+            let over = if inside { over } else { -over };
+            let side = &mut worst[usize::from(inside)];
+            if over > side.0 {
+                *side = (over, k);
+            }
+        }
+        let [outside, inside] = worst;
+        if self.active.rows.is_empty() {
+            return (outside.0 + inside.0 > 0.0).then_some((inside.1, true));
+        }
+        let (violation, row) = if inside.0 > outside.0 { inside } else { outside };
+        let is_violated = violation > self.tolerance(field) && !self.active.rows.contains(&row);
+        is_violated.then_some((row, inside.0 > outside.0))
+    }
+
+    /// The first pair: the farthest row inside and the nearest outside.
+    fn start(&mut self, field: &mut Field<'_>, required: &[(usize, bool)]) -> bool {
+        let pick = |inside: bool| {
+            let rows = required.iter().filter(move |r| r.1 == inside).map(|r| r.0);
+            rows.reduce(|a, b| if (self.levels[b] > self.levels[a]) == inside { b } else { a })
+        };
+        let (Some(high), Some(low)) = (pick(true), pick(false)) else { return false };
+        field.prepare(&[high, low]);
+        let (violation, apart) = (self.levels[high] - self.levels[low], field.apart(high, low));
+        if apart <= 0.0 {
+            return false;
+        }
+        let weight = violation / apart;
+        self.active = Active { rows: vec![high, low], inside: vec![true, false], weights: vec![weight; 2] };
+        self.steps += 1;
+        self.refactor(field);
+        self.measure(field);
+        true
+    }
+
+    /// The change of the active weights for one unit of weight on row `k`, and the curvature `ζ`.
+    fn direction(&mut self, field: &Field<'_>, k: usize) -> f64 {
+        let reference = self.active.rows[0];
+        let (own, near) = (field.product(reference, reference), field.product(reference, k));
+        self.forward.clear();
+        for (i, &row) in self.active.rows[1..].iter().enumerate() {
+            let product = field.product(row, k) - field.product(row, reference) - near + own;
+            let factor = &self.factor[i * (i + 1) / 2..][..=i];
+            let known: f64 = self.forward.iter().zip(factor).map(|(x, l)| x * l).sum();
+            self.forward.push((product - known) / factor[i]);
+        }
+        self.shares.clear();
+        self.shares.push(0.0);
+        self.shares.extend_from_slice(&self.forward);
+        for i in (0..self.forward.len()).rev() {
+            let start = i * (i + 1) / 2;
+            self.shares[i + 1] /= self.factor[start + i];
+            let solved = self.shares[i + 1];
+            for l in 0..i {
+                self.shares[l + 1] -= solved * self.factor[start + l];
+            }
+        }
+        self.shares[0] = 1.0 - self.shares[1..].iter().sum::<f64>();
+        field.apart(reference, k) - self.forward.iter().map(|x| x * x).sum::<f64>()
+    }
+
+    /// The longest dual step for one more constraint.
+    pub fn step(&mut self, field: &Field<'_>, k: usize, inside: bool) -> Step {
+        let violation = self.violation(k, inside);
+        let curvature = self.direction(field, k);
+        let apart = field.apart(self.active.rows[0], k);
+        let full = if curvature > DEPENDENT * apart { violation / curvature } else { f64::INFINITY };
+        let (mut length, mut blocking) = (full, None);
+        for i in 0..self.active.rows.len() {
+            let falls = if self.active.inside[i] == inside { self.shares[i] } else { -self.shares[i] };
+            if falls > 0.0 && self.active.weights[i] < length * falls {
+                (length, blocking) = (self.active.weights[i] / falls, Some(i));
+            }
+        }
+        let gain = if length.is_finite() {
+            length * (2.0 * violation - length * curvature.max(0.0))
+        } else {
+            f64::INFINITY
+        };
+        Step { length, blocking, gain, curvature }
+    }
+
+    /// The weights at the end of the last [`Program::step`], for the same row.
+    pub fn stepped(&self, k: usize, inside: bool, length: f64, out: &mut Vec<Weight>) {
+        out.clear();
+        for i in 0..self.active.rows.len() {
+            let falls = if self.active.inside[i] == inside { self.shares[i] } else { -self.shares[i] };
+            let weight = (self.active.weights[i] - length * falls).max(0.0);
+            out.push((self.active.rows[i], if self.active.inside[i] { weight } else { -weight }));
+        }
+        out.push((k, if inside { length } else { -length }));
+    }
+
+    fn enter(&mut self, field: &mut Field<'_>, k: usize, inside: bool) -> Result<(), Outcome> {
+        field.prepare(&[k]);
+        let mut weight = 0.0;
+        loop {
+            self.steps += 1;
+            let step = self.step(field, k, inside);
+            if !step.length.is_finite() {
+                return Err(Outcome::Infeasible);
+            }
+            for i in 0..self.active.rows.len() {
+                let falls = if self.active.inside[i] == inside { self.shares[i] } else { -self.shares[i] };
+                self.active.weights[i] = (self.active.weights[i] - step.length * falls).max(0.0);
+            }
+            weight += step.length;
+            if let Some(i) = step.blocking {
+                self.active.rows.remove(i);
+                self.active.inside.remove(i);
+                self.active.weights.remove(i);
+                if self.active.rows.is_empty() {
+                    return Err(Outcome::Stalled);
+                }
+                self.refactor(field);
+                self.measure_with(field, Some((k, inside, weight)));
+                if self.violation(k, inside) <= 0.0 {
+                    self.push(k, inside, weight);
+                    self.refactor(field);
+                    self.measure(field);
+                    return Ok(());
+                }
+                continue;
+            }
+            let diagonal = field.apart(self.active.rows[0], k);
+            self.factor.extend_from_slice(&self.forward);
+            self.factor.push(step.curvature.max(DEPENDENT * diagonal).max(f64::MIN_POSITIVE).sqrt());
+            self.push(k, inside, weight);
+            self.measure(field);
+            return Ok(());
+        }
+    }
+
+    fn push(&mut self, k: usize, inside: bool, weight: f64) {
+        self.active.rows.push(k);
+        self.active.inside.push(inside);
+        self.active.weights.push(weight);
+    }
+
+    fn refactor(&mut self, field: &Field<'_>) {
+        self.factor.clear();
+        let Some((&reference, rest)) = self.active.rows.split_first() else { return };
+        let own = field.product(reference, reference);
+        for (i, &row) in rest.iter().enumerate() {
+            let start = self.factor.len();
+            for (l, &column) in rest[..=i].iter().enumerate() {
+                let product = field.product(row, column)
+                    - field.product(row, reference)
+                    - field.product(column, reference)
+                    + own;
+                let other = l * (l + 1) / 2;
+                let known: f64 = (0..l).map(|t| self.factor[start + t] * self.factor[other + t]).sum();
+                let entry = if l == i {
+                    (product - known).max(DEPENDENT * product).max(f64::MIN_POSITIVE).sqrt()
+                } else {
+                    (product - known) / self.factor[other + l]
+                };
+                self.factor.push(entry);
+            }
+        }
+    }
+
+    /// Levels, threshold and value from the weights.
+    fn measure(&mut self, field: &Field<'_>) {
+        self.measure_with(field, None);
+    }
+
+    fn measure_with(&mut self, field: &Field<'_>, entering: Option<(usize, bool, f64)>) {
+        self.levels.clone_from(&field.halves);
+        let active = self.active.rows.iter().copied().zip(self.active.inside.iter().copied());
+        let all =
+            active.zip(self.active.weights.iter().copied()).map(|((k, i), w)| (k, i, w)).chain(entering);
+        let mut numerator = 0.0;
+        for (k, inside, weight) in all {
+            let signed = if inside { weight } else { -weight };
+            let products = field.products(k);
+            self.levels.iter_mut().zip(products).for_each(|(e, product)| *e -= signed * product);
+            numerator += signed * field.halves[k];
+        }
+        // At an optimum over the active rows ‖δ‖² = Σ s_k d_k²/2.
+        self.value = numerator.max(0.0);
+        if let Some(&reference) = self.active.rows.first() {
+            self.threshold = self.levels[reference];
+        }
+    }
+}

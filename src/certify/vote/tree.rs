@@ -1,0 +1,375 @@
+//! Branch and bound over the rows inside and outside the set of neighbours.
+
+use crate::certify::probe::{Probe, combine_in_ladder};
+use crate::certify::vote::case::{Case, Witness};
+use crate::certify::vote::field::{Field, Weight};
+use crate::certify::vote::program::{Active, Outcome, Program};
+use crate::certify::vote::{Kind, Pair, State};
+use crate::geometry::rounding::up;
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+
+/// What the children of one node share: its own decisions, and the rows that they decide one after the other.
+#[derive(Debug)]
+pub struct Split {
+    pub pair: usize,
+    pub states: Vec<State>,
+    pub active: Active,
+    /// Child `k` gives the first `k` rows the state `before` and the next one, if there is one, `last`.
+    pub rows: Vec<usize>,
+    pub before: State,
+    pub last: State,
+}
+
+/// A node of the tree.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub split: Rc<Split>,
+    pub child: usize,
+    /// Squared; good for the order of work.
+    pub bound: f64,
+    /// Squared, proven.
+    pub proven: f64,
+}
+
+impl Node {
+    fn states(&self, rows: usize) -> Vec<State> {
+        let mut states = self.split.states.clone();
+        states.resize(rows, State::Free);
+        for (i, &k) in self.split.rows.iter().enumerate().take(self.child + 1) {
+            states[k] = if i < self.child { self.split.before } else { self.split.last };
+        }
+        states
+    }
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Node {}
+impl PartialOrd for Node {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Node {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.bound.total_cmp(&self.bound)
+    }
+}
+
+/// The point of a program at which the vote is lost.
+#[derive(Debug, Clone)]
+pub struct Leaf {
+    pub pair: Pair,
+    pub active: Active,
+    /// `‖δ‖²`, the solver's word.
+    pub value: f64,
+}
+
+/// The search over one or more pairs.
+pub struct Tree<'f, 'a> {
+    pub field: &'f mut Field<'a>,
+    pub(super) case: &'f Case<'f>,
+    pub(super) pairs: &'f [Pair],
+    /// Whether a leaf has to be an adversarial point before the target falls.
+    verify: bool,
+    pub(super) program: Program,
+    pub(super) heap: BinaryHeap<Node>,
+    /// Squared; nothing at least this far is of interest, and the field holds all rows of other classes that matter
+    /// up to there.
+    pub target: f64,
+    /// Least proven bound of closed nodes, squared.
+    floor: f64,
+    pub best: Option<Leaf>,
+    pub witness: Option<Witness>,
+    pub nodes: u64,
+    /// For each row of another class, squared triplet bounds against near rows of the class, largest first.
+    pub(super) triplets: Vec<Vec<f64>>,
+    /// Of the program: what any further constraint is combined with.
+    pub(super) base: Vec<Weight>,
+    pub(super) weights: Vec<Weight>,
+    pub(super) values: Vec<(f64, usize)>,
+    probe: Probe,
+    buffers: (Vec<f64>, Vec<u32>),
+}
+
+/// Violations below this share of a distance are left to the finish.
+const RESOLUTION: f64 = 1e-6;
+/// So many nodes at first, and one of as many later, look for a better point near their own.
+const POLISHED: u64 = 50;
+/// Rows of the class that triplets are made of, besides K.
+const JUDGES: usize = 6;
+/// Rows of the class that are added at once.
+const AT_ONCE: usize = 6;
+
+impl<'f, 'a> Tree<'f, 'a> {
+    /// `target`: squared; nothing beyond it is of interest.
+    pub fn new(
+        field: &'f mut Field<'a>,
+        case: &'f Case<'f>,
+        (pairs, verify): (&'f [Pair], bool),
+        target: f64,
+    ) -> Self {
+        Self {
+            field,
+            case,
+            pairs,
+            verify,
+            program: Program::default(),
+            heap: BinaryHeap::new(),
+            target,
+            floor: f64::INFINITY,
+            best: None,
+            witness: None,
+            nodes: 0,
+            triplets: Vec::new(),
+            base: Vec::new(),
+            weights: Vec::new(),
+            values: Vec::new(),
+            probe: Probe::default(),
+            buffers: Default::default(),
+        }
+    }
+
+    pub(super) fn kind(&self, pair: &Pair, k: usize) -> Kind {
+        self.case.kind(self.field, pair, k)
+    }
+
+    /// Programs and steps of them so far.
+    #[must_use]
+    pub fn work(&self) -> (u64, u64) {
+        (self.program.solved, self.program.steps)
+    }
+
+    /// Searches until nothing below the target is left or `go_on` says no; returns a proven lower bound on `‖δ‖²` over
+    /// all pairs, no higher than the target, and whether it is the last word.
+    pub fn run(&mut self, mut go_on: impl FnMut(u64) -> bool) -> (f64, bool) {
+        self.compare_with_class();
+        for pair in 0..self.pairs.len() {
+            let proven = self.pair_bound(&self.pairs[pair]);
+            if proven >= self.target {
+                continue;
+            }
+            let root = Split {
+                pair,
+                states: Vec::new(),
+                active: Active::default(),
+                rows: Vec::new(),
+                before: State::Free,
+                last: State::Free,
+            };
+            self.heap.push(Node { split: Rc::new(root), child: 0, bound: proven, proven });
+        }
+        while let Some(node) = self.heap.pop() {
+            if !go_on(self.nodes) {
+                self.heap.push(node);
+                break;
+            }
+            self.nodes += 1;
+            if node.proven < self.target {
+                self.expand(&node);
+            }
+        }
+        let open = self.heap.iter().map(|node| node.proven).fold(f64::INFINITY, f64::min);
+        (self.floor.min(self.target).min(open), self.heap.is_empty())
+    }
+
+    /// The least bound of the roots, squared and proven.
+    pub fn root_bound(&mut self) -> f64 {
+        self.compare_with_class();
+        self.pairs.iter().map(|pair| self.pair_bound(pair)).fold(f64::INFINITY, f64::min)
+    }
+
+    fn compare_with_class(&mut self) {
+        let own = |k: &usize| self.field.entries[*k].class as usize == self.case.class;
+        let mut judges: Vec<usize> = (0..self.field.len()).filter(own).collect();
+        judges.sort_by(|&a, &b| self.field.halves[a].total_cmp(&self.field.halves[b]).then(a.cmp(&b)));
+        judges.truncate(self.case.question.k + JUDGES);
+        self.field.prepare(&judges);
+        self.triplets = (0..self.field.len())
+            .map(|j| {
+                if self.field.entries[j].class as usize == self.case.class {
+                    return Vec::new();
+                }
+                let mut bounds: Vec<f64> = judges.iter().map(|&i| self.field.triplet_bound(j, i)).collect();
+                bounds.sort_unstable_by(|a, b| b.total_cmp(a));
+                bounds
+            })
+            .collect();
+    }
+
+    /// What it costs at least to have row `j` inside: of any `own + 1` rows of the class one is outside.
+    pub(super) fn triplet_cost(&self, pair: &Pair, j: usize) -> f64 {
+        self.triplets.get(j).and_then(|bounds| bounds.get(pair.own)).copied().unwrap_or(0.0)
+    }
+
+    /// The order statistic that a pair's counts ask for.
+    fn pair_bound(&self, pair: &Pair) -> f64 {
+        let costs = |wanted: &dyn Fn(Kind) -> bool, rank: usize| {
+            let rows = (0..self.triplets.len()).filter(|&k| wanted(self.kind(pair, k)));
+            let mut costs: Vec<f64> = rows.map(|k| self.triplet_cost(pair, k)).collect();
+            if rank == 0 {
+                return 0.0;
+            }
+            if costs.len() < rank {
+                return f64::INFINITY;
+            }
+            *costs.select_nth_unstable_by(rank - 1, f64::total_cmp).1
+        };
+        let rivals = costs(&|kind| kind == Kind::Rival, pair.rivals);
+        rivals.max(costs(&|kind| kind != Kind::Own, pair.others))
+    }
+
+    fn close(&mut self) {
+        self.program.active.signed(&mut self.weights);
+        self.floor = self.floor.min(self.field.bound(&self.weights, self.target));
+    }
+
+    /// Leaves a node behind that is proven to be this far away.
+    pub(super) fn give_up(&mut self, proven: f64) {
+        self.floor = self.floor.min(proven);
+    }
+
+    /// Whether `weights` prove that nothing below the target is left.
+    pub(super) fn is_proven(&self) -> bool {
+        self.field.bound(&self.weights, self.target) >= self.target
+    }
+
+    fn expand(&mut self, node: &Node) {
+        let pair = self.pairs[node.split.pair];
+        let mut states = node.states(self.field.len());
+        let mut active = node.split.active.clone();
+        let mut required = Vec::new();
+        loop {
+            states.resize(self.field.len(), State::Free);
+            if !self.propagate(&pair, &mut states) {
+                return;
+            }
+            required.clear();
+            let decided = states.iter().enumerate().filter(|s| *s.1 != State::Free);
+            required.extend(decided.map(|(k, &s)| (k, s == State::Inside)));
+            self.program.restart(self.field, &active);
+            let outcome = self.program.solve(self.field, &required, self.target);
+            active.clone_from(&self.program.active);
+            match outcome {
+                Outcome::Pruned => return self.close(),
+                Outcome::Infeasible if active.rows.is_empty() => {
+                    self.floor = self.floor.min(node.proven);
+                    return;
+                }
+                Outcome::Infeasible => {
+                    let proven = self.contradiction(&required);
+                    self.floor = self.floor.min(proven);
+                    return;
+                }
+                Outcome::Optimal | Outcome::Stalled => {}
+            }
+            self.set_threshold(&required);
+            if outcome == Outcome::Optimal && self.is_lost(&pair, &states) {
+                if self.grow() {
+                    continue;
+                }
+                if self.accept(pair) {
+                    return;
+                }
+            }
+            self.program.active.signed(&mut self.base);
+            if !self.decide(&pair, &mut states) {
+                break;
+            }
+        }
+        let proven = node.proven.max(self.field.bound(&self.base, f64::INFINITY));
+        if self.nodes < POLISHED || self.nodes.is_multiple_of(POLISHED) {
+            self.dive_from_here(&pair);
+            self.program.restart(self.field, &active);
+            states.resize(self.field.len(), State::Free);
+            self.set_threshold(&required);
+        }
+        self.branch(&pair, Node { proven, ..node.clone() }, states, active);
+    }
+
+    /// While no constraint is active any threshold between the rows serves.
+    pub(super) fn set_threshold(&mut self, required: &[(usize, bool)]) {
+        if !self.program.active.rows.is_empty() {
+            return;
+        }
+        let levels = &self.program.levels;
+        let of = |inside: bool| required.iter().filter(move |r| r.1 == inside).map(|r| levels[r.0]);
+        let (high, low) =
+            (of(true).fold(f64::NEG_INFINITY, f64::max), of(false).fold(f64::INFINITY, f64::min));
+        self.program.threshold = if high.is_finite() { high } else { low };
+    }
+
+    /// The best bound on the way along a constraint that contradicts the others, up to rounding.
+    fn contradiction(&mut self, required: &[(usize, bool)]) -> f64 {
+        self.program.active.signed(&mut self.weights);
+        let mut best = self.field.fine_bound(&self.weights);
+        let worst = required.iter().map(|&(k, i)| (self.program.violation(k, i), k, i));
+        let Some((_, k, inside)) = worst.max_by(|a, b| a.0.total_cmp(&b.0)) else { return best };
+        if self.program.active.rows.contains(&k) {
+            return best;
+        }
+        self.field.prepare(&[k]);
+        let step = self.program.step(self.field, k, inside);
+        let total: f64 = self.program.active.weights.iter().sum();
+        let mut length = total.max(f64::MIN_POSITIVE) / 16.0;
+        for _ in 0..40 {
+            self.program.stepped(k, inside, length.min(step.length), &mut self.weights);
+            best = best.max(self.field.bound(&self.weights, self.target));
+            if best >= self.target || length > step.length {
+                break;
+            }
+            length *= 2.0;
+        }
+        best
+    }
+
+    /// Closes a node at whose optimum the vote is lost; `false`: it is lost only if ties there were decided otherwise
+    /// than they are.
+    pub(super) fn accept(&mut self, pair: Pair) -> bool {
+        let value = self.program.value;
+        if self.best.as_ref().is_none_or(|best| value < best.value) {
+            let leaf = Leaf { pair, active: self.program.active.clone(), value };
+            if self.verify {
+                let Some(witness) = self.case.finish(self.field, &leaf) else { return false };
+                if self.witness.as_ref().is_none_or(|w| witness.length < w.length) {
+                    self.witness = Some(witness);
+                }
+            }
+            self.best = Some(leaf);
+            // Other leaves have to be better by more than rounding can feign.
+            self.target = self.target.min(up(value * (1.0 + 1e-11)));
+        }
+        self.program.active.signed(&mut self.weights);
+        self.floor = self.floor.min(self.field.fine_bound(&self.weights));
+        true
+    }
+
+    /// Adds rows of the class that are nearer than the threshold and were not known; `false`: there are none.
+    pub(super) fn grow(&mut self) -> bool {
+        let Self { field, case, program, probe, buffers: (sum, found), .. } = self;
+        let (scene, index) = (case.scene, case.scene.index);
+        program.active.signed(&mut self.weights);
+        let weights = self.weights.iter().map(|&(k, s)| (field.entries[k].position, s));
+        combine_in_ladder(index, weights, sum);
+        probe.place_in_ladder(index, scene.query, sum);
+        // Rows at the threshold: the active ones, or those nearest to it from below.
+        let under = (0..field.len()).filter(|&k| program.levels[k] <= program.threshold);
+        let highest = under.max_by(|&a, &b| program.levels[a].total_cmp(&program.levels[b]));
+        let Some(at) = program.active.rows.first().copied().or(highest) else { return false };
+        let reached = probe.ladder_distance(scene.kernels, index, field.entries[at].position);
+        let limit = reached * (1.0 - RESOLUTION);
+        let mut near = Vec::new();
+        probe.visit_near(scene, limit, found, |position, low, high| {
+            if low + high < 2.0 * limit && field.find(position).is_none() {
+                near.push((low + high, position));
+            }
+        });
+        near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        field.add(near.iter().take(AT_ONCE).map(|n| n.1)) > 0
+    }
+}
