@@ -16,6 +16,7 @@ import certification
 import metrics
 import neighbors
 import scaling
+import votes
 from _data import VARIABLE, Skipped, folder
 from _figures import Figure, Settings
 from _report import heading, machine, row, write
@@ -27,6 +28,7 @@ FAMILIES = {
     "neighbors": neighbors.CASES,
     "metrics": metrics.CASES,
     "scaling": scaling.CASES,
+    "votes": votes.CASES,
     "authors": authors.CASES,
 }
 CASES: dict[str, Case] = {

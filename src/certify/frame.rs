@@ -76,6 +76,12 @@ impl Frame {
         self.space
     }
 
+    /// Position of the origin.
+    #[must_use]
+    pub fn origin(&self) -> usize {
+        self.origin.0
+    }
+
     /// Moves the origin to the row at a position, for another test point.
     pub fn reset(&mut self, index: &Index, query: &Query, origin: usize) {
         self.origin.0 = origin;

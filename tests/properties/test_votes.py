@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import certimetric as cm
 from oracles import quadratic
 from properties.data import Array, Labels, Problem, bits, bits_of, make_problem, problems
 
@@ -70,6 +71,25 @@ def test_bound_is_not_above_the_radius_nor_attack_below(election: Election) -> N
     assert_no_lower(exact, bound)
     assert_no_lower(attack, exact)
     assert_no_lower(attack, bound)
+
+
+@given(elections(most_neighbors=11))
+def test_bound_is_the_order_statistic_of_all_triplets(election: Election) -> None:
+    """The s-th smallest over other rows of the (K // 2 + 1)-th largest over the class's; s = K - K // 2."""
+    problem, k = replace(election.problem), election.problem.n_neighbors
+    if k == 1 or len(np.unique(problem.labels)) == 1 or k == len(problem.rows):
+        return
+    cert = replace(election, rule="majority").certify(method="bound")
+    for point, predicted, lower in zip(problem.points, cert.predicted, cert.lower, strict=True):
+        own, others = problem.rows[problem.labels == predicted], problem.rows[problem.labels != predicted]
+        if lower == 0 or len(own) <= k // 2 or len(others) < k - k // 2:
+            continue
+        same, other = np.repeat(own, len(others), axis=0), np.tile(others, (len(own), 1))
+        points = np.broadcast_to(point, same.shape)
+        triplets = cm.triplet_radius(points, same, other, metric=problem.metric).reshape(len(own), -1)
+        each = np.sort(np.nan_to_num(triplets, posinf=np.inf, neginf=-np.inf), axis=0)[-(k // 2 + 1)]
+        expected = np.sort(each)[k - k // 2 - 1]
+        assert lower == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 @given(elections(), st.integers(0, 30))

@@ -4,7 +4,6 @@ use crate::certify::vote::decide::{Cost, inside_of};
 use crate::certify::vote::program::Active;
 use crate::certify::vote::tree::{Node, Split, Tree};
 use crate::certify::vote::{Kind, Pair, State};
-use std::rc::Rc;
 
 /// The weight of a child falls with this power of how near its bound is to the target: what counts is the weakest.
 const SHARPNESS: i32 = 40;
@@ -41,15 +40,16 @@ impl Tree<'_, '_> {
             .map(|&(cost, k)| (cost.value.max(node.bound), self.prove(k, !way.out, cost).max(node.proven)))
             .collect();
         let rows = way.rows.iter().map(|r| r.1).collect();
-        let split = Rc::new(Split { pair: node.split.pair, states, active, rows, before, last });
+        let (pair, held) = (node.split.pair, self.held.clone());
+        let split = Split { pair, states, active, rows, before, last, held }.share();
         for (child, (bound, proven)) in bounds.into_iter().enumerate() {
             if proven < self.target {
-                self.heap.push(Node { split: split.clone(), child, bound, proven });
+                self.open(Node { split: split.clone(), child, bound, proven });
             }
         }
         if way.rest {
             let child = way.rows.len();
-            self.heap.push(Node { split, child, bound: value.max(node.bound), proven: node.proven });
+            self.open(Node { split, child, bound: value.max(node.bound), proven: node.proven });
         }
     }
 

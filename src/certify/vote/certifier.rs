@@ -124,7 +124,13 @@ impl Case<'_> {
         match self.question.method {
             Method::Attack => known.offer(self.attack(&mut field)),
             Method::Bound => known.lower = self.bound(&mut field),
-            Method::Exact => self.exact(&mut field, &mut known),
+            Method::Exact => {
+                self.exact(&mut field, &mut known);
+                // A search that a limit ended may know less than the bound.
+                if self.is_open(&known) {
+                    known.lower = known.lower.max(self.bound(&mut field));
+                }
+            }
         }
         let (exponent, upper) = (index.exponent(), known.upper());
         let lower = known.lower.min(upper);
@@ -142,25 +148,32 @@ impl Case<'_> {
         }
     }
 
+    /// The radius in question, scaled.
+    fn beyond(&self) -> Option<f64> {
+        self.question.beyond.map(|eps| scale_by(eps, -self.scene.index.exponent()))
+    }
+
+    /// Whether the question has no answer yet.
+    fn is_open(&self, known: &Known) -> bool {
+        !is_exact(known.lower, known.upper(), self.reach)
+            && self.beyond().is_none_or(|eps| known.lower <= eps && known.upper() > eps)
+    }
+
     fn exact(&self, field: &mut Field, known: &mut Known) {
-        let beyond = self.question.beyond.map(|eps| scale_by(eps, -self.scene.index.exponent()));
+        let beyond = self.beyond();
         known.offer(self.attack(field));
-        let done = |known: &Known| {
-            is_exact(known.lower, known.upper(), self.reach)
-                || beyond.is_some_and(|eps| known.lower > eps || known.upper() <= eps)
-        };
-        if done(known) {
+        if !self.is_open(known) {
             return;
         }
         // A class with more than half of the votes has most of them: one pair instead of many, and often the last word.
         if self.question.rule == Rule::Plurality && !self.question.k.is_multiple_of(2) {
             let majority = [Pair::majority(self.question.k)];
             let limit = self.attack_unverified(field, known, &majority);
-            if done(known) {
+            if !self.is_open(known) {
                 return;
             }
             let limit = beyond.map_or(limit, |eps| limit.min(up(eps)));
-            if !self.search(field, known, (&majority, false), limit) || done(known) {
+            if !self.search(field, known, (&majority, false), limit) || !self.is_open(known) {
                 return;
             }
         }
@@ -168,7 +181,7 @@ impl Case<'_> {
             let (rows, upper) = (field.len(), known.upper());
             let limit = beyond.map_or(upper, |eps| upper.min(up(eps)));
             let complete = self.search(field, known, (&self.pairs, true), limit);
-            if !complete || done(known) || known.upper() >= upper && field.len() == rows {
+            if !complete || !self.is_open(known) || known.upper() >= upper && field.len() == rows {
                 return;
             }
         }
@@ -220,11 +233,11 @@ impl Case<'_> {
         let pairs = if !self.question.k.is_multiple_of(2) { &majority[..] } else { &self.pairs[..] };
         // Rows that are not here yet can only lower the bound: it says which of them might.
         let known = Tree::new(field, self, (pairs, false), f64::INFINITY).root_bound();
-        if !self.add_candidates(field, known.sqrt()) {
+        if !self.add_candidates(field, up(known.sqrt())) {
             return 0.0;
         }
-        let target = up(known);
-        Tree::new(field, self, (pairs, false), target).root_bound().min(known).sqrt() * (1.0 - f64::EPSILON)
+        let bound = Tree::new(field, self, (pairs, false), f64::INFINITY).root_bound();
+        bound.min(known).sqrt() * (1.0 - f64::EPSILON)
     }
 
     /// The nearest rows of the class and of the others, and all K neighbours.

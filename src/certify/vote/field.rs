@@ -76,6 +76,18 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Position of the row that differences are taken to.
+    #[must_use]
+    pub fn origin(&self) -> usize {
+        self.frame.origin()
+    }
+
+    /// `‖M(x_k − x_o)‖`, nearly.
+    #[must_use]
+    pub fn normal(&self, k: usize) -> f64 {
+        self.entries[k].own.max(0.0).sqrt()
+    }
+
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -316,7 +328,7 @@ impl<'a> Field<'a> {
         up(weights.iter().map(|&(k, s)| s.abs() * of(&self.entries[k])).sum())
     }
 
-    fn normal(&self, weights: &[Weight], product: f64, (length, dual_length): (f64, f64)) -> f64 {
+    fn normal_up(&self, weights: &[Weight], product: f64, (length, dual_length): (f64, f64)) -> f64 {
         let rounding = gamma(2 * weights.len() + 8);
         let total: f64 = weights.iter().map(|w| w.1.abs()).sum();
         let largest =
@@ -347,14 +359,14 @@ impl<'a> Field<'a> {
         }
         let (norms, duals) = (self.weigh(weights, |e| e.norm), self.weigh(weights, |e| e.dual_norm));
         let rounding = gamma(self.depth() + weights.len() * weights.len() + 8) * norms * duals;
-        self.normal(weights, up(square.max(0.0) + rounding), (norms, duals))
+        self.normal_up(weights, up(square.max(0.0) + rounding), (norms, duals))
     }
 
     fn norm_by_rows(&self, weights: &[Weight]) -> f64 {
         let (row, dual) = self.combine(weights);
         let (length, dual_length) = (norm_up(&row), norm_up(&dual));
         let product = if self.frame.space() == Space::Rows { length * length } else { dot(&row, &dual) };
-        self.normal(weights, product, (length, dual_length))
+        self.normal_up(weights, product, (length, dual_length))
     }
 
     /// `Σ s_k (t_k − t_o)` and its dual.

@@ -10,6 +10,7 @@
 //! rounding ([`field`]), never on a solver's word.
 
 pub mod attack;
+pub mod bound;
 pub mod branch;
 pub mod case;
 pub mod certifier;

@@ -6,6 +6,7 @@ use crate::certify::vote::field::{Field, Weight};
 use crate::certify::vote::program::{Active, Outcome, Program};
 use crate::certify::vote::{Kind, Pair, State};
 use crate::geometry::rounding::up;
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
@@ -20,6 +21,27 @@ pub struct Split {
     pub rows: Vec<usize>,
     pub before: State,
     pub last: State,
+    /// Bytes held by all splits that are alive.
+    pub held: Rc<Cell<usize>>,
+}
+
+impl Split {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.states.len() + 8 * self.rows.len() + 17 * self.active.rows.len()
+    }
+
+    /// Shared by its children; counted until the last of them is gone.
+    #[must_use]
+    pub fn share(self) -> Rc<Self> {
+        self.held.set(self.held.get() + self.bytes());
+        Rc::new(self)
+    }
+}
+
+impl Drop for Split {
+    fn drop(&mut self) {
+        self.held.set(self.held.get().saturating_sub(self.bytes()));
+    }
 }
 
 /// A node of the tree.
@@ -78,7 +100,10 @@ pub struct Tree<'f, 'a> {
     /// Whether a leaf has to be an adversarial point before the target falls.
     verify: bool,
     pub(super) program: Program,
-    pub(super) heap: BinaryHeap<Node>,
+    heap: BinaryHeap<Node>,
+    /// Open nodes beyond what memory allows the heap: these come first, the last one first of all.
+    stack: Vec<Node>,
+    pub(super) held: Rc<Cell<usize>>,
     /// Squared; nothing at least this far is of interest, and the field holds all rows of other classes that matter
     /// up to there.
     pub target: f64,
@@ -93,7 +118,7 @@ pub struct Tree<'f, 'a> {
     pub(super) base: Vec<Weight>,
     pub(super) weights: Vec<Weight>,
     pub(super) values: Vec<(f64, usize)>,
-    probe: Probe,
+    pub(super) probe: Probe,
     buffers: (Vec<f64>, Vec<u32>),
 }
 
@@ -101,8 +126,8 @@ pub struct Tree<'f, 'a> {
 const RESOLUTION: f64 = 1e-6;
 /// So many nodes at first, and one of as many later, look for a better point near their own.
 const POLISHED: u64 = 50;
-/// Rows of the class that triplets are made of, besides K.
-const JUDGES: usize = 6;
+/// Memory of open nodes beyond which the search goes depth first.
+const MOST_BYTES: usize = 256 << 20;
 /// Rows of the class that are added at once.
 const AT_ONCE: usize = 6;
 
@@ -121,6 +146,8 @@ impl<'f, 'a> Tree<'f, 'a> {
             verify,
             program: Program::default(),
             heap: BinaryHeap::new(),
+            stack: Vec::new(),
+            held: Rc::default(),
             target,
             floor: f64::INFINITY,
             best: None,
@@ -161,10 +188,11 @@ impl<'f, 'a> Tree<'f, 'a> {
                 rows: Vec::new(),
                 before: State::Free,
                 last: State::Free,
+                held: self.held.clone(),
             };
-            self.heap.push(Node { split: Rc::new(root), child: 0, bound: proven, proven });
+            self.open(Node { split: root.share(), child: 0, bound: proven, proven });
         }
-        while let Some(node) = self.heap.pop() {
+        while let Some(node) = self.stack.pop().or_else(|| self.heap.pop()) {
             if !go_on(self.nodes) {
                 self.heap.push(node);
                 break;
@@ -174,54 +202,13 @@ impl<'f, 'a> Tree<'f, 'a> {
                 self.expand(&node);
             }
         }
-        let open = self.heap.iter().map(|node| node.proven).fold(f64::INFINITY, f64::min);
-        (self.floor.min(self.target).min(open), self.heap.is_empty())
+        let open = self.heap.iter().chain(&self.stack).map(|node| node.proven).fold(f64::INFINITY, f64::min);
+        (self.floor.min(self.target).min(open), self.heap.is_empty() && self.stack.is_empty())
     }
 
-    /// The least bound of the roots, squared and proven.
-    pub fn root_bound(&mut self) -> f64 {
-        self.compare_with_class();
-        self.pairs.iter().map(|pair| self.pair_bound(pair)).fold(f64::INFINITY, f64::min)
-    }
-
-    fn compare_with_class(&mut self) {
-        let own = |k: &usize| self.field.entries[*k].class as usize == self.case.class;
-        let mut judges: Vec<usize> = (0..self.field.len()).filter(own).collect();
-        judges.sort_by(|&a, &b| self.field.halves[a].total_cmp(&self.field.halves[b]).then(a.cmp(&b)));
-        judges.truncate(self.case.question.k + JUDGES);
-        self.field.prepare(&judges);
-        self.triplets = (0..self.field.len())
-            .map(|j| {
-                if self.field.entries[j].class as usize == self.case.class {
-                    return Vec::new();
-                }
-                let mut bounds: Vec<f64> = judges.iter().map(|&i| self.field.triplet_bound(j, i)).collect();
-                bounds.sort_unstable_by(|a, b| b.total_cmp(a));
-                bounds
-            })
-            .collect();
-    }
-
-    /// What it costs at least to have row `j` inside: of any `own + 1` rows of the class one is outside.
-    pub(super) fn triplet_cost(&self, pair: &Pair, j: usize) -> f64 {
-        self.triplets.get(j).and_then(|bounds| bounds.get(pair.own)).copied().unwrap_or(0.0)
-    }
-
-    /// The order statistic that a pair's counts ask for.
-    fn pair_bound(&self, pair: &Pair) -> f64 {
-        let costs = |wanted: &dyn Fn(Kind) -> bool, rank: usize| {
-            let rows = (0..self.triplets.len()).filter(|&k| wanted(self.kind(pair, k)));
-            let mut costs: Vec<f64> = rows.map(|k| self.triplet_cost(pair, k)).collect();
-            if rank == 0 {
-                return 0.0;
-            }
-            if costs.len() < rank {
-                return f64::INFINITY;
-            }
-            *costs.select_nth_unstable_by(rank - 1, f64::total_cmp).1
-        };
-        let rivals = costs(&|kind| kind == Kind::Rival, pair.rivals);
-        rivals.max(costs(&|kind| kind != Kind::Own, pair.others))
+    /// Keeps a node for later: best first, or depth first where there are too many.
+    pub(super) fn open(&mut self, node: Node) {
+        if self.held.get() > MOST_BYTES { self.stack.push(node) } else { self.heap.push(node) }
     }
 
     fn close(&mut self) {
