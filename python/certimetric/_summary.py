@@ -15,7 +15,7 @@ def summary(cert: Certification) -> str:
         return "Certification of 0 points"
     done = cert.status != "unfinished"
     finished = int(np.count_nonzero(done))
-    clean = f"{np.mean(cert.lower[done] <= 0):.4f}" if finished else "unknown"
+    clean = f"{np.mean(cert.upper[done] <= 0):.4f}" if finished else "unknown"
     pace = f", {1e3 * run.elapsed / finished:.3g} ms a finished point" if finished else ""
     return "\n".join(
         (
@@ -23,7 +23,7 @@ def summary(cert: Certification) -> str:
             f"  classifier     {run.n_neighbors}-nearest neighbours, {run.rule} rule, metric {run.metric}",
             *_search(cert),
             f"  points         {_shares(cert)}",
-            f"  clean error    {clean}  (misclassified, tied or not proven)",
+            f"  clean error    {clean}  (misclassified or tied)",
             *_radii(cert),
             f"  time           {run.elapsed:.3g} s{pace}",
         )
