@@ -13,7 +13,7 @@ use crate::certify::vote::{Kind, Pair};
 const JUDGES: usize = 6;
 
 impl Tree<'_, '_> {
-    /// The least bound of the pairs, squared and proven.
+    /// The least bound of the pairs over the rows that the field has by now, squared and proven.
     pub fn root_bound(&mut self) -> f64 {
         self.compare_with_class();
         let pairs = self.pairs;
@@ -29,15 +29,14 @@ impl Tree<'_, '_> {
         if rows.len() < rank {
             return self.pair_bound(pair);
         }
-        let mut refined = vec![false; self.triplets.len()];
         loop {
             let cost = |k: usize| self.triplet_cost(pair, k);
             rows.select_nth_unstable_by(rank - 1, |&a, &b| cost(a).total_cmp(&cost(b)).then(a.cmp(&b)));
-            let Some(&row) = rows[..rank].iter().find(|&&k| !refined[k]) else {
+            let Some(&row) = rows[..rank].iter().find(|&&k| !self.refined[k]) else {
                 return self.pair_bound(pair);
             };
             self.refine(row, cost(row).sqrt());
-            refined[row] = true;
+            self.refined[row] = true;
         }
     }
 
@@ -53,18 +52,31 @@ impl Tree<'_, '_> {
         self.probe.place_in_ladder(scene.index, scene.query, &displacement);
         let limit = self.probe.ladder_distance(scene.kernels, scene.index, entry.position);
         self.probe.visit_near(scene, limit, &mut found, |position, _, _| near.push(position));
-        self.field.add(near);
+        self.field.add(near.iter().copied());
         self.field.prepare(&[j]);
-        let judges: Vec<usize> = (0..self.field.len()).filter(|&k| self.is_own(k)).collect();
-        self.triplets[j] = self.against(j, &judges);
+        // Judges were compared already; others of the class that are not near at that point cannot matter.
+        let mut near: Vec<usize> =
+            near.into_iter().filter_map(|position| self.field.find(position)).collect();
+        near.retain(|k| !self.judges.contains(k));
+        let more = self.against(j, &near);
+        self.triplets[j].extend(more);
+        self.triplets[j].sort_unstable_by(|a, b| b.total_cmp(a));
     }
 
+    /// Compares the rows that were added since the last time with the nearest rows of the class.
     pub(super) fn compare_with_class(&mut self) {
-        let mut judges: Vec<usize> = (0..self.field.len()).filter(|&k| self.is_own(k)).collect();
-        judges.sort_by(|&a, &b| self.field.halves[a].total_cmp(&self.field.halves[b]).then(a.cmp(&b)));
-        judges.truncate(self.case.question.k + JUDGES);
-        self.field.prepare(&judges);
-        self.triplets = (0..self.field.len()).map(|j| self.against(j, &judges)).collect();
+        if self.judges.is_empty() {
+            let mut judges: Vec<usize> = (0..self.field.len()).filter(|&k| self.is_own(k)).collect();
+            judges.sort_by(|&a, &b| self.field.halves[a].total_cmp(&self.field.halves[b]).then(a.cmp(&b)));
+            judges.truncate(self.case.question.k + JUDGES);
+            self.field.prepare(&judges);
+            self.judges = judges;
+        }
+        for j in self.triplets.len()..self.field.len() {
+            let bounds = self.against(j, &self.judges);
+            self.triplets.push(bounds);
+            self.refined.push(false);
+        }
     }
 
     /// Squared triplet bounds of one row against some of the class, largest first.

@@ -232,12 +232,12 @@ impl Case<'_> {
         let majority = [Pair::majority(self.question.k)];
         let pairs = if !self.question.k.is_multiple_of(2) { &majority[..] } else { &self.pairs[..] };
         // Rows that are not here yet can only lower the bound: it says which of them might.
-        let known = Tree::new(field, self, (pairs, false), f64::INFINITY).root_bound();
-        if !self.add_candidates(field, up(known.sqrt())) {
+        let mut tree = Tree::new(field, self, (pairs, false), f64::INFINITY);
+        let known = tree.root_bound();
+        if !self.add_candidates(tree.field, up(known.sqrt())) {
             return 0.0;
         }
-        let bound = Tree::new(field, self, (pairs, false), f64::INFINITY).root_bound();
-        bound.min(known).sqrt() * (1.0 - f64::EPSILON)
+        tree.root_bound().min(known).sqrt() * (1.0 - f64::EPSILON)
     }
 
     /// The nearest rows of the class and of the others, and all K neighbours.

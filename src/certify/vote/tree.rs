@@ -114,6 +114,9 @@ pub struct Tree<'f, 'a> {
     pub nodes: u64,
     /// For each row of another class, squared triplet bounds against near rows of the class, largest first.
     pub(super) triplets: Vec<Vec<f64>>,
+    /// These rows of the class; and which rows were compared with all that matter.
+    pub(super) judges: Vec<usize>,
+    pub(super) refined: Vec<bool>,
     /// Of the program: what any further constraint is combined with.
     pub(super) base: Vec<Weight>,
     pub(super) weights: Vec<Weight>,
@@ -154,6 +157,8 @@ impl<'f, 'a> Tree<'f, 'a> {
             witness: None,
             nodes: 0,
             triplets: Vec::new(),
+            judges: Vec::new(),
+            refined: Vec::new(),
             base: Vec::new(),
             weights: Vec::new(),
             values: Vec::new(),
