@@ -151,8 +151,7 @@ impl Finisher {
     fn placement(&mut self, scene: &Scene, weights: &[(usize, f64)]) -> f64 {
         let index = scene.index;
         // Coordinates round in the caller's units.
-        let scaled: Vec<f64> = scene.query.row.iter().zip(index.scales()).map(|(z, s)| z * s).collect();
-        let place = f64::EPSILON * norm_up(&scaled);
+        let place = index.place_rounding(scene.query.row);
         if index.metric().is_euclidean() {
             return place;
         }

@@ -1,7 +1,9 @@
 //! Both ends of a radius, from those of its contenders.
 
+use crate::certify::Status;
 use crate::certify::finish::Finisher;
 use crate::certify::scene::Scene;
+use crate::parallel::Control;
 
 /// The interval is called exact when no wider than this share of its upper end …
 const EXACT_RELATIVE: f64 = 1e-9;
@@ -42,6 +44,23 @@ impl Interval {
     #[must_use]
     pub fn is_exact(&self) -> bool {
         is_exact(self.lower, self.upper, self.to_rival)
+    }
+
+    #[must_use]
+    pub fn status(&self, control: &Control) -> Status {
+        status_of(self.lower, self.upper, self.to_rival, control)
+    }
+}
+
+/// What an interval is called. One that the call's end cut short may still have become narrower.
+#[must_use]
+pub fn status_of(lower: f64, upper: f64, distance: f64, control: &Control) -> Status {
+    if is_exact(lower, upper, distance) {
+        Status::Exact
+    } else if control.must_stop() {
+        Status::Unfinished
+    } else {
+        Status::Bounded
     }
 }
 

@@ -192,7 +192,7 @@ pub fn certify_votes(
                 let mut part = vec![Radius::default(); ids.len()];
                 tile.compute(index, kernels, &embedded.points);
                 for (i, radius) in part.iter_mut().enumerate() {
-                    if control.is_interrupted() || control.is_late() {
+                    if control.must_stop() {
                         break;
                     }
                     let clock = Instant::now();

@@ -186,13 +186,7 @@ impl NearestCertifier {
         Radius {
             lower: scale_down(interval.lower, exponent),
             upper: interval.unscaled_upper,
-            status: if interval.is_exact() {
-                Status::Exact
-            } else if scene.control.must_stop() {
-                Status::Unfinished
-            } else {
-                Status::Bounded
-            },
+            status: interval.status(scene.control),
             rival: interval.rival.map_or(-1, |position| scene.index.row_index(position) as i64),
             adversarial: interval.adversarial.filter(|_| adversarial),
             ..draft.radius

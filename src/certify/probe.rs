@@ -8,7 +8,7 @@ use crate::certify::scene::Scene;
 use crate::geometry::dot::{axpy, depth, norm_up, square_gap, squared_distance};
 use crate::geometry::rounding::{TINY, gamma, up};
 use crate::geometry::simd::Kernels;
-use crate::search::distance::{Measured, Scratch};
+use crate::search::distance::{Measured, Scratch, length_up};
 use crate::search::embed::Query;
 use crate::search::index::Index;
 use crate::search::ladder::{Point, RowLimit};
@@ -105,17 +105,13 @@ impl Probe {
     /// Puts `p` where a training row is, as far as the metric can see; it can then be measured from the test
     /// point and nothing else.
     pub fn place_at(&mut self, index: &Index, query: &Query, position: usize) {
-        self.row.clear();
-        let features = index.row(position).iter().zip(query.row).zip(index.scales());
-        self.row.extend(features.map(|((&x, &z), &scale)| if scale == 0.0 { z } else { x }));
+        self.row = index.seen_row(position, query.row);
         self.image.clear();
         self.measure_length(query, index.scale());
     }
 
     fn measure_length(&mut self, query: &Query, scale: f64) {
-        self.scratch.clear();
-        self.scratch.extend(self.row.iter().zip(query.row).map(|(p, z)| p - z));
-        self.unscaled_length = (norm_up(&self.scratch) * (1.0 + 4.0 * f64::EPSILON)).next_up();
+        self.unscaled_length = length_up(&self.row, query.row);
         self.length = up(self.unscaled_length * scale);
     }
 

@@ -122,6 +122,20 @@ impl Index {
         up(norm_up(out))
     }
 
+    /// The row at a position as far as the metric can see it, and `z` where it cannot.
+    #[must_use]
+    pub fn seen_row(&self, position: usize, z: &[f64]) -> Vec<f64> {
+        let features = self.row(position).iter().zip(z).zip(self.scales());
+        features.map(|((&x, &z), &scale)| if scale == 0.0 { z } else { x }).collect()
+    }
+
+    /// What binary64 can round `z + δ` by, scaled, in the features that the metric sees.
+    #[must_use]
+    pub fn place_rounding(&self, z: &[f64]) -> f64 {
+        let scaled: Vec<f64> = z.iter().zip(self.scales()).map(|(z, s)| z * s).collect();
+        f64::EPSILON * norm_up(&scaled)
+    }
+
     /// Orders two positions by their exact distance from the query, ties by the caller's index.
     #[must_use]
     pub fn compare(&self, a: (usize, Measured), b: (usize, Measured), query: &Query) -> Ordering {
@@ -140,6 +154,13 @@ impl Index {
         };
         by_distance.then_with(|| self.row_index(a.0).cmp(&self.row_index(b.0)))
     }
+}
+
+/// An upper bound on `‖p − z‖` in the caller's units, where nothing underflows.
+#[must_use]
+pub fn length_up(p: &[f64], z: &[f64]) -> f64 {
+    let moved: Vec<f64> = p.iter().zip(z).map(|(p, z)| p - z).collect();
+    (norm_up(&moved) * (1.0 + 4.0 * f64::EPSILON)).next_up()
 }
 
 /// `mapᵀ · x`, with `map` row-major in rows of the given width.

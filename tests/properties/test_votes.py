@@ -259,3 +259,30 @@ def test_a_class_too_small_for_a_majority_has_radius_zero(rule: str) -> None:
     cert = replace(problem, labels=np.arange(30) // 2, n_neighbors=4).certify(rule=rule)
     assert cert.upper.any() == (rule == "plurality")
     assert set(cert.status) == {"exact"}
+
+
+def test_length_far_below_the_extent_of_the_data_is_not_rounded_to_zero() -> None:
+    rows = np.array([[0.0], [0.0], [1e-175], [1e-175], [1e149]])
+    classifier = cm.CertifiedKNeighborsClassifier(3).fit(rows, [0, 0, 1, 1, 1])
+    cert = classifier.certify([[0.0]], return_adversarial=True)
+    assert classifier.predict(cert.adversarial) == 1
+    assert cert.lower[0] <= 5e-176 <= cert.adversarial[0, 0] <= cert.upper[0]
+
+
+@pytest.mark.parametrize("eps", [1e-170, 1e-150, 1e-148])
+def test_tiny_radii_are_not_proven_by_rounding(eps: float) -> None:
+    """Squares of these radii are far below what bounds round up by."""
+    rows = np.array([[0.0], [0.0], [1e-147], [1e-147], [1.0]])
+    classifier = cm.CertifiedKNeighborsClassifier(3).fit(rows, [0, 0, 1, 1, 1])
+    assert classifier.certify([[0.0]], eps=eps).lower[0] <= 5e-148
+
+
+def test_a_feature_that_the_metric_does_not_see_does_not_hinder_the_attack() -> None:
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(size=(60, 3)), rng.integers(0, 2, 60)
+    metric = cm.Mahalanobis.from_components(rng.normal(size=(2, 3)) * [1, 1, 0])
+    classifier = cm.CertifiedKNeighborsClassifier(5, metric=metric).fit(rows, labels)
+    near, far = rng.normal(size=(4, 3)), np.array([1.0, 1.0, 1e100])
+    cert, moved = classifier.certify(near), classifier.certify(near * far)
+    assert set(moved.status) == {"exact"}
+    np.testing.assert_allclose(moved.upper, cert.upper, rtol=1e-9)

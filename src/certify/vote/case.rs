@@ -6,7 +6,8 @@ use crate::certify::vote::program::Program;
 use crate::certify::vote::tree::Leaf;
 use crate::certify::vote::{Kind, Pair, Rule, is_lost};
 use crate::geometry::dot::norm_up;
-use crate::search::distance::multiply;
+use crate::geometry::rounding::up;
+use crate::search::distance::{length_up, multiply};
 use crate::search::index::Index;
 use crate::search::neighbors::nearest_positions;
 use std::time::{Duration, Instant};
@@ -41,8 +42,9 @@ const GROWTH: f64 = 4.0;
 
 /// An adversarial point that was predicted again.
 pub struct Witness {
-    /// `‖p − z‖`, scaled, rounded up.
+    /// `‖p − z‖`, rounded up: scaled, and in the caller's units.
     pub length: f64,
+    pub unscaled_length: f64,
     pub row: Vec<f64>,
     pub rival: usize,
 }
@@ -86,9 +88,10 @@ impl Case<'_> {
         if near.len() < self.question.k || !is_lost(self.question.rule, &votes(index, &near), self.class) {
             return Err(near);
         }
-        let moved: Vec<f64> = row.iter().zip(query.row).map(|(p, z)| (p - z) * index.scale()).collect();
+        let unscaled_length = length_up(&row, query.row);
+        let length = up(unscaled_length * index.scale());
         let rival = near.iter().copied().find(|&position| index.class_of(position) != self.class);
-        Ok(Witness { length: norm_up(&moved), row, rival: rival.unwrap_or(near[0]) })
+        Ok(Witness { length, unscaled_length, row, rival: rival.unwrap_or(near[0]) })
     }
 
     /// A point in binary64 a little beyond the leaf's, where the vote is lost when it is taken again.
@@ -98,7 +101,7 @@ impl Case<'_> {
         let mut growth = 1.0;
         for _ in 0..ATTEMPTS {
             program.restart(field, &leaf.active);
-            let place = f64::EPSILON * index.scale() * norm_up(query.row)
+            let place = index.place_rounding(query.row)
                 + 1e-15 * index.embedding().absolute_norm * norm_up(&self.combined(field, &program).0);
             let required = self.required(field, &program, leaf);
             let halves = field.halves.clone();

@@ -1,6 +1,6 @@
 //! The radius of one test point under a vote: neighbours, attack, candidates, search, finish.
 
-use crate::certify::interval::is_exact;
+use crate::certify::interval::{is_exact, status_of};
 use crate::certify::scene::Scene;
 use crate::certify::screen::Screen;
 use crate::certify::vote::case::{Case, Method, Question, Witness, votes};
@@ -8,7 +8,7 @@ use crate::certify::vote::field::Field;
 use crate::certify::vote::tree::Tree;
 use crate::certify::vote::{Pair, Rule, is_lost};
 use crate::certify::{Radius, Status};
-use crate::geometry::rounding::{scale_by, scale_down, scale_up, up};
+use crate::geometry::rounding::{scale_by, scale_down, up};
 use crate::geometry::simd::Kernels;
 use crate::parallel::Control;
 use crate::search::embed::Query;
@@ -132,13 +132,12 @@ impl Case<'_> {
                 }
             }
         }
-        let (exponent, upper) = (index.exponent(), known.upper());
+        let upper = known.upper();
         let lower = known.lower.min(upper);
-        let status = if is_exact(lower, upper, self.reach) { Status::Exact } else { Status::Bounded };
         Radius {
-            lower: scale_down(lower, exponent),
-            upper: scale_up(upper, exponent),
-            status,
+            lower: scale_down(lower, index.exponent()),
+            upper: known.witness.as_ref().map_or(f64::INFINITY, |w| w.unscaled_length),
+            status: status_of(lower, upper, self.reach, self.scene.control),
             rival: known.witness.as_ref().map_or(-1, |w| index.row_index(w.rival) as i64),
             adversarial: known.witness.map(|w| w.row),
             nodes: known.nodes,
@@ -218,7 +217,8 @@ impl Case<'_> {
         known.nodes += tree.nodes;
         known.programs += tree.work().0;
         known.steps += tree.work().1;
-        known.lower = known.lower.max(lower.sqrt() * (1.0 - f64::EPSILON));
+        // Rows that are not here are proven to matter beyond the limit only; its square is rounded up.
+        known.lower = known.lower.max((lower.sqrt() * (1.0 - f64::EPSILON)).min(limit));
         let (leaf, witness) = (tree.best.take(), tree.witness.take());
         known.offer(witness);
         if let Some(leaf) = leaf.filter(|_| !verify) {
@@ -280,12 +280,7 @@ impl Case<'_> {
             .collect();
         let distance = |position: usize| index.squared_distance(position, query).value;
         rows.sort_by(|&a, &b| distance(a).total_cmp(&distance(b)));
-        let seen = index.scales();
-        rows.into_iter().find_map(|position| {
-            let features = index.row(position).iter().zip(query.row).zip(seen);
-            let row: Vec<f64> = features.map(|((&x, &z), &s)| if s == 0.0 { z } else { x }).collect();
-            self.witness(row).ok()
-        })
+        rows.into_iter().find_map(|position| self.witness(index.seen_row(position, query.row)).ok())
     }
 
     /// Adds all rows of other classes that can be inside for some `δ` below the limit; `false`: too many.

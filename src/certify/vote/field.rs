@@ -291,6 +291,8 @@ impl<'a> Field<'a> {
         let (norms, duals) = (first.norm + second.norm, first.dual_norm + second.dual_norm);
         let rounding = gamma(self.depth() + 8) * norms * duals;
         let product = up(self.apart(j, i) + rounding);
+        // Of ⟨t_j, w_i⟩ and ⟨t_i, w_j⟩ one is kept for both: the error of the duals counts twice.
+        let length = 2.0 * norms;
         let norm = if self.frame.space() == Space::Rows {
             up(product.sqrt() + gamma(4) * norms)
         } else {
@@ -298,7 +300,7 @@ impl<'a> Field<'a> {
             let reach = first.reach + second.reach;
             let normal = Normal {
                 product,
-                length: norms,
+                length,
                 dual_length: duals,
                 image_error: rates.image * reach + gamma(4) * norms,
                 dual_error: rates.dual * reach + gamma(4) * duals,
@@ -359,7 +361,8 @@ impl<'a> Field<'a> {
         }
         let (norms, duals) = (self.weigh(weights, |e| e.norm), self.weigh(weights, |e| e.dual_norm));
         let rounding = gamma(self.depth() + weights.len() * weights.len() + 8) * norms * duals;
-        self.normal_up(weights, up(square.max(0.0) + rounding), (norms, duals))
+        // One of two products is kept for both: the error of the duals counts twice.
+        self.normal_up(weights, up(square.max(0.0) + rounding), (2.0 * norms, duals))
     }
 
     fn norm_by_rows(&self, weights: &[Weight]) -> f64 {
