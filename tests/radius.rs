@@ -1,6 +1,6 @@
 //! Promises of the core's public calls, against brute force.
 
-use certimetric::certify::{Radius, Status, certify};
+use certimetric::certify::{Points, Radius, Status, certify};
 use certimetric::metric::Metric;
 use certimetric::parallel::{Control, Team};
 use certimetric::search::index::{Index, Training};
@@ -16,7 +16,8 @@ fn index(rows: &[f64], codes: &[i64], metric: Metric) -> Index {
 }
 
 fn radii(index: &Index, queries: &[f64], jobs: usize) -> Vec<Radius> {
-    certify(index, queries, None, true, &Team::new(jobs).unwrap(), &Control::default()).unwrap()
+    let points = Points { queries, codes: None, adversarial: true };
+    certify(index, points, &Team::new(jobs).unwrap(), &Control::default()).unwrap()
 }
 
 /// Nearest row on a line, ties to the lowest index.
@@ -104,6 +105,7 @@ fn a_query_far_outside_the_data_gets_a_valid_interval() {
 fn after_the_time_limit_points_are_unfinished() {
     let index = index(&[0.0, 1.0], &[0, 1], Metric::euclidean(1));
     let control = Control::new(Some(Duration::ZERO));
-    let radius = &certify(&index, &[0.2], None, false, &Team::new(1).unwrap(), &control).unwrap()[0];
+    let points = Points { queries: &[0.2], codes: None, adversarial: false };
+    let radius = &certify(&index, points, &Team::new(1).unwrap(), &control).unwrap()[0];
     assert_eq!((radius.status, radius.lower, radius.upper), (Status::Unfinished, 0.0, f64::INFINITY));
 }

@@ -3,10 +3,12 @@
 use super::arrays::{BorrowedRows, into_matrix, matrix};
 use super::certify::certificates;
 use super::enter::{Call, enter};
-use crate::certify;
 use crate::certify::vote::Rule;
 use crate::certify::vote::case::{Method, Question};
+use crate::certify::{self, Points, Radius};
+use crate::error::Result;
 use crate::metric::Metric;
+use crate::parallel::{Control, Team};
 use crate::search::index::{Index as Core, Training};
 use crate::search::neighbors::{NeighborRequest, Neighbors, kneighbors};
 use numpy::{PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
@@ -118,13 +120,10 @@ impl Index {
         n_jobs: usize,
         progress: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let values = matrix("queries", &queries, self.core.features())?;
-        let codes = codes.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
         let call = Call { jobs: n_jobs, time_limit, progress };
-        let radii = enter(py, &call, |team, control| {
-            certify::certify(&self.core, values, codes, adversarial, team, control)
-        })?;
-        certificates(py, radii, adversarial.then_some(self.core.features()))
+        self.radii(py, (&queries, codes.as_ref(), adversarial), &call, |points, team, control| {
+            certify::certify(&self.core, points, team, control)
+        })
     }
 
     #[pyo3(signature = (
@@ -147,8 +146,6 @@ impl Index {
         n_jobs: usize,
         progress: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let values = matrix("queries", &queries, self.core.features())?;
-        let codes = codes.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
         let call = Call { jobs: n_jobs, time_limit, progress };
         let seconds = |limit: f64| Duration::try_from_secs_f64(limit).unwrap_or(Duration::MAX);
         let question = Question {
@@ -164,14 +161,31 @@ impl Index {
             node_limit: node_limit.unwrap_or(u64::MAX),
             time_limit: point_limit.map(seconds),
         };
-        let radii = enter(py, &call, |team, control| {
-            certify::certify_votes(&self.core, values, codes, (question, adversarial), team, control)
-        })?;
-        certificates(py, radii, adversarial.then_some(self.core.features()))
+        self.radii(py, (&queries, codes.as_ref(), adversarial), &call, |points, team, control| {
+            certify::certify_votes(&self.core, points, question, team, control)
+        })
     }
 }
 
 impl Index {
+    fn radii<'py>(
+        &self,
+        py: Python<'py>,
+        (queries, codes, adversarial): (
+            &PyReadonlyArray2<'py, f64>,
+            Option<&PyReadonlyArray1<'py, i64>>,
+            bool,
+        ),
+        call: &Call<'py>,
+        work: impl FnOnce(Points, &Team, &Control) -> Result<Vec<Radius>> + Send,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let queries = matrix("queries", queries, self.core.features())?;
+        let codes = codes.map(PyReadonlyArray1::as_slice).transpose()?;
+        let points = Points { queries, codes, adversarial };
+        let radii = enter(py, call, |team, control| work(points, team, control))?;
+        certificates(py, radii, adversarial.then_some(self.core.features()))
+    }
+
     fn search<'py>(
         &self,
         py: Python<'py>,

@@ -102,71 +102,51 @@ impl Radius {
     }
 }
 
-/// Certified radii of many test points, in their order.
-///
-/// `codes` holds their true classes (−1 for one that training never saw); without it the predicted class
-/// is certified. Cost per point: one thin product with the training set and, typically, the work of one or
-/// two small quadratic programs. Points that the time limit leaves out are [`Status::Unfinished`].
-pub fn certify(
-    index: &Index,
-    queries: &[f64],
-    codes: Option<&[i64]>,
-    adversarial: bool,
-    team: &Team,
-    control: &Control,
-) -> Result<Vec<Radius>> {
-    let d = index.features();
-    let total = queries.len() / d;
-    if queries.len() != total * d {
-        return Err(Error::Shape { argument: "queries", expected: total * d, found: queries.len() });
-    }
-    if let Some(found) = codes.map(<[i64]>::len).filter(|&found| found != total) {
-        return Err(Error::Shape { argument: "codes", expected: total, found });
-    }
-    let mut radii: Vec<Radius> = vec![Radius::default(); total];
-    control.expect(total);
-    for_scales(index, queries, team, control, |index, ids| {
-        let (kernels, tile) = (Kernels::best(), tile_size(index));
-        team.for_chunks(
-            ids.len(),
-            tile * ids.len().div_ceil(tile * SHARES * team.jobs()).clamp(1, CHUNK_TILES),
-            control,
-            || (Tile::default(), NearestCertifier::new(index)),
-            |(tile, certifier), range| {
-                let rows: Vec<f64> =
-                    ids[range.clone()].iter().flat_map(|&i| &queries[i * d..][..d]).copied().collect();
-                let expected: Option<Vec<i64>> =
-                    codes.map(|codes| ids[range].iter().map(|&i| codes[i]).collect());
-                let expected = expected.as_deref();
-                let batch = Batch { index, kernels, rows: &rows, expected, adversarial, control };
-                batch.certify(tile, certifier)
-            },
-            |range: Range<usize>, part: Vec<Radius>| {
-                for (&id, radius) in ids[range].iter().zip(part) {
-                    radii[id] = radius;
-                }
-            },
-        )
-    })?;
-    if adversarial {
-        for (radius, row) in radii.iter_mut().zip(queries.chunks_exact(d)) {
-            radius.adversarial.get_or_insert_with(|| row.to_vec());
-        }
-    }
-    Ok(radii)
+/// Test points, row-major, with their true classes (−1 for one that training never saw) if those are to be certified
+/// instead of the predicted ones.
+#[derive(Debug, Clone, Copy)]
+pub struct Points<'a> {
+    pub queries: &'a [f64],
+    pub codes: Option<&'a [i64]>,
+    /// Whether adversarial points are wanted.
+    pub adversarial: bool,
 }
 
-/// Certified radii of many test points under a vote of `K` neighbours, in their order.
+/// Certified radii of 1-NN, in the order of the points.
 ///
-/// As [`certify`]; cost per point: that of its neighbours, and of as many small quadratic programs as the search
-/// of [`vote`] needs.
+/// Cost per point: one thin product with the training set and, typically, the work of one or two small quadratic
+/// programs. Points that the time limit leaves out are [`Status::Unfinished`].
+pub fn certify(index: &Index, points: Points, team: &Team, control: &Control) -> Result<Vec<Radius>> {
+    let chunk =
+        |tile: usize, count: usize| tile * count.div_ceil(tile * SHARES * team.jobs()).clamp(1, CHUNK_TILES);
+    let work = |tile: &mut Tile, certifier: &mut _, batch: &Batch| batch.certify(tile, certifier);
+    for_points(index, points, (team, control), chunk, NearestCertifier::new, work)
+}
+
+/// Certified radii under a vote of `K` neighbours, in the order of the points.
+///
+/// Cost per point: that of its neighbours, and of as many small quadratic programs as the search of [`vote`] needs.
 pub fn certify_votes(
     index: &Index,
-    queries: &[f64],
-    codes: Option<&[i64]>,
-    (question, adversarial): (Question, bool),
+    points: Points,
+    question: Question,
     team: &Team,
     control: &Control,
+) -> Result<Vec<Radius>> {
+    let work = |tile: &mut Tile, certifier: &mut VoteCertifier, batch: &Batch| {
+        batch.certify_votes(tile, certifier, question)
+    };
+    for_points(index, points, (team, control), |_, _| VOTES_CHUNK, |_| VoteCertifier::default(), work)
+}
+
+/// Shares points out in chunks, of a size that depends on that of a tile and the number of points.
+fn for_points<W: Send>(
+    index: &Index,
+    Points { queries, codes, adversarial }: Points,
+    (team, control): (&Team, &Control),
+    chunk: impl Fn(usize, usize) -> usize,
+    make: impl Fn(&Index) -> W + Sync,
+    work: impl Fn(&mut Tile, &mut W, &Batch) -> Vec<Radius> + Sync,
 ) -> Result<Vec<Radius>> {
     let d = index.features();
     let total = queries.len() / d;
@@ -179,36 +159,17 @@ pub fn certify_votes(
     let mut radii: Vec<Radius> = vec![Radius::default(); total];
     control.expect(total);
     for_scales(index, queries, team, control, |index, ids| {
-        let kernels = Kernels::best();
         team.for_chunks(
             ids.len(),
-            VOTES_CHUNK,
+            chunk(tile_size(index), ids.len()),
             control,
-            || (Tile::default(), VoteCertifier::default()),
+            || (Tile::default(), make(index)),
             |(tile, certifier), range| {
                 let ids = &ids[range];
                 let rows: Vec<f64> = ids.iter().flat_map(|&i| &queries[i * d..][..d]).copied().collect();
-                let embedded = index.embed_queries(&rows);
-                let mut part = vec![Radius::default(); ids.len()];
-                tile.compute(index, kernels, &embedded.points);
-                for (i, radius) in part.iter_mut().enumerate() {
-                    if control.must_stop() {
-                        break;
-                    }
-                    let clock = Instant::now();
-                    let query = embedded.query(i, &rows[i * d..][..d]);
-                    let expected = codes.map(|codes| codes[ids[i]]);
-                    *radius = certifier.certify(
-                        (index, kernels, tile.scores(i)),
-                        control,
-                        &query,
-                        expected,
-                        question,
-                    );
-                    radius.seconds = clock.elapsed().as_secs_f64();
-                    control.advance(1);
-                }
-                part
+                let expected: Option<Vec<i64>> = codes.map(|codes| ids.iter().map(|&i| codes[i]).collect());
+                let (kernels, expected) = (Kernels::best(), expected.as_deref());
+                work(tile, certifier, &Batch { index, kernels, rows: &rows, expected, adversarial, control })
             },
             |range: Range<usize>, part: Vec<Radius>| {
                 for (&id, radius) in ids[range].iter().zip(part) {
@@ -218,11 +179,7 @@ pub fn certify_votes(
         )
     })?;
     for (radius, row) in radii.iter_mut().zip(queries.chunks_exact(d)) {
-        if adversarial {
-            radius.adversarial.get_or_insert_with(|| row.to_vec());
-        } else {
-            radius.adversarial = None;
-        }
+        radius.adversarial = adversarial.then(|| radius.adversarial.take().unwrap_or_else(|| row.to_vec()));
     }
     Ok(radii)
 }
@@ -238,6 +195,30 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
+    fn certify_votes(
+        &self,
+        tile: &mut Tile,
+        certifier: &mut VoteCertifier,
+        question: Question,
+    ) -> Vec<Radius> {
+        let Batch { index, kernels, rows, expected, control, .. } = *self;
+        let embedded = index.embed_queries(rows);
+        let mut radii = vec![Radius::default(); embedded.points.len()];
+        tile.compute(index, kernels, &embedded.points);
+        for (i, (radius, row)) in radii.iter_mut().zip(rows.chunks_exact(index.features())).enumerate() {
+            if control.must_stop() {
+                break;
+            }
+            let (clock, query) = (Instant::now(), embedded.query(i, row));
+            // The class comes with the neighbours.
+            let scene = Scene { index, kernels, scores: tile.scores(i), query: &query, class: 0..0, control };
+            *radius = certifier.certify(scene, expected.map(|codes| codes[i]), question);
+            radius.seconds = clock.elapsed().as_secs_f64();
+            control.advance(1);
+        }
+        radii
+    }
+
     fn certify(&self, tile: &mut Tile, certifier: &mut NearestCertifier) -> Vec<Radius> {
         let total = self.rows.len() / self.index.features();
         let mut radii = vec![Radius::default(); total];

@@ -28,8 +28,6 @@ use crate::search::index::Index;
 use crate::search::neighbors::{NeighborSearch, high};
 use std::ops::Range;
 
-/// Violations below this share of the distance are left to the finish.
-const RESOLUTION: f64 = 1e-6;
 /// Panels whose best row is looked at to find a near rival.
 const SEEDS: usize = 12;
 /// Rows that join the pool after one search.
@@ -359,17 +357,9 @@ impl NearestCertifier {
     fn grow_pool(&mut self, scene: &Scene, rival: usize) -> bool {
         let index = scene.index;
         self.probe.place_in_ladder(index, scene.query, &self.dual);
-        let reached = self.probe.ladder_distance(scene.kernels, index, rival);
-        let limit = reached * (1.0 - RESOLUTION);
-        self.near.clear();
-        let (near, pool) = (&mut self.near, &self.pool);
-        self.probe.visit_near(scene, limit, &mut self.found, |position, low, high| {
-            let middle = (low + high) / 2.0;
-            if middle < limit && !pool.contains(position) {
-                near.push((middle, position));
-            }
-        });
-        self.near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let pool = &self.pool;
+        let is_known = |position| pool.contains(position);
+        self.probe.rows_in_the_way(scene, rival, is_known, &mut self.found, &mut self.near);
         for &(_, position) in self.near.iter().take(AT_ONCE) {
             self.pool.add(index, scene.query, position);
         }

@@ -14,6 +14,8 @@ use crate::search::index::Index;
 use crate::search::ladder::{Point, RowLimit};
 use crate::search::neighbors::high;
 
+/// Violations below this share of the distance are left to the finish.
+const RESOLUTION: f64 = 1e-6;
 /// Up to this many entries of `B`, products with it cost next to nothing.
 pub const SMALL_MAP: usize = 1 << 14;
 
@@ -176,6 +178,27 @@ impl Probe {
             found,
             visit,
         );
+    }
+
+    /// Into `near`: rows of the predicted class that are not known yet and nearer to `p` than the row at a position, by the
+    /// ladder and by more than its resolution; nearest first.
+    pub fn rows_in_the_way(
+        &self,
+        scene: &Scene,
+        position: usize,
+        is_known: impl Fn(usize) -> bool,
+        found: &mut Vec<u32>,
+        near: &mut Vec<(f64, usize)>,
+    ) {
+        let limit = self.ladder_distance(scene.kernels, scene.index, position) * (1.0 - RESOLUTION);
+        near.clear();
+        self.visit_near(scene, limit, found, |position, low, high| {
+            let middle = (low + high) / 2.0;
+            if middle < limit && !is_known(position) {
+                near.push((middle, position));
+            }
+        });
+        near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     }
 
     /// Collects the rows of the predicted class that are not proven to be further from `p` than the row at

@@ -110,28 +110,13 @@ impl Tree<'_, '_> {
         self.choose(pair, &apart)
     }
 
-    /// The rows that a pair needs, in the order of some levels.
+    /// The rows that a pair needs, in the order of some levels. Rows of the class may have joined the field since the
+    /// levels were made; they have none, and are not needed.
     fn choose(&self, pair: &Pair, levels: &[f64]) -> Option<Vec<usize>> {
         let mut order: Vec<usize> =
             (0..self.field.len()).filter(|&k| self.kind(pair, k) != Kind::Own).collect();
         order.sort_by(|&a, &b| levels[a].total_cmp(&levels[b]).then(a.cmp(&b)));
-        let is_rival = |&k: &usize| self.kind(pair, k) == Kind::Rival;
-        let mut chosen: Vec<usize> =
-            order.iter().copied().filter(|k| is_rival(k)).take(pair.rivals).collect();
-        if chosen.len() < pair.rivals {
-            return None;
-        }
-        let mut thirds = 0;
-        for k in order {
-            if chosen.len() >= pair.others {
-                break;
-            }
-            if !chosen.contains(&k) && (is_rival(&k) || thirds < pair.thirds) {
-                thirds += usize::from(!is_rival(&k));
-                chosen.push(k);
-            }
-        }
-        (chosen.len() >= pair.others).then_some(chosen)
+        self.case.first_inside(self.field, pair, &order)
     }
 
     /// With some rows inside and some outside, puts rows that are too many outside until the vote is lost. What comes

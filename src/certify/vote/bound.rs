@@ -66,11 +66,8 @@ impl Tree<'_, '_> {
     /// Compares the rows that were added since the last time with the nearest rows of the class.
     pub(super) fn compare_with_class(&mut self) {
         if self.judges.is_empty() {
-            let mut judges: Vec<usize> = (0..self.field.len()).filter(|&k| self.is_own(k)).collect();
-            judges.sort_by(|&a, &b| self.field.halves[a].total_cmp(&self.field.halves[b]).then(a.cmp(&b)));
-            judges.truncate(self.case.question.k + JUDGES);
-            self.field.prepare(&judges);
-            self.judges = judges;
+            self.judges = self.case.nearest_own(self.field, self.case.question.k + JUDGES);
+            self.field.prepare(&self.judges);
         }
         for j in self.triplets.len()..self.field.len() {
             let bounds = self.against(j, &self.judges);

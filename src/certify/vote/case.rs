@@ -80,6 +80,39 @@ impl Case<'_> {
         }
     }
 
+    /// The rows of other classes that a pair needs inside: the first ones in some order that its counts allow.
+    #[must_use]
+    pub fn first_inside(&self, field: &Field, pair: &Pair, order: &[usize]) -> Option<Vec<usize>> {
+        let is = |kind: Kind| move |k: &usize| self.kind(field, pair, *k) == kind;
+        let mut chosen: Vec<usize> =
+            order.iter().copied().filter(is(Kind::Rival)).take(pair.rivals).collect();
+        if chosen.len() < pair.rivals {
+            return None;
+        }
+        let mut thirds = 0;
+        for &k in order.iter().filter(|k| !is(Kind::Own)(k)) {
+            if chosen.len() >= pair.others {
+                break;
+            }
+            let is_third = is(Kind::Third)(&k);
+            if !chosen.contains(&k) && (!is_third || thirds < pair.thirds) {
+                thirds += usize::from(is_third);
+                chosen.push(k);
+            }
+        }
+        (chosen.len() >= pair.others).then_some(chosen)
+    }
+
+    /// Rows of the class in the field, nearest first.
+    #[must_use]
+    pub fn nearest_own(&self, field: &Field, most: usize) -> Vec<usize> {
+        let is_own = |&k: &usize| field.entries[k].class as usize == self.class;
+        let mut rows: Vec<usize> = (0..field.len()).filter(is_own).collect();
+        rows.sort_by(|&a, &b| field.halves[a].total_cmp(&field.halves[b]).then(a.cmp(&b)));
+        rows.truncate(most);
+        rows
+    }
+
     /// The point as a witness if the vote is lost there, else its neighbours.
     pub fn witness(&self, row: Vec<f64>) -> Result<Witness, Vec<usize>> {
         let Scene { index, kernels, query, .. } = self.scene;
@@ -151,25 +184,11 @@ impl Case<'_> {
         order.sort_by(|&a, &b| rank(a).cmp(&rank(b)).then(program.levels[a].total_cmp(&program.levels[b])));
         // Active rows inside come first; of the others the nearest.
         let nearest = |wanted: Kind| order.iter().copied().filter(move |&k| kind(k) == wanted);
-        let mut required: Vec<(usize, bool)> =
-            nearest(Kind::Rival).take(pair.rivals).map(|k| (k, true)).collect();
-        let mut left = pair.others - pair.rivals;
-        let mut thirds = 0;
-        for &k in order.iter().filter(|&&k| kind(k) != Kind::Own) {
-            if left == 0 {
-                break;
-            }
-            let is_third = kind(k) == Kind::Third;
-            if !required.contains(&(k, true)) && (!is_third || thirds < pair.thirds) {
-                (left, thirds) = (left - 1, thirds + usize::from(is_third));
-                required.push((k, true));
-            }
-        }
+        let inside = self.first_inside(field, &pair, &order).unwrap_or_default();
+        let mut required: Vec<(usize, bool)> = inside.iter().map(|&k| (k, true)).collect();
         required.extend(nearest(Kind::Own).skip(pair.own).map(|k| (k, false)));
         if pair.exact {
-            let others: Vec<usize> =
-                nearest(Kind::Third).filter(|&k| !required.contains(&(k, true))).collect();
-            required.extend(others.into_iter().map(|k| (k, false)));
+            required.extend(nearest(Kind::Third).filter(|k| !inside.contains(k)).map(|k| (k, false)));
         }
         required
     }

@@ -9,12 +9,8 @@ use crate::certify::vote::tree::Tree;
 use crate::certify::vote::{Pair, Rule, is_lost};
 use crate::certify::{Radius, Status};
 use crate::geometry::rounding::{scale_by, scale_down, up};
-use crate::geometry::simd::Kernels;
-use crate::parallel::Control;
-use crate::search::embed::Query;
 use crate::search::index::Index;
 use crate::search::neighbors::{NeighborSearch, high};
-use crate::search::scan::Scores;
 use std::time::Instant;
 
 /// Nearest rows that the attack begins with: of the class, and of all others, besides some for each vote.
@@ -36,15 +32,10 @@ pub struct VoteCertifier {
 }
 
 impl VoteCertifier {
-    /// The certified radius of one test point. `expected` is its true class; `None` certifies the predicted one.
-    pub fn certify(
-        &mut self,
-        (index, kernels, scores): (&Index, &Kernels, Scores),
-        control: &Control,
-        query: &Query,
-        expected: Option<i64>,
-        question: Question,
-    ) -> Radius {
+    /// The certified radius of one test point. `expected` is its true class; `None` certifies the predicted one. The
+    /// class of the scene is not known yet.
+    pub fn certify(&mut self, scene: Scene, expected: Option<i64>, question: Question) -> Radius {
+        let Scene { index, kernels, scores, query, .. } = scene;
         let begun = Instant::now();
         let everything = 0..index.len();
         self.neighbors.collect(index, kernels, scores, query, std::slice::from_ref(&everything), question.k);
@@ -64,8 +55,7 @@ impl VoteCertifier {
         if pairs.is_empty() || question.k >= index.len() {
             return Radius { lower: f64::INFINITY, status: Status::Exact, ..radius };
         }
-        let class = index.class_range(predicted);
-        let scene = Scene { index, kernels, scores, query, class, control };
+        let scene = Scene { class: index.class_range(predicted), ..scene };
         let case = Case { scene: &scene, question, class: predicted, nearest, reach, pairs, begun };
         case.certify(&mut self.neighbors, radius)
     }
@@ -289,25 +279,16 @@ impl Case<'_> {
         let ladder = index.ladder();
         let reach = up(self.reach + 2.0 * index.metric().scaled_norm_up() * limit);
         let most_own = self.pairs.iter().map(|pair| pair.own).max().unwrap_or(0);
-        let mut judges: Vec<usize> =
-            (0..field.len()).filter(|&k| field.entries[k].class as usize == self.class).collect();
-        judges.sort_by(|&a, &b| field.halves[a].total_cmp(&field.halves[b]));
-        judges.truncate(most_own + 1 + JUDGES);
-        let rival = self
-            .pairs
-            .first()
-            .and_then(|_| (0..field.len()).find(|&k| field.entries[k].class as usize != self.class));
-        let screens: Vec<Screen> = judges
-            .iter()
-            .filter(|_| limit.is_finite())
-            .map(|&i| {
-                let mut screen = Screen::default();
-                let own = field.entries[i].position;
-                let rival = field.entries[rival.unwrap_or(i)].position;
-                screen.aim(index, query, &[(own, 1.0)], rival, limit);
-                screen
-            })
-            .collect();
+        let judges = if limit.is_finite() { self.nearest_own(field, most_own + 1 + JUDGES) } else { vec![] };
+        // Any row does as an example of how long normals are.
+        let rival = field.entries.iter().find(|entry| entry.class as usize != self.class);
+        let aimed = |&i: &usize| {
+            let own = field.entries[i].position;
+            let mut screen = Screen::default();
+            screen.aim(index, query, &[(own, 1.0)], rival.map_or(own, |r| r.position), limit);
+            screen
+        };
+        let screens: Vec<Screen> = judges.iter().map(aimed).collect();
         let mut found = Vec::new();
         let threshold = ladder.threshold(query.point, reach);
         for range in self.scene.others() {

@@ -125,8 +125,6 @@ pub struct Tree<'f, 'a> {
     buffers: (Vec<f64>, Vec<u32>),
 }
 
-/// Violations below this share of a distance are left to the finish.
-const RESOLUTION: f64 = 1e-6;
 /// So many nodes at first, and one of as many later, look for a better point near their own.
 const POLISHED: u64 = 50;
 /// Memory of open nodes beyond which the search goes depth first.
@@ -353,15 +351,8 @@ impl<'f, 'a> Tree<'f, 'a> {
         let under = (0..field.len()).filter(|&k| program.levels[k] <= program.threshold);
         let highest = under.max_by(|&a, &b| program.levels[a].total_cmp(&program.levels[b]));
         let Some(at) = program.active.rows.first().copied().or(highest) else { return false };
-        let reached = probe.ladder_distance(scene.kernels, index, field.entries[at].position);
-        let limit = reached * (1.0 - RESOLUTION);
-        let mut near = Vec::new();
-        probe.visit_near(scene, limit, found, |position, low, high| {
-            if low + high < 2.0 * limit && field.find(position).is_none() {
-                near.push((low + high, position));
-            }
-        });
-        near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let (at, mut near) = (field.entries[at].position, Vec::new());
+        probe.rows_in_the_way(scene, at, |position| field.find(position).is_some(), found, &mut near);
         field.add(near.iter().take(AT_ONCE).map(|n| n.1)) > 0
     }
 }
