@@ -306,10 +306,12 @@ impl Case<'_> {
                 threshold
             });
         }
-        if found.len() > MOST_CANDIDATES {
-            return false;
-        }
-        field.add(found);
-        true
+        // What the screen lets through is compared again without its tangents: of outlying points little is left.
+        let target = up(limit * limit);
+        field.add_where(found, |field, j| {
+            let beyond = judges.iter().filter(|&&i| field.triplet_bound(j, i) >= target);
+            field.len() <= MOST_CANDIDATES + 1 && beyond.take(most_own + 1).count() <= most_own
+        });
+        field.len() <= MOST_CANDIDATES
     }
 }

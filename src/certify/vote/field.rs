@@ -106,10 +106,24 @@ impl<'a> Field<'a> {
 
     /// Adds the rows at some positions, but for those that are here; returns how many were added.
     pub fn add(&mut self, positions: impl IntoIterator<Item = usize>) -> usize {
+        self.add_where(positions, |_, _| true)
+    }
+
+    /// Adds those of the rows that pass a test, which sees each as the last row of the field.
+    pub fn add_where(
+        &mut self,
+        positions: impl IntoIterator<Item = usize>,
+        passes: impl Fn(&Self, usize) -> bool,
+    ) -> usize {
         let first = self.len();
         for position in positions {
             if self.find(position).is_none() {
                 self.append(position);
+                if passes(self, self.len() - 1) {
+                    self.keep_last(position);
+                } else {
+                    self.drop_last();
+                }
             }
         }
         self.extend_products(first);
@@ -117,7 +131,6 @@ impl<'a> Field<'a> {
     }
 
     fn append(&mut self, position: usize) {
-        let number = self.len();
         self.frame.gather(self.index, self.query, position, &mut self.member);
         let member = &self.member;
         self.rows.extend_from_slice(&member.row);
@@ -136,10 +149,23 @@ impl<'a> Field<'a> {
             reach: member.reach,
         });
         self.halves.push(half.value);
-        self.scale = self.scale.max(half.value.abs());
         self.products.push(None);
+    }
+
+    fn keep_last(&mut self, position: usize) {
+        let number = self.len() - 1;
+        self.scale = self.scale.max(self.halves[number].abs());
         self.known.insert(position, number);
         self.order_copies(number);
+    }
+
+    fn drop_last(&mut self) {
+        self.entries.pop();
+        self.halves.pop();
+        self.products.pop();
+        let left = self.len() * self.dimensions();
+        self.rows.truncate(left);
+        self.duals.truncate(left);
     }
 
     /// Completes the inner products that are kept, from the row `first` on.
@@ -235,11 +261,9 @@ impl<'a> Field<'a> {
         if k == l {
             return self.entries[k].own;
         }
-        match (&self.products[k], &self.products[l]) {
-            (Some(products), _) => products[l],
-            (None, Some(products)) => products[k],
-            (None, None) => dot(self.row(l), self.dual(k)),
-        }
+        // Rows that are still being added have no products yet.
+        let known = |a: usize, b: usize| self.products[a].as_ref().and_then(|products| products.get(b)).copied();
+        known(k, l).or_else(|| known(l, k)).unwrap_or_else(|| dot(self.row(l), self.dual(k)))
     }
 
     /// Whether products with the row are at hand.
