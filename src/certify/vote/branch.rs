@@ -1,6 +1,7 @@
 //! Five ways to branch, and the choice between them.
 
-use crate::certify::vote::decide::{Cost, inside_of};
+use crate::certify::vote::cost::Cost;
+use crate::certify::vote::decide::Costs;
 use crate::certify::vote::program::Active;
 use crate::certify::vote::tree::{Node, Split, Tree};
 use crate::certify::vote::{Kind, Pair, State};
@@ -20,9 +21,15 @@ struct Way {
 
 impl Tree<'_, '_> {
     /// Splits a node in the way whose children are the strongest. `node` holds what is proven of it.
-    pub(super) fn branch(&mut self, pair: &Pair, node: Node, states: Vec<State>, active: Active) {
+    pub(super) fn branch(
+        &mut self,
+        pair: &Pair,
+        node: Node,
+        (states, active): (Vec<State>, Active),
+        costs: Costs,
+    ) {
         let mut best: Option<Way> = None;
-        for way in self.out_ways(pair, &states).into_iter().chain(self.in_ways(pair, &states)) {
+        for way in self.out_ways(pair, &costs).into_iter().chain(self.in_ways(pair, &costs)) {
             if best.as_ref().is_none_or(|b| way.score < b.score) {
                 best = Some(way);
             }
@@ -66,28 +73,19 @@ impl Tree<'_, '_> {
     }
 
     /// One of the nearest rows, of which there are too many, is outside.
-    fn out_ways(&mut self, pair: &Pair, states: &[State]) -> Vec<Way> {
-        let inside = inside_of(states);
-        let mut counts = [0usize; 3];
-        inside.iter().for_each(|&k| counts[self.kind(pair, k) as usize] += 1);
-        let mut ways = vec![(pair.own + 1 - counts[0], [Kind::Own, Kind::Own])];
+    fn out_ways(&self, pair: &Pair, costs: &Costs) -> Vec<Way> {
+        let [own, rivals, thirds] = costs.inside;
+        let mut ways = vec![(pair.own + 1 - own, [Kind::Own, Kind::Own])];
         if pair.exact {
-            ways.push((pair.thirds + 1 - counts[2], [Kind::Third, Kind::Third]));
-            ways.push((pair.others + 1 - counts[1] - counts[2], [Kind::Rival, Kind::Third]));
+            ways.push((pair.thirds + 1 - thirds, [Kind::Third, Kind::Third]));
+            ways.push((pair.others + 1 - rivals - thirds, [Kind::Rival, Kind::Third]));
         }
         let mut offers = Vec::new();
         for (rank, kinds) in ways {
-            let violators: Vec<usize> = (0..states.len())
-                .filter(|&k| {
-                    states[k] == State::Free
-                        && self.program.levels[k] < self.program.threshold
-                        && kinds.contains(&self.kind(pair, k))
-                })
-                .collect();
-            if violators.is_empty() {
+            let mut rows = self.of_kinds(pair, &costs.out, kinds);
+            if rows.is_empty() {
                 continue;
             }
-            let mut rows: Vec<_> = violators.into_iter().map(|k| (self.out_cost(k, &inside), k)).collect();
             rows.sort_by(|a, b| b.0.value.total_cmp(&a.0.value).then(a.1.cmp(&b.1)));
             let rest = rows.len() < rank;
             rows.truncate(rank);
@@ -98,27 +96,27 @@ impl Tree<'_, '_> {
     }
 
     /// One of the rows that are still needed is inside.
-    fn in_ways(&mut self, pair: &Pair, states: &[State]) -> Vec<Way> {
-        let near = self.near(pair, states);
-        let [_, rivals, thirds] = near.inside();
+    fn in_ways(&self, pair: &Pair, costs: &Costs) -> Vec<Way> {
+        let [_, rivals, thirds] = costs.inside;
         let mut ways = vec![(pair.rivals.saturating_sub(rivals), [Kind::Rival, Kind::Rival])];
         if pair.thirds > 0 {
             ways.push((pair.others.saturating_sub(rivals + thirds), [Kind::Rival, Kind::Third]));
         }
         let mut offers = Vec::new();
         for (rank, kinds) in ways.into_iter().filter(|w| w.0 > 0) {
-            let free = (0..states.len())
-                .filter(|&k| states[k] == State::Free && kinds.contains(&self.kind(pair, k)))
-                .collect::<Vec<_>>();
-            if free.len() < rank {
+            let mut rows = self.of_kinds(pair, &costs.into, kinds);
+            if rows.len() < rank {
                 continue;
             }
-            let mut rows: Vec<_> = free.into_iter().map(|k| (self.in_cost(pair, k, &near), k)).collect();
             rows.sort_by(|a, b| b.0.value.total_cmp(&a.0.value).then(b.1.cmp(&a.1)));
             rows.truncate(rows.len() + 1 - rank);
             let score = self.score(&rows);
             offers.push(Way { score, rows, out: false, rest: false });
         }
         offers
+    }
+
+    fn of_kinds(&self, pair: &Pair, costs: &[(Cost, usize)], kinds: [Kind; 2]) -> Vec<(Cost, usize)> {
+        costs.iter().copied().filter(|c| kinds.contains(&self.kind(pair, c.1))).collect()
     }
 }

@@ -27,8 +27,6 @@ pub struct Entry {
     pub half: Measured,
     /// The row in the same place that precedes this one whatever `δ` is.
     pub before: Option<usize>,
-    /// `‖M(x − x_o)‖²`, nearly.
-    own: f64,
     norm: f64,
     dual_norm: f64,
     reach: f64,
@@ -44,6 +42,8 @@ pub struct Field<'a> {
     pub halves: Vec<f64>,
     /// The largest of their magnitudes.
     pub scale: f64,
+    /// `‖M(x_k − x_o)‖²`, nearly.
+    pub squares: Vec<f64>,
     known: HashMap<usize, usize>,
     /// `t − t_o`, and `BBᵀ(t − t_o)` where the metric is not the Euclidean.
     rows: Vec<f64>,
@@ -67,6 +67,7 @@ impl<'a> Field<'a> {
             entries: Vec::new(),
             halves: Vec::new(),
             scale: 0.0,
+            squares: Vec::new(),
             known: HashMap::new(),
             rows: Vec::new(),
             duals: Vec::new(),
@@ -85,7 +86,7 @@ impl<'a> Field<'a> {
     /// `‖M(x_k − x_o)‖`, nearly.
     #[must_use]
     pub fn normal(&self, k: usize) -> f64 {
-        self.entries[k].own.max(0.0).sqrt()
+        self.squares[k].max(0.0).sqrt()
     }
 
     #[must_use]
@@ -143,12 +144,12 @@ impl<'a> Field<'a> {
             class: self.index.class_of(position) as u32,
             half,
             before: None,
-            own: dot(&member.row, member.dual()),
             norm: member.norm,
             dual_norm: member.dual_norm,
             reach: member.reach,
         });
         self.halves.push(half.value);
+        self.squares.push(dot(&member.row, member.dual()));
         self.products.push(None);
     }
 
@@ -162,6 +163,7 @@ impl<'a> Field<'a> {
     fn drop_last(&mut self) {
         self.entries.pop();
         self.halves.pop();
+        self.squares.pop();
         self.products.pop();
         let left = self.len() * self.dimensions();
         self.rows.truncate(left);
@@ -259,10 +261,11 @@ impl<'a> Field<'a> {
     #[must_use]
     pub fn product(&self, k: usize, l: usize) -> f64 {
         if k == l {
-            return self.entries[k].own;
+            return self.squares[k];
         }
         // Rows that are still being added have no products yet.
-        let known = |a: usize, b: usize| self.products[a].as_ref().and_then(|products| products.get(b)).copied();
+        let known =
+            |a: usize, b: usize| self.products[a].as_ref().and_then(|products| products.get(b)).copied();
         known(k, l).or_else(|| known(l, k)).unwrap_or_else(|| dot(self.row(l), self.dual(k)))
     }
 
@@ -275,7 +278,7 @@ impl<'a> Field<'a> {
     /// `‖M(x_k − x_l)‖²`, nearly.
     #[must_use]
     pub fn apart(&self, k: usize, l: usize) -> f64 {
-        (self.entries[k].own + self.entries[l].own - 2.0 * self.product(k, l)).max(0.0)
+        (self.squares[k] + self.squares[l] - 2.0 * self.product(k, l)).max(0.0)
     }
 
     /// A proven lower bound on `‖δ‖²` for every `δ` that puts each row with a positive weight at least as near as each
@@ -381,7 +384,7 @@ impl<'a> Field<'a> {
         let mut square = 0.0;
         for (i, &(k, s)) in weights.iter().enumerate() {
             let cross: f64 = weights[..i].iter().map(|&(l, t)| t * self.product(k, l)).sum();
-            square += s * (s * self.entries[k].own + 2.0 * cross);
+            square += s * (s * self.squares[k] + 2.0 * cross);
         }
         let (norms, duals) = (self.weigh(weights, |e| e.norm), self.weigh(weights, |e| e.dual_norm));
         let rounding = gamma(self.depth() + weights.len() * weights.len() + 8) * norms * duals;
@@ -412,7 +415,7 @@ impl<'a> Field<'a> {
     #[must_use]
     pub fn margin(&self, k: usize, place: f64) -> f64 {
         let entry = &self.entries[k];
-        4.0 * entry.half.error + place * entry.own.max(0.0).sqrt()
+        4.0 * entry.half.error + place * self.squares[k].max(0.0).sqrt()
     }
 }
 

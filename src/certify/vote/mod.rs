@@ -14,6 +14,7 @@ pub mod bound;
 pub mod branch;
 pub mod case;
 pub mod certifier;
+pub mod cost;
 pub mod decide;
 pub mod field;
 pub mod program;

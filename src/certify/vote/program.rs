@@ -59,6 +59,8 @@ pub struct Program {
     factor: Vec<f64>,
     forward: Vec<f64>,
     shares: Vec<f64>,
+    near: Vec<f64>,
+    curvatures: Vec<f64>,
 }
 
 /// A step towards one more constraint: by how much the value grows, and the weights' change per unit.
@@ -72,6 +74,12 @@ pub struct Step {
 }
 
 const DEPENDENT: f64 = 1e-12;
+
+/// Some of the entries of a list.
+pub fn gather(from: &[f64], wanted: &[usize], out: &mut Vec<f64>) {
+    out.clear();
+    out.extend(wanted.iter().map(|&k| from[k]));
+}
 
 impl Program {
     /// Starts from the rows that were active elsewhere (a subset of whose constraints is required here).
@@ -177,41 +185,67 @@ impl Program {
         true
     }
 
-    /// The change of the active weights for one unit of weight on row `k`, and the curvature `ζ`.
-    fn direction(&mut self, field: &Field<'_>, k: usize) -> f64 {
-        let reference = self.active.rows[0];
-        let (own, near) = (field.product(reference, reference), field.product(reference, k));
-        self.forward.clear();
-        for (i, &row) in self.active.rows[1..].iter().enumerate() {
-            let product = field.product(row, k) - field.product(row, reference) - near + own;
-            let factor = &self.factor[i * (i + 1) / 2..][..=i];
-            let known: f64 = self.forward.iter().zip(factor).map(|(x, l)| x * l).sum();
-            self.forward.push((product - known) / factor[i]);
+    /// For one unit of weight on each of some rows: the change of the active weights, and the curvature `ζ`. All are
+    /// kept a row of the program after the other, with the given rows side by side.
+    fn directions(&mut self, field: &Field<'_>, rows: &[usize]) {
+        let count = rows.len();
+        let Self { active, factor, forward, shares, near, curvatures, .. } = self;
+        let reference = active.rows[0];
+        let own = field.squares[reference];
+        gather(field.products(reference), rows, near);
+        curvatures.clear();
+        curvatures
+            .extend(rows.iter().zip(&*near).map(|(&k, near)| (own + field.squares[k] - 2.0 * near).max(0.0)));
+        forward.clear();
+        for (i, &row) in active.rows[1..].iter().enumerate() {
+            let products = field.products(row);
+            let base = own - products[reference];
+            forward.extend(rows.iter().zip(&*near).map(|(&k, near)| products[k] - near + base));
+            let (before, now) = forward.split_at_mut(i * count);
+            let factor = &factor[i * (i + 1) / 2..][..=i];
+            for (known, &entry) in before.chunks_exact(count).zip(factor) {
+                now.iter_mut().zip(known).for_each(|(x, known)| *x -= entry * known);
+            }
+            now.iter_mut().for_each(|x| *x /= factor[i]);
+            curvatures.iter_mut().zip(now).for_each(|(c, x)| *c -= *x * *x);
         }
-        self.shares.clear();
-        self.shares.push(0.0);
-        self.shares.extend_from_slice(&self.forward);
-        for i in (0..self.forward.len()).rev() {
-            let start = i * (i + 1) / 2;
-            self.shares[i + 1] /= self.factor[start + i];
-            let solved = self.shares[i + 1];
-            for l in 0..i {
-                self.shares[l + 1] -= solved * self.factor[start + l];
+        shares.clear();
+        shares.resize(count, 1.0);
+        shares.extend_from_slice(forward);
+        for i in (1..active.rows.len()).rev() {
+            let factor = &factor[i * (i - 1) / 2..][..i];
+            let (before, solved) = shares[..(i + 1) * count].split_at_mut(i * count);
+            solved.iter_mut().for_each(|x| *x /= factor[i - 1]);
+            for (l, share) in before.chunks_exact_mut(count).enumerate() {
+                let entry = if l == 0 { 1.0 } else { factor[l - 1] };
+                share.iter_mut().zip(&*solved).for_each(|(x, solved)| *x -= entry * solved);
             }
         }
-        self.shares[0] = 1.0 - self.shares[1..].iter().sum::<f64>();
-        field.apart(reference, k) - self.forward.iter().map(|x| x * x).sum::<f64>()
     }
 
     /// The longest dual step for one more constraint.
     pub fn step(&mut self, field: &Field<'_>, k: usize, inside: bool) -> Step {
-        let violation = self.violation(k, inside);
-        let curvature = self.direction(field, k);
-        let apart = field.apart(self.active.rows[0], k);
+        self.directions(field, &[k]);
+        self.longest(field, 0, &[k], inside)
+    }
+
+    /// What the longest dual step for each of some further constraints would add to the value, at least 0.
+    pub fn gains(&mut self, field: &Field<'_>, rows: &[usize], inside: bool) -> impl Iterator<Item = f64> {
+        self.directions(field, rows);
+        (0..rows.len()).map(move |at| self.longest(field, at, rows, inside).gain.max(0.0))
+    }
+
+    /// The longest step along one of the last directions.
+    fn longest(&self, field: &Field<'_>, at: usize, rows: &[usize], inside: bool) -> Step {
+        let violation = self.violation(rows[at], inside);
+        let curvature = self.curvatures[at];
+        let apart =
+            (self.near[at] * -2.0 + field.squares[self.active.rows[0]] + field.squares[rows[at]]).max(0.0);
         let full = if curvature > DEPENDENT * apart { violation / curvature } else { f64::INFINITY };
         let (mut length, mut blocking) = (full, None);
         for i in 0..self.active.rows.len() {
-            let falls = if self.active.inside[i] == inside { self.shares[i] } else { -self.shares[i] };
+            let share = self.shares[i * rows.len() + at];
+            let falls = if self.active.inside[i] == inside { share } else { -share };
             if falls > 0.0 && self.active.weights[i] < length * falls {
                 (length, blocking) = (self.active.weights[i] / falls, Some(i));
             }

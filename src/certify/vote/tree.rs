@@ -120,7 +120,7 @@ pub struct Tree<'f, 'a> {
     /// Of the program: what any further constraint is combined with.
     pub(super) base: Vec<Weight>,
     pub(super) weights: Vec<Weight>,
-    pub(super) values: Vec<(f64, usize)>,
+    pub(super) values: Vec<f64>,
     pub(super) probe: Probe,
     buffers: (Vec<f64>, Vec<u32>),
 }
@@ -234,7 +234,7 @@ impl<'f, 'a> Tree<'f, 'a> {
         let mut states = node.states(self.field.len());
         let mut active = node.split.active.clone();
         let mut required = Vec::new();
-        loop {
+        let mut costs = loop {
             states.resize(self.field.len(), State::Free);
             if !self.propagate(&pair, &mut states) {
                 return;
@@ -268,18 +268,19 @@ impl<'f, 'a> Tree<'f, 'a> {
                 }
             }
             self.program.active.signed(&mut self.base);
-            if !self.decide(&pair, &mut states) {
-                break;
+            if let Some(costs) = self.decide(&pair, &mut states) {
+                break costs;
             }
-        }
+        };
         let proven = node.proven.max(self.field.bound(&self.base, f64::INFINITY));
         if self.nodes < POLISHED || self.nodes.is_multiple_of(POLISHED) {
             self.dive_from_here(&pair);
             self.program.restart(self.field, &active);
             states.resize(self.field.len(), State::Free);
             self.set_threshold(&required);
+            costs = self.costs(&pair, &states);
         }
-        self.branch(&pair, Node { proven, ..node.clone() }, states, active);
+        self.branch(&pair, Node { proven, ..node.clone() }, (states, active), costs);
     }
 
     /// While no constraint is active any threshold between the rows serves.

@@ -1,0 +1,322 @@
+//! What one more decision costs at least: bounds for many rows at once, and the weights that prove them.
+
+use crate::certify::vote::program::gather;
+use crate::certify::vote::tree::Tree;
+use crate::certify::vote::{Kind, Pair, State};
+
+/// Rows of each kind that are looked at for bounds, besides those that the counts ask for.
+const LOOK: usize = 6;
+
+/// Rows with the least levels: free ones by kind, and rows outside.
+pub struct Near {
+    free: [Vec<usize>; 3],
+    outside: Vec<usize>,
+    /// How many rows of each kind are inside.
+    pub inside: [usize; 3],
+}
+
+/// A bound for one choice, and the weights that prove it: of a step of the program, or of it with one pair of rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// Squared, the solver's word.
+    pub value: f64,
+    by: Proof,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Proof {
+    Base,
+    Step,
+    /// The value is proven.
+    Triplet,
+    Pair(usize, usize),
+    /// Several pairs, of which one holds.
+    Rank,
+}
+
+impl Cost {
+    fn raise(&mut self, value: f64, by: Proof) {
+        if value > self.value {
+            *self = Self { value, by };
+        }
+    }
+}
+
+/// The least norm² in a half-space at distance² `value` and one more, and their weights. In the second a row comes to
+/// be as near as another: `height` is the difference of their levels at the test point, `gap` at the first half-space's
+/// nearest point, and `apart` the square of the normal.
+fn meet(value: f64, gap: f64, height: f64, apart: f64) -> (f64, f64, f64) {
+    let along = height - gap;
+    let across = apart - if value > 0.0 { along * along / value } else { 0.0 };
+    let is_thick = across > 1e-12 * apart;
+    let alone = height * height;
+    let holds = value > 0.0 && !is_thick && (along < 0.0 || alone <= value * apart);
+    if gap <= 0.0 || apart <= 0.0 || holds {
+        (value, 1.0, 0.0)
+    } else if value > 0.0 && is_thick && (along < 0.0 || gap * along < value * across) {
+        (value + gap * gap / across, 1.0 - gap * along / (value * across), gap / across)
+    } else if height > 0.0 {
+        (alone / apart, 0.0, height / apart)
+    } else {
+        (value, 1.0, 0.0)
+    }
+}
+
+impl Tree<'_, '_> {
+    /// What each of some rows costs outside, at least.
+    pub(super) fn out_costs(&mut self, rows: &[usize], inside: &[usize]) -> Vec<Cost> {
+        let mut costs = self.step_costs(rows, false);
+        let mut values = std::mem::take(&mut self.values);
+        for &j in inside {
+            self.meetings(rows, (j, true), &mut values);
+            costs.iter_mut().zip(rows).zip(&values).for_each(|((c, &k), &v)| c.raise(v, Proof::Pair(j, k)));
+        }
+        self.values = values;
+        costs
+    }
+
+    /// What each of some rows of other classes costs inside, at least.
+    pub(super) fn in_costs(&mut self, pair: &Pair, rows: &[usize], near: &Near) -> Vec<Cost> {
+        let mut costs = self.step_costs(rows, true);
+        for (cost, &k) in costs.iter_mut().zip(rows) {
+            cost.raise(self.triplet_cost(pair, k), Proof::Triplet);
+        }
+        let mut values = std::mem::take(&mut self.values);
+        for &i in &near.outside {
+            self.meetings(rows, (i, false), &mut values);
+            costs.iter_mut().zip(rows).zip(&values).for_each(|((c, &k), &v)| c.raise(v, Proof::Pair(k, i)));
+        }
+        for kind in [Kind::Rival, Kind::Third] {
+            self.raise_by_ranks(pair, (rows, kind), near, &mut costs);
+        }
+        self.values = values;
+        costs
+    }
+
+    /// Of the rows of one kind: of any `rank` rows in some lists one is outside with it.
+    fn raise_by_ranks(
+        &mut self,
+        pair: &Pair,
+        (rows, kind): (&[usize], Kind),
+        near: &Near,
+        costs: &mut [Cost],
+    ) {
+        let of_kind: Vec<usize> = (0..rows.len()).filter(|&at| self.kind(pair, rows[at]) == kind).collect();
+        let chosen: Vec<usize> = of_kind.iter().map(|&at| rows[at]).collect();
+        if chosen.is_empty() {
+            return;
+        }
+        let (mut values, mut table) = (Vec::new(), Vec::new());
+        for (list, rank) in ranks(pair, kind, near).into_iter().filter(|r| r.1 > 0) {
+            let against: Vec<usize> = opponents(list, near).collect();
+            if against.len() < rank {
+                continue;
+            }
+            table.clear();
+            table.resize(chosen.len() * against.len(), (0.0, 0));
+            for (slot, &i) in against.iter().enumerate() {
+                self.meetings(&chosen, (i, false), &mut values);
+                for (at, &value) in values.iter().enumerate() {
+                    // A row is not its own opponent.
+                    let value = if chosen[at] == i { f64::NEG_INFINITY } else { value };
+                    table[at * against.len() + slot] = (value, i);
+                }
+            }
+            for (at, entries) in table.chunks_exact_mut(against.len()).enumerate() {
+                let (_, &mut (value, i), _) =
+                    entries.select_nth_unstable_by(rank - 1, |a, b| b.0.total_cmp(&a.0));
+                let by = if rank == 1 { Proof::Pair(chosen[at], i) } else { Proof::Rank };
+                costs[of_kind[at]].raise(value, by);
+            }
+        }
+    }
+
+    /// Costs by one dual step of the program.
+    fn step_costs(&mut self, rows: &[usize], is_inside: bool) -> Vec<Cost> {
+        let value = self.program.value;
+        let mut costs = vec![Cost { value, by: Proof::Base }; rows.len()];
+        if self.program.active.rows.is_empty() {
+            return costs;
+        }
+        let beyond = |k: usize| !is_inside || self.program.levels[k] > self.program.threshold;
+        let moved: Vec<usize> =
+            (0..rows.len()).filter(|&at| !self.is_active(rows[at]) && beyond(rows[at])).collect();
+        let wanted: Vec<usize> = moved.iter().map(|&at| rows[at]).collect();
+        if wanted.is_empty() {
+            return costs;
+        }
+        for (at, gain) in moved.into_iter().zip(self.program.gains(self.field, &wanted, is_inside)) {
+            costs[at].raise(value + gain, Proof::Step);
+        }
+        costs
+    }
+
+    /// The values of [`meet`] for some rows and a fixed one, which is inside and they outside or the reverse.
+    fn meetings(&self, rows: &[usize], (fixed, is_inside): (usize, bool), out: &mut Vec<f64>) {
+        let (levels, halves, value) = (&self.program.levels, &self.field.halves, self.program.value);
+        let sign = if is_inside { 1.0 } else { -1.0 };
+        let meeting = |k: usize, product: f64| {
+            let apart = (self.field.squares[k] + self.field.squares[fixed] - 2.0 * product).max(0.0);
+            meet(value, sign * (levels[fixed] - levels[k]), sign * (halves[fixed] - halves[k]), apart).0
+        };
+        if self.field.is_prepared(fixed) {
+            gather(self.field.products(fixed), rows, out);
+            out.iter_mut().zip(rows).for_each(|(x, &k)| *x = meeting(k, *x));
+        } else {
+            let known = |&k: &usize| {
+                if self.field.is_prepared(k) { meeting(k, self.field.products(k)[fixed]) } else { value }
+            };
+            out.clear();
+            out.extend(rows.iter().map(known));
+        }
+    }
+
+    /// [`meet`] for two rows, `j` inside and `i` outside.
+    fn both(&self, j: usize, i: usize) -> (f64, f64, f64) {
+        let (levels, halves, value) = (&self.program.levels, &self.field.halves, self.program.value);
+        if !(self.field.is_prepared(i) || self.field.is_prepared(j)) {
+            return (value, 1.0, 0.0);
+        }
+        meet(value, levels[j] - levels[i], halves[j] - halves[i], self.field.apart(j, i))
+    }
+
+    /// Into `weights`: those that prove that `j` inside and `i` outside cost what [`meet`] says.
+    fn both_weights(&mut self, j: usize, i: usize) {
+        let (_, program, pair) = self.both(j, i);
+        self.weights.clear();
+        self.weights.extend(self.base.iter().filter(|_| program > 0.0).map(|&(k, w)| (k, w * program)));
+        for (k, w) in [(j, pair), (i, -pair)] {
+            match self.weights.iter_mut().find(|entry| entry.0 == k) {
+                Some(entry) => entry.1 += w,
+                None => self.weights.push((k, w)),
+            }
+        }
+    }
+
+    fn both_proven(&mut self, j: usize, i: usize) -> bool {
+        if self.both(j, i).0 < self.target {
+            return false;
+        }
+        self.both_weights(j, i);
+        self.is_proven()
+    }
+
+    fn is_active(&self, k: usize) -> bool {
+        self.program.active.rows.contains(&k)
+    }
+
+    pub(super) fn out_proven(&mut self, k: usize, inside: &[usize]) -> bool {
+        self.step_proven(k, false) || inside.iter().any(|&j| self.both_proven(j, k))
+    }
+
+    fn step_proven(&mut self, k: usize, is_inside: bool) -> bool {
+        if !self.step_weights(k, is_inside) {
+            return false;
+        }
+        self.is_proven()
+    }
+
+    /// Into `weights`: those after one dual step for row `k`; `false` where it does not promise the target.
+    fn step_weights(&mut self, k: usize, is_inside: bool) -> bool {
+        if self.program.active.rows.is_empty() || self.is_active(k) {
+            return false;
+        }
+        let step = self.program.step(self.field, k, is_inside);
+        if self.program.value + step.gain < self.target {
+            return false;
+        }
+        let total: f64 = self.program.active.weights.iter().sum();
+        let length = if step.length.is_finite() { step.length } else { 1e3 * total };
+        self.program.stepped(k, is_inside, length, &mut self.weights);
+        true
+    }
+
+    /// A proven bound for a choice.
+    pub(super) fn prove(&mut self, k: usize, is_inside: bool, cost: Cost) -> f64 {
+        match cost.by {
+            Proof::Base | Proof::Rank => return 0.0,
+            Proof::Triplet => return cost.value,
+            Proof::Step => {
+                let step = self.program.step(self.field, k, is_inside);
+                if !step.length.is_finite() {
+                    return 0.0;
+                }
+                self.program.stepped(k, is_inside, step.length, &mut self.weights);
+            }
+            Proof::Pair(j, i) => self.both_weights(j, i),
+        }
+        self.field.bound(&self.weights, f64::INFINITY)
+    }
+
+    /// The rows that bounds look at: their inner products are at hand.
+    pub(super) fn near(&mut self, pair: &Pair, states: &[State]) -> Near {
+        let mut near = Near { free: Default::default(), outside: Vec::new(), inside: [0; 3] };
+        for (k, &state) in states.iter().enumerate() {
+            let kind = self.kind(pair, k) as usize;
+            match state {
+                State::Outside => near.outside.push(k),
+                State::Free => near.free[kind].push(k),
+                State::Inside => near.inside[kind] += 1,
+            }
+        }
+        let (levels, most) = (&self.program.levels, LOOK + pair.own + 1);
+        let order = |a: &usize, b: &usize| levels[*a].total_cmp(&levels[*b]).then(a.cmp(b));
+        let keep = |list: &mut Vec<usize>, most: usize| {
+            if list.len() > most {
+                list.select_nth_unstable_by(most, order);
+                list.truncate(most);
+            }
+            list.sort_unstable_by(order);
+        };
+        keep(&mut near.free[0], most);
+        self.field.prepare(&near.free[0]);
+        // Products with rows of other classes are not worth making for this.
+        let [_, rivals, thirds] = &mut near.free;
+        for list in [&mut near.outside, rivals, thirds] {
+            list.retain(|&k| self.field.is_prepared(k));
+            keep(list, if pair.exact { most + pair.others } else { most });
+        }
+        near
+    }
+
+    pub(super) fn in_proven(&mut self, pair: &Pair, k: usize, near: &Near) -> bool {
+        if self.program.levels[k] > self.program.threshold && self.step_proven(k, true) {
+            return true;
+        }
+        if near.outside.iter().any(|&i| self.both_proven(k, i)) {
+            return true;
+        }
+        ranks(pair, self.kind(pair, k), near).into_iter().filter(|r| r.1 > 0).any(|(list, rank)| {
+            let mut proven = 0;
+            opponents(list, near).filter(|&i| i != k).any(|i| {
+                proven += usize::from(self.both_proven(k, i));
+                proven >= rank
+            })
+        })
+    }
+}
+
+/// For a row of a kind inside, the lists of rows of which any `rank` have one outside.
+fn ranks(pair: &Pair, kind: Kind, near: &Near) -> [(usize, usize); 3] {
+    let [own, rivals, thirds] = near.inside;
+    if !pair.exact {
+        return [(0, pair.own + 1 - own), (1, 0), (2, 0)];
+    }
+    let third = usize::from(kind == Kind::Third);
+    [
+        (0, pair.own + 1 - own),
+        (2, (pair.thirds + 1).saturating_sub(thirds + third)),
+        (1, pair.others.saturating_sub(rivals + thirds)),
+    ]
+}
+
+/// Rows that are inside.
+pub fn inside_of(states: &[State]) -> Vec<usize> {
+    (0..states.len()).filter(|&k| states[k] == State::Inside).collect()
+}
+
+/// Free rows of a list, and for "any other class" the thirds as well.
+fn opponents(list: usize, near: &Near) -> impl Iterator<Item = usize> {
+    let more: &[usize] = if list == 1 { &near.free[2] } else { &[] };
+    near.free[list].iter().chain(more).copied()
+}
