@@ -239,6 +239,21 @@ def test_band_of_bounded_points_reaches_from_the_attack_error_to_the_certified_e
     assert (3.0, 0.0) not in corners
 
 
+def test_plot_of_a_vote_has_a_band_between_the_certified_and_the_attack_error(rng):
+    model = cm.CertifiedKNeighborsClassifier(7).fit(rng.normal(size=(200, 3)), rng.integers(0, 2, 200))
+    cert = model.certify(rng.normal(size=(40, 3)), node_limit=2)
+    assert 0 < cert.share_exact < 1
+    display = cert.plot()
+    (band,) = display.ax_.collections
+    radii = display.radii
+    corners = np.concatenate([path.vertices for path in band.get_paths()])
+    for radius in radii[1:-1]:
+        ends = corners[corners[:, 0] == radius, 1]
+        assert cert.certified_error(radius) in ends
+        assert cert.attack_error(radius) in ends
+    assert len(model.certify(rng.normal(size=(40, 3))).plot().ax_.collections) == 0
+
+
 def test_tight_intervals_draw_no_band():
     cert = make([1.0, 2.0], [1.0 + 1e-12, 2.0 + 1e-12])
     assert len(cert.plot().ax_.collections) == 0

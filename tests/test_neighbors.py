@@ -235,6 +235,58 @@ def test_progress_is_one_line_on_standard_error(classifier, digits, capsys, monk
     assert "certify: 60/60" in capsys.readouterr().err
 
 
+@pytest.fixture
+def votes(rng):
+    """A small set whose radii under a vote of five need a search, and points of it."""
+    rows, labels = rng.normal(size=(300, 3)), rng.integers(0, 3, 300)
+    return CertifiedKNeighborsClassifier(5).fit(rows, labels), rng.normal(size=(90, 3))
+
+
+def test_progress_of_a_search_tells_the_share_that_is_proven(votes, capsys, monkeypatch):
+    model, points = votes
+    model.certify(points, progress=True)
+    assert "90/90 100.0% proven" in capsys.readouterr().err
+    monkeypatch.setitem(__import__("sys").modules, "rich.progress", None)
+    cert = model.certify(points, node_limit=3, progress=True)
+    assert 0 < cert.share_exact < 1
+    assert f"certify: 90/90, {cert.share_exact:.1%} proven" in capsys.readouterr().err
+    decided = model.certify(points, eps=0.1, progress=True)
+    assert ((decided.lower > 0.1) | (decided.upper <= 0.1)).all()
+    assert "certify: 90/90, 100.0% proven" in capsys.readouterr().err
+    model.certify(points, method="bound", progress=True)
+    assert "proven" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [{}, {"eps": 0.1}, {"node_limit": 2, "return_adversarial": True}])
+def test_progress_does_not_change_the_answer(votes, monkeypatch, options):
+    monkeypatch.setattr("certimetric._batches._FIRST", 7)
+    model, points = votes
+    labels = np.arange(len(points)) % 4
+    shown, silent = (model.certify(points, labels, progress=p, **options).to_dict() for p in (True, False))
+    assert shown.keys() == silent.keys()
+    for name in shown.keys() - {"seconds"}:
+        np.testing.assert_array_equal(shown[name], silent[name])
+
+
+def test_callback_hears_of_all_points_beside_the_share(votes, monkeypatch):
+    monkeypatch.setattr("certimetric._batches._FIRST", 7)
+    model, points = votes
+    heard = []
+    model.certify(points, progress=True, callback=lambda done, total: heard.append((done, total)))
+    assert heard == sorted(heard)
+    assert heard[-1] == (90, 90)
+    assert {total for _, total in heard} == {90}
+
+
+def test_time_limit_is_one_for_all_batches(votes, monkeypatch):
+    monkeypatch.setattr("certimetric._batches._FIRST", 7)
+    model, points = votes
+    cert = model.certify(points, time_limit=1e-6, progress=True)
+    assert len(cert) == 90
+    assert set(cert.status) <= {"unfinished", "exact"}
+    assert cert.status[-1] == "unfinished"
+
+
 def test_time_limit_leaves_valid_intervals(classifier, certification, digits):
     _, _, points, labels = digits
     cert = classifier.certify(np.repeat(points, 50, axis=0), np.repeat(labels, 50), time_limit=1e-6)

@@ -1,47 +1,47 @@
-"""Progress of long work on standard error: points done, rate, time left, on one line."""
+"""Progress of long work on standard error: points done, share proven, rate, time left, on one line."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
-__all__ = ["Callback", "progress_reporter"]
+__all__ = ["Callback", "Report", "progress_line"]
 
 Callback = Callable[[int, int], object]
 """Called with (points done, points in all), about ten times a second."""
 
 
+class Report(Protocol):
+    """A line that can be told how far the work is."""
+
+    def __call__(self, done: int, total: int, proven: float | None = None, /) -> object:
+        """Points done, points in all, and the share of those done that is proven, where that is known."""
+
+
 @contextmanager
-def progress_reporter(
-    progress: bool, callback: Callback | None, label: str = "certify"
-) -> Iterator[Callback | None]:
-    """The callback to hand to the Rust core, or None where nobody wants to know.
+def progress_line(callback: Callback | None = None, label: str = "certify") -> Iterator[Report]:
+    """A line on standard error: with rich where it is installed, plain otherwise.
 
     Parameters
     ----------
-    progress : bool
-        Show a line on standard error: with rich where it is installed, plain otherwise.
     callback : callable or None
         Also called with (done, total); what it raises stops the work and reaches the caller.
     label : str
         First word of the line.
     """
-    if not progress:
-        yield callback
-        return
-    with _line(label) as report:
+    with _line(label) as line:
 
-        def both(done: int, total: int) -> None:
-            report(done, total)
+        def report(done: int, total: int, proven: float | None = None, /) -> None:
+            line(done, total, proven)
             if callback is not None:
                 callback(done, total)
 
-        yield both
+        yield report
 
 
 @contextmanager
-def _line(label: str) -> Iterator[Callback]:
+def _line(label: str) -> Iterator[Report]:
     try:
         import rich.progress as rich_progress
     except ImportError:
@@ -53,38 +53,39 @@ def _line(label: str) -> Iterator[Callback]:
 
 
 @contextmanager
-def _rich_line(label: str, rich_progress: Any) -> Iterator[Callback]:
+def _rich_line(label: str, rich_progress: Any) -> Iterator[Report]:
     from rich.console import Console
 
     columns = (
         rich_progress.TextColumn("{task.description}"),
         rich_progress.BarColumn(),
         rich_progress.MofNCompleteColumn(),
-        rich_progress.TextColumn("{task.fields[rate]}"),
+        rich_progress.TextColumn("{task.fields[proven]}{task.fields[rate]}"),
         rich_progress.TimeRemainingColumn(),
     )
     # The display's own refresh thread would write beside ours after a fork; drawing on each report is enough.
     with rich_progress.Progress(*columns, console=Console(stderr=True), auto_refresh=False) as bar:
-        task = bar.add_task(label, total=None, rate="")
+        task = bar.add_task(label, total=None, proven="", rate="")
         begun = time.monotonic()
 
-        def report(done: int, total: int) -> None:
+        def report(done: int, total: int, proven: float | None = None, /) -> None:
             rate = _rate(done, time.monotonic() - begun)
-            bar.update(task, completed=done, total=total, rate=rate, refresh=True)
+            share = _share(proven)
+            bar.update(task, completed=done, total=total, proven=share, rate=rate, refresh=True)
 
         yield report
 
 
 @contextmanager
-def _plain_line(label: str, stream: TextIO) -> Iterator[Callback]:
+def _plain_line(label: str, stream: TextIO) -> Iterator[Report]:
     begun = time.monotonic()
     text = ""
 
-    def report(done: int, total: int) -> None:
+    def report(done: int, total: int, proven: float | None = None, /) -> None:
         nonlocal text
         elapsed = time.monotonic() - begun
         left = f", {elapsed * (total - done) / done:.0f} s left" if 0 < done < total else ""
-        text = f"{label}: {done}/{total}, {_rate(done, elapsed)}{left}"
+        text = f"{label}: {done}/{total}, {_share(proven)}{_rate(done, elapsed)}{left}"
         if stream.isatty():
             stream.write(f"\r{text}\x1b[K")
             stream.flush()
@@ -100,3 +101,7 @@ def _plain_line(label: str, stream: TextIO) -> Iterator[Callback]:
 
 def _rate(done: int, elapsed: float) -> str:
     return f"{done / elapsed:.0f} points/s" if elapsed > 0 else "- points/s"
+
+
+def _share(proven: float | None) -> str:
+    return "" if proven is None else f"{proven:.1%} proven, "

@@ -10,8 +10,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from certimetric._assemble import as_certification, label_codes
+from certimetric._batches import ask
 from certimetric._index import LazyIndex
-from certimetric._progress import Callback, progress_reporter
+from certimetric._progress import Callback
 from certimetric._question import Question, check_choices
 from certimetric._resolve import MetricLike, as_metric, check_range
 from certimetric._validation import (
@@ -276,7 +277,8 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         n_jobs : int, optional
             Number of threads; default: the parameter of the classifier. It does not change the result.
         progress : bool, default=False
-            Show points done, rate and time left on standard error.
+            Show points done, rate and time left on standard error; for the exact method with several
+            neighbours also the share of the points done that is proven.
         callback : callable, optional
             Called with (points done, points in all) about ten times a second.
 
@@ -335,17 +337,18 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         rows = self._queries(X)
         labels, codes = (None, None) if y is None else label_codes(y, self.classes_, len(rows))
         index = self._index.get(jobs)
-        with progress_reporter(progress, callback) as report:
-            found = question.ask(
-                index,
-                rows,
-                codes,
-                n_neighbors,
-                adversarial=return_adversarial,
-                time_limit=limit,
-                n_jobs=jobs,
-                progress=report,
-            )
+        found = ask(
+            question,
+            index,
+            rows,
+            codes,
+            n_neighbors,
+            adversarial=return_adversarial,
+            time_limit=limit,
+            n_jobs=jobs,
+            progress=progress,
+            callback=callback,
+        )
         run = self._run_info(question, time.perf_counter() - begun)
         return as_certification(found, self.classes_, labels, run)
 
