@@ -149,19 +149,29 @@ def assert_same(left, right):
         np.testing.assert_array_equal(other, array)
 
 
-def test_parquet_keeps_every_bit(mixed, certification, tmp_path):
+@pytest.mark.parametrize("suffix", ["parquet", "npz"])
+def test_files_keep_every_bit(mixed, certification, tmp_path, suffix):
     asked = make([1.0], [np.inf], run=replace(VOTES, eps=0.1), nodes=np.array([2**40]))
     for number, cert in enumerate((mixed, certification, mixed[:0], make([1.0], [1.0]), asked)):
-        path = tmp_path / f"{number}.parquet"
+        path = tmp_path / f"{number}.{suffix}"
         cert.save(path)
         assert_same(cert, cm.load_certification(path))
 
 
 @pytest.mark.parametrize("labels", [["a", "bcd"], [True, False], [1.5, -2.0]])
-def test_parquet_keeps_the_type_of_labels(tmp_path, labels):
+@pytest.mark.parametrize("suffix", ["parquet", "npz"])
+def test_files_keep_the_type_of_labels(tmp_path, labels, suffix):
     cert = make([1.0, 2.0], [1.0, 2.0], predicted=np.array(labels), y=np.array(labels))
-    cert.save(tmp_path / "run.parquet")
-    assert_same(cert, Certification.load(tmp_path / "run.parquet"))
+    cert.save(tmp_path / f"run.{suffix}")
+    assert_same(cert, Certification.load(tmp_path / f"run.{suffix}"))
+
+
+def test_npz_is_read_and_written_without_other_libraries_and_without_pickles(mixed, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    mixed.save(tmp_path / "run.npz")
+    assert_same(mixed, Certification.load(tmp_path / "run.npz"))
+    with np.load(tmp_path / "run.npz", allow_pickle=False) as archive:
+        assert all(archive[name].dtype.kind != "O" for name in archive.files)
 
 
 def test_pickled_results_are_the_same(mixed):
@@ -180,7 +190,7 @@ def test_json_and_csv_hold_the_points(mixed, tmp_path):
 
 
 def test_unknown_suffix_is_refused(mixed, tmp_path):
-    with pytest.raises(InputError, match=r"path must end in \.parquet, \.csv, \.json; got 'run\.pkl'"):
+    with pytest.raises(InputError, match=r"path must end in \.parquet, \.npz, .* got 'run\.pkl'"):
         mixed.save(tmp_path / "run.pkl")
 
 
@@ -195,8 +205,13 @@ def test_foreign_files_are_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be read as Parquet"):
         Certification.load(path)
     pq.write_table(pa.table({"a": [1]}), path)
-    with pytest.raises(DataError, match=r"not written by Certification\.save"):
-        Certification.load(path)
+    np.savez(tmp_path / "run.npz", a=[1])
+    for foreign in (path, tmp_path / "run.npz"):
+        with pytest.raises(DataError, match=r"not written by Certification\.save"):
+            Certification.load(foreign)
+    (tmp_path / "run.npz").write_bytes(b"PK hello")
+    with pytest.raises(DataError, match="cannot be read as npz"):
+        Certification.load(tmp_path / "run.npz")
 
 
 def test_tables_have_one_row_a_point(mixed):

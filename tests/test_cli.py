@@ -139,7 +139,7 @@ def test_test_labels_that_training_has_not_are_misclassified(files):
     assert "misclassified" in result.stdout
 
 
-@pytest.mark.parametrize("suffix", ["parquet", "csv", "json"])
+@pytest.mark.parametrize("suffix", ["parquet", "npz", "csv", "json"])
 def test_certify_writes_the_result(files, suffix):
     out = files / f"run.{suffix}"
     result = run(
@@ -147,7 +147,7 @@ def test_certify_writes_the_result(files, suffix):
     )
     assert result.exit_code == 0, result.output
     lower = expected(files).lower
-    if suffix == "parquet":
+    if suffix in ("parquet", "npz"):
         np.testing.assert_array_equal(cm.load_certification(out).lower, lower)
     elif suffix == "json":
         np.testing.assert_array_equal(json.loads(out.read_text())["points"]["lower"], lower)
@@ -229,8 +229,9 @@ def test_info_tells_versions_and_contents(files):
     assert "core simd" in run("info").stdout
     assert "X_train: shape (30, 4), float64" in run("info", files / "data.npz").stdout
     assert "30 rows, 4 features" in run("info", files / "train.csv").stdout
-    expected(files).save(files / "run.parquet")
-    assert "Certification of 10 points" in run("info", files / "run.parquet").stdout
+    for name in ("run.parquet", "run.npz"):
+        expected(files).save(files / name)
+        assert "Certification of 10 points" in run("info", files / name).stdout
     assert run("--version").stdout.strip() == cm.__version__
 
 
@@ -260,7 +261,7 @@ def test_info_tells_versions_and_contents(files):
         (("--train", "data.npz", "--eps", "-1"), "--eps must be at least 0"),
         (
             ("--train", "data.npz", "--out", "run.pkl"),
-            "--out must end in .parquet, .csv, .json; got 'run.pkl'",
+            "--out must end in .parquet, .npz, .csv, .json; got 'run.pkl'",
         ),
         (("--train", "data.npz", "--plot", "no/such.png"), "--plot: the folder no does not exist"),
         (("--train", "data.npz", "--shape", "28"), "--shape must be such as 28x28"),

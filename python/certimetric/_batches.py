@@ -92,7 +92,7 @@ def _shifted(line: Report, start: int, total: int, proven: int) -> Callback:
 
 
 def _count_proven(answer: "Certificates", eps: float | None) -> int:
-    """Points whose radius is known to rounding, or for which the one radius that was asked about is decided."""
+    """Points whose radius is known to rounding, or for which the radius that was asked about is decided."""
     proven = np.isin(answer["status"], _PROVEN)
     if eps is not None:
         proven |= (answer["lower"] > eps) | (answer["upper"] <= eps)

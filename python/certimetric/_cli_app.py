@@ -133,7 +133,7 @@ def certify(
             "decides only these, which is faster.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Result: .parquet, .csv or .json.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Result: .parquet, .npz, .csv or .json.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Picture of the certified error curve.")] = None,
     examples: Annotated[
         Path | None,
@@ -201,7 +201,9 @@ def demo(
 @app.command()
 @friendly
 def info(
-    file: Annotated[Path | None, typer.Argument(help="A data file, or a result saved as .parquet.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="A data file, or a result saved as .parquet or .npz.")
+    ] = None,
 ) -> None:
     """Show the versions and the processor's instruction sets, or what is in a file."""
     if file is None:

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _PICTURES = (".png", ".pdf", ".svg")
-_RESULTS = (".parquet", ".csv", ".json")
+_RESULTS = (".parquet", ".npz", ".csv", ".json")
 
 
 def parse_radii(text: str) -> FloatArray:
@@ -204,14 +204,16 @@ def write_labels(labels: NDArray[Any], out: Path | None) -> None:
 def describe(file: Path) -> None:
     """What is in a file: a saved result, or a data set."""
     _formats.check_file(file)
-    if file.suffix.lower() == ".parquet":
+    kind = _formats.kind_of(file)
+    if kind in ("parquet", "npz"):
         try:
             print(Certification.load(file).summary())
         except DataError:
             # Not a result of this library: then it is data, and what is wrong with it is said below.
-            _describe_data(datasets.read(file))
-        return
-    if _formats.kind_of(file) == "npz":
+            pass
+        else:
+            return
+    if kind == "npz":
         _describe_archive(file)
         return
     _describe_data(datasets.read(file))

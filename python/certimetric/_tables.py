@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from certimetric._formats import check_file
+from certimetric._formats import READ_ERRORS, check_file, open_archive
 from certimetric._optional import require
 from certimetric.certification import Certification, RunInfo
 from certimetric.exceptions import DataError, InputError
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "save", "to_arrow", "to_pandas", "to_polars"]
 
-_KEY = b"certimetric"
+_KEY = "certimetric"
+"""Where the header is: in the metadata of Parquet, or among the arrays of an npz."""
 _LAYOUT = 2
 
 
@@ -55,9 +56,12 @@ def to_arrow(cert: Certification) -> "pa.Table":
     if cert.adversarial is not None:
         flat = arrow.array(np.ascontiguousarray(cert.adversarial).ravel())
         arrays["adversarial"] = arrow.FixedSizeListArray.from_arrays(flat, cert.adversarial.shape[1])
+    return arrow.table(arrays).replace_schema_metadata({_KEY: _header(cert)})
+
+
+def _header(cert: Certification) -> str:
     types = {name: array.dtype.str for name, array in cert.to_dict().items()}
-    header = {"layout": _LAYOUT, "run": cert.run.to_dict(), "types": types}
-    return arrow.table(arrays).replace_schema_metadata({_KEY: json.dumps(header)})
+    return json.dumps({"layout": _LAYOUT, "run": cert.run.to_dict(), "types": types})
 
 
 def _arrow_column(arrow: Any, name: str, array: NDArray[Any]) -> Any:
@@ -71,6 +75,7 @@ def save(cert: Certification, path: str | PathLike[str]) -> None:
     target = Path(path)
     writers: dict[str, Callable[[Certification, Path], None]] = {
         ".parquet": _save_parquet,
+        ".npz": _save_npz,
         ".csv": _save_csv,
         ".json": _save_json,
     }
@@ -82,6 +87,22 @@ def save(cert: Certification, path: str | PathLike[str]) -> None:
 def _save_parquet(cert: Certification, path: Path) -> None:
     parquet = require("pyarrow.parquet", extra="io")
     parquet.write_table(to_arrow(cert), path, compression="zstd")
+
+
+def _save_npz(cert: Certification, path: Path) -> None:
+    arrays: dict[str, Any] = {_KEY: _header(cert)}
+    for name, array in cert.to_dict().items():
+        # An array of objects would be pickled, and reading it would run code from the file: text instead.
+        arrays[name] = _as_text(name, array) if array.dtype.kind == "O" else array
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _as_text(name: str, array: NDArray[Any]) -> str:
+    try:
+        return json.dumps(array.tolist())
+    except TypeError as error:
+        raise InputError(f"{name} holds labels that a file cannot: {error}") from error
 
 
 def _save_csv(cert: Certification, path: Path) -> None:
@@ -104,23 +125,47 @@ def _json_value(value: Any) -> Any:
 
 
 def load(path: str | PathLike[str]) -> Certification:
+    source = Path(path)
+    check_file(source)
+    return _load_npz(source) if source.suffix.lower() == ".npz" else _load_parquet(source)
+
+
+def _load_npz(path: Path) -> Certification:
+    try:
+        with open_archive(path) as archive:
+            found = {name: archive[name] for name in archive.files}
+    except DataError:
+        raise
+    except READ_ERRORS as error:
+        raise DataError(f"{path}: cannot be read as npz: {error}") from error
+    header = str(found.pop(_KEY, "{}"))
+    return _from_columns(header, lambda name, kind: _unpacked(found[name], kind), path)
+
+
+def _unpacked(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.array(json.loads(str(array)), dtype=dtype) if dtype.kind == "O" else array
+
+
+def _load_parquet(path: Path) -> Certification:
     arrow = require("pyarrow", extra="io")
     parquet = require("pyarrow.parquet", extra="io")
-    check_file(Path(path))
     try:
         table = parquet.read_table(path)
     except (arrow.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from error
-    return _from_arrow(table, path)
+    header = (table.schema.metadata or {}).get(_KEY.encode(), b"{}").decode()
+    return _from_columns(header, lambda name, kind: _numpy_column(table.column(name), kind), path)
 
 
-def _from_arrow(table: "pa.Table", path: str | PathLike[str]) -> Certification:
-    header = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
+def _from_columns(
+    text: str, column: Callable[[str, np.dtype[Any]], NDArray[Any]], path: Path
+) -> Certification:
+    header = json.loads(text)
     if header.get("layout") != _LAYOUT:
         raise DataError(f"{path}: not written by Certification.save, or by another version of it.")
     arrays: dict[str, Any] = {"y": None, "adversarial": None}
     for name, kind in header["types"].items():
-        arrays[name] = _numpy_column(table.column(name), np.dtype(kind))
+        arrays[name] = column(name, np.dtype(kind))
     return Certification(run=RunInfo(**header["run"]), **arrays)
 
 

@@ -229,8 +229,8 @@ class Certification:
         Parameters
         ----------
         path : path-like
-            ``.parquet`` keeps everything exactly and is what :meth:`load` reads (extra ``io``); ``.csv`` and
-            ``.json`` leave out the adversarial points.
+            ``.npz`` and ``.parquet`` (extra ``io``) keep everything exactly and are what :meth:`load` reads;
+            ``.csv`` and ``.json`` leave out the adversarial points.
 
         Raises
         ------
@@ -243,12 +243,13 @@ class Certification:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Certification":
-        """Read what :meth:`save` wrote as Parquet: every array bit for bit, and the run (extra ``io``).
+        """Read what :meth:`save` wrote as npz or Parquet: every array bit for bit, and the run.
 
         Raises
         ------
         DataError
-            The file is missing, is not Parquet, or was not written by :meth:`save`.
+            The file is missing, is not what its suffix says (Parquet, where that is not ``.npz``), or was not
+            written by :meth:`save`.
         """
         from certimetric._tables import load
 
@@ -291,7 +292,7 @@ class Certification:
 
 
 def load_certification(path: str | PathLike[str]) -> Certification:
-    """Read a result that :meth:`Certification.save` wrote as Parquet."""
+    """Read a result that :meth:`Certification.save` wrote as npz or Parquet."""
     return Certification.load(path)
 
 
