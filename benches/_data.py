@@ -2,50 +2,21 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import shuffle
+
+from certimetric.reproduce import PROTOCOLS, Protocol, Source
+from certimetric.reproduce import Split as Data
+from certimetric.reproduce import load as load_split
 
 VARIABLE = "CERTIMETRIC_DATA"
-_IMAGES_OF_BYTES = ("mnist", "fashion_mnist")
-_TITLES = {
-    "mnist": "MNIST",
-    "fashion_mnist": "Fashion-MNIST",
-    "usps": "USPS",
-    "pendigits": "Pendigits",
-    "satimage": "Satimage",
-    "digits": "digits",
-}
 
 
 class Skipped(Exception):  # noqa: N818 - not an error: the figure is left out, with its reason
     """A figure cannot be measured here; the message says why."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """Rows and labels, float64; test points in the order of the protocol."""
-
-    name: str
-    X: NDArray[np.float64]
-    y: NDArray[np.int64]
-    Z: NDArray[np.float64]
-    t: NDArray[np.int64]
-
-    @property
-    def title(self) -> str:
-        return f"{_TITLES.get(self.name, self.name)} {len(self.X):,} × {self.X.shape[1]}"
-
-    def points(self, count: int) -> "Data":
-        """The same training set with the first test points only."""
-        return replace(self, Z=self.Z[:count], t=self.t[:count])
-
-    def rows(self, count: int) -> "Data":
-        """The same test points with the first training rows only."""
-        return replace(self, X=self.X[:count], y=self.y[:count])
 
 
 def folder(given: str | Path | None) -> Path | None:
@@ -65,29 +36,10 @@ def locate(directory: Path | None, name: str) -> Path:
 
 
 def load(directory: Path | None, name: str) -> Data:
-    """A real data set in [0, 1], test points shuffled: the protocol of the ARML paper.
-
-    Images of bytes are divided by 255; other features are scaled by the minimum and maximum of the training
-    set. Scaled in place, so that a measurement of memory sees the data and little else.
-    """
-    with np.load(locate(directory, name), allow_pickle=False) as arrays:
-        X, Z = arrays["X_train"].astype(np.float64), arrays["X_test"].astype(np.float64)
-        y, t = arrays["y_train"].astype(np.int64), arrays["y_test"].astype(np.int64)
-    scale_to_unit(X, Z, images=name in _IMAGES_OF_BYTES)
-    order = shuffle(np.arange(len(Z)), random_state=42)
-    return Data(name, X, y, Z[order], t[order])
-
-
-def scale_to_unit(X: NDArray[np.float64], Z: NDArray[np.float64], *, images: bool) -> None:
-    if images:
-        offset, scale = 0.0, 255.0
-    else:
-        offset = X.min(axis=0)
-        span = X.max(axis=0) - offset
-        scale = np.where(span > 0, span, 1.0)
-    for rows in (X, Z):
-        rows -= offset
-        rows /= scale
+    """A real data set in [0, 1], all test points shuffled: the protocol of the published tables."""
+    protocol = replace(PROTOCOLS.get(name, Protocol()), points=None)
+    data = load_split(Source(name, locate(directory, name), protocol=protocol))
+    return replace(data, y=data.y.astype(np.int64), t=data.t.astype(np.int64))
 
 
 def made(n: int, d: int, points: int, seed: int = 0) -> Data:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import certimetric as cm
 from certimetric._cli_app import app
-from certimetric._cli_report import nice_radii
+from certimetric._curve import nice_radii
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from certimetric import _formats, datasets
+from certimetric._curve import nice_radii
 from certimetric._optional import require
 from certimetric._validation import FloatArray, as_radii
-from certimetric.certification import Certification, quantile
+from certimetric.certification import Certification
 from certimetric.datasets import DataSet
 from certimetric.display import CertifiedErrorDisplay
 from certimetric.exceptions import DataError, InputError
@@ -109,19 +110,6 @@ def save_figure(figure: Any, path: Path) -> None:
     figure.savefig(path, dpi=150)
     require("matplotlib.pyplot", extra="plot").close(figure)
     print(f"wrote {path}")
-
-
-def nice_radii(cert: Certification, count: int = 6) -> FloatArray:
-    """Zero and about ``count`` round radii up to where nine tenths of the points are broken."""
-    # Where no point is known to be broken, up to what is proven.
-    ends = cert.upper if np.isfinite(cert.upper).any() else cert.lower
-    finite = ends[np.isfinite(ends)]
-    last = quantile(finite, 0.9) if len(finite) else 0.0
-    if last <= 0:
-        return np.array([0.0, 1.0])
-    exponent = np.floor(np.log10(last / count))
-    step = min((s * 10.0**exponent for s in (1.0, 2.0, 2.5, 5.0, 10.0)), key=lambda s: abs(last / s - count))
-    return np.asarray(step * np.arange(count + 1), dtype=np.float64)
 
 
 def print_result(cert: Certification, radii: FloatArray | None, seed: int | None) -> None:

@@ -4,8 +4,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
-from sklearn.utils import shuffle
 from typer import Option
 
 from certimetric import _formats, datasets
@@ -21,7 +19,7 @@ from certimetric._validation import (
 )
 from certimetric.certification import Certification
 from certimetric.datasets import DataSet, Scaler
-from certimetric.exceptions import DataError, InputError
+from certimetric.exceptions import InputError
 from certimetric.metric import Mahalanobis
 from certimetric.neighbors import CertifiedKNeighborsClassifier
 
@@ -129,10 +127,10 @@ class Prepared:
 def prepare(source: Source) -> Prepared:
     """Read both files, scale by the training set, fit."""
     source.check()
-    train = datasets.read(source.train, "train", x_key=source.x_key, y_key=source.y_key, label=source.label)
-    labels = train.labels()
+    keys = {"x_key": source.x_key, "y_key": source.y_key, "label": source.label}
+    train, test = datasets.read_halves(source.train, source.test, **keys, option="--test")
     check_count(source.neighbors, "--neighbors", len(train.X))
-    test = _subset(_read_test(source, train.X.shape[1]), source)
+    test = test.sample(source.limit, source.seed)
     scaler = Scaler.fit(train.X, source.scale)
     rows = scaler(train.X)
     check_magnitude(rows, "scaled training data")
@@ -141,25 +139,7 @@ def prepare(source: Source) -> Prepared:
     classifier = CertifiedKNeighborsClassifier(
         source.neighbors, metric=_metric(source.metric, rows), n_jobs=source.jobs
     )
-    return Prepared(classifier.fit(rows, labels), scaled)
-
-
-def _read_test(source: Source, n_features: int) -> DataSet:
-    if source.test is None and not _formats.has_test_split(source.train):
-        raise DataError(f"{source.train}: has no X_test, so --test must name a file of test data.")
-    # The keys of an npz with both halves name its training half.
-    path, x_key, y_key = (
-        (source.train, None, None) if source.test is None else (source.test, source.x_key, source.y_key)
-    )
-    return datasets.read(path, "test", x_key=x_key, y_key=y_key, label=source.label, n_features=n_features)
-
-
-def _subset(test: DataSet, source: Source) -> DataSet:
-    order = np.arange(len(test.X))
-    if source.seed is not None:
-        order = shuffle(order, random_state=source.seed)
-    chosen = order[: source.limit]
-    return DataSet(test.X[chosen], None if test.y is None else test.y[chosen], test.name)
+    return Prepared(classifier.fit(rows, train.labels()), scaled)
 
 
 def _metric(choice: str, rows: FloatArray) -> Mahalanobis:

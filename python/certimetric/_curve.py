@@ -1,4 +1,7 @@
-"""The certified error at a few radii: one question for each, about the points that are not broken yet."""
+"""The certified error at a few radii: one question for each, about the points that are not broken yet.
+
+And which radii, where nobody has said so.
+"""
 
 import time
 from dataclasses import replace
@@ -8,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certimetric._validation import FloatArray
-from certimetric.certification import Certification
+from certimetric.certification import Certification, quantile
 from certimetric.neighbors import CertifiedKNeighborsClassifier
 
-__all__ = ["certify_at"]
+__all__ = ["certify_at", "nice_radii"]
 
 _NEAR_ZERO = 1e-9
 """Radius 0 is asked about as this share of the smallest other one: there is no question below it."""
@@ -77,3 +80,16 @@ def _merged(total: Certification, asked: NDArray[np.intp], answer: Certification
         arrays[name][asked[better]] = new[name][better]
     parts: dict[str, Any] = {"y": None, **arrays}
     return replace(answer, **parts)
+
+
+def nice_radii(cert: Certification, count: int = 6) -> FloatArray:
+    """Zero and about ``count`` round radii up to where nine tenths of the points are broken."""
+    # Where no point is known to be broken, up to what is proven.
+    ends = cert.upper if np.isfinite(cert.upper).any() else cert.lower
+    finite = ends[np.isfinite(ends)]
+    last = quantile(finite, 0.9) if len(finite) else 0.0
+    if last <= 0:
+        return np.array([0.0, 1.0])
+    exponent = np.floor(np.log10(last / count))
+    step = min((s * 10.0**exponent for s in (1.0, 2.0, 2.5, 5.0, 10.0)), key=lambda s: abs(last / s - count))
+    return np.asarray(step * np.arange(count + 1), dtype=np.float64)

@@ -5,7 +5,7 @@ import numpy as np
 from certimetric._validation import FloatArray
 from certimetric.certification import STATUSES, Certification, quantile
 
-__all__ = ["summary", "widest_relative_interval"]
+__all__ = ["summary", "widest_interval", "widest_relative_interval"]
 
 
 def summary(cert: Certification) -> str:
@@ -45,6 +45,13 @@ def widest_relative_interval(cert: Certification) -> float:
     widths = (cert.upper[known] - cert.lower[known]) / cert.upper[known]
     one_sided = np.isinf(cert.upper) & np.isfinite(cert.lower)
     return float(max(widths.max(initial=0.0), 1.0 if one_sided.any() else 0.0))
+
+
+def widest_interval(cert: Certification) -> float:
+    """Largest upper - lower over the points; infinite where no adversarial point is known."""
+    # Where both ends are infinite the radius is known to be so, and the difference would be no number.
+    known = np.isfinite(cert.lower)
+    return float((cert.upper[known] - cert.lower[known]).max(initial=0.0))
 
 
 def _shares(cert: Certification) -> str:

@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from sklearn.utils import shuffle
 
 from certimetric import _formats
 from certimetric._validation import FloatArray, as_rows
 from certimetric.exceptions import CertimetricError, DataError
 from certimetric.metric import Mahalanobis
 
-__all__ = ["DataSet", "Scaler", "load_digits_split", "read", "read_metric"]
+__all__ = ["DataSet", "Scaler", "load_digits_split", "read", "read_halves", "read_metric"]
 
 Split = Literal["train", "test"]
 
@@ -56,6 +57,17 @@ class DataSet:
                     f"{self.name}: labels must be text or whole numbers, but row {number} has {label!r}."
                 )
         return self.y
+
+    def sample(self, count: int | None, seed: int | None = None) -> "DataSet":
+        """The first rows, all without ``count``; in the order of a shuffle where there is a seed.
+
+        The order is that of ``sklearn.utils.shuffle(random_state=seed)``.
+        """
+        order = np.arange(len(self.X))
+        if seed is not None:
+            order = shuffle(order, random_state=seed)
+        chosen = order[:count]
+        return DataSet(self.X[chosen], None if self.y is None else self.y[chosen], self.name)
 
 
 def read(
@@ -98,6 +110,39 @@ def read(
     if labels is not None and labels.shape != (len(features),):
         raise DataError(f"{source}: {len(features)} rows, but labels of shape {labels.shape}.")
     return DataSet(features, labels, str(source))
+
+
+def read_halves(
+    train: Path,
+    test: Path | None = None,
+    *,
+    x_key: str | None = None,
+    y_key: str | None = None,
+    label: str | None = None,
+    option: str = "test",
+) -> tuple[DataSet, DataSet]:
+    """Read training and test data, the latter by default from the same npz.
+
+    Parameters
+    ----------
+    train, test : Path
+    x_key, y_key, label
+        As for :func:`read`. The keys of an npz with both halves name its training half.
+    option : str
+        What the caller calls ``test``, for messages.
+
+    Raises
+    ------
+    DataError
+        As :func:`read`; also where there is no test data, or the training data has no labels.
+    """
+    rows = read(train, "train", x_key=x_key, y_key=y_key, label=label)
+    rows.labels()
+    if test is None and not _formats.has_test_split(train):
+        raise DataError(f"{train}: has no X_test, so {option} must name a file of test data.")
+    keys = {} if test is None else {"x_key": x_key, "y_key": y_key}
+    points = read(test or train, "test", **keys, label=label, n_features=rows.X.shape[1])
+    return rows, points
 
 
 def _reader(
@@ -177,9 +222,9 @@ class Scaler:
         low, span = X.min(axis=0), np.ptp(X, axis=0)
         return cls(low, np.where(span > 0, span, 1.0))
 
-    def __call__(self, X: FloatArray) -> FloatArray:
-        """Scaled rows, a new array."""
-        scaled = X - self.offset
+    def __call__(self, X: FloatArray, out: FloatArray | None = None) -> FloatArray:
+        """Scaled rows: a new array, or ``out``, which may be ``X`` itself."""
+        scaled = np.subtract(X, self.offset, out=out)
         scaled /= self.scale
         return scaled
 

@@ -1,0 +1,61 @@
+"""A filled table as a picture: a row of panels for each data set, a panel for each rule."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from certimetric._optional import require
+from certimetric.display import CertifiedErrorDisplay
+from certimetric.reproduce.run import Panel, Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["draw"]
+
+_WIDTH, _HEIGHT = 5.6, 3.9
+"""Inches of a panel."""
+
+_DOTS = 150
+
+
+def draw(run: Run, path: Path) -> None:
+    """Certified errors over the radius, with bands down to the attack errors, and the published numbers."""
+    pyplot = require("matplotlib.pyplot", extra="plot")
+    panels = [panel for panel in run.panels if panel.results]
+    rules = list(dict.fromkeys(cell.rule for cell in run.cells))
+    size = (_WIDTH * len(rules), _HEIGHT * len(panels))
+    figure, grid = pyplot.subplots(len(panels), len(rules), figsize=size, squeeze=False, layout="constrained")
+    for panel, row in zip(panels, grid, strict=True):
+        for rule, axes in zip(rules, row, strict=True):
+            _draw_panel(run, panel, rule, axes)
+    figure.savefig(path, dpi=_DOTS)
+    pyplot.close(figure)
+
+
+def _draw_panel(run: Run, panel: Panel, rule: str, axes: "Axes") -> None:
+    chosen = {cell: cert for cell, cert in panel.results.items() if cell.rule == rule}
+    neighbors = list(dict.fromkeys(cell.n_neighbors for cell in run.cells))
+    for cell, cert in chosen.items():
+        published = run.table.errors(panel.source, cell)
+        # One colour for each K; what is only a bound is dashed.
+        color = f"C{neighbors.index(cell.n_neighbors)}"
+        if cell.method == "exact":
+            name = f"K = {cell.n_neighbors}"
+            CertifiedErrorDisplay.from_certification(cert, ax=axes, name=name, color=color)
+        elif published is not None or not panel.source.published:
+            levels = np.unique(np.concatenate([[0.0], cert.lower[np.isfinite(cert.lower)]]))
+            errors = np.atleast_1d(cert.certified_error(levels))
+            name = f"K = {cell.n_neighbors}, bound"
+            axes.plot(levels, errors, "--", color=color, lw=1.0, drawstyle="steps-post", label=name)
+        if published is not None:
+            label = f"published, K = {cell.n_neighbors}"
+            # The mark at radius 0 is on the axis: not to be cut in half.
+            axes.plot(panel.radii, published, "x", color="black", label=label, clip_on=False, zorder=3)
+    one = all(cell.n_neighbors == 1 for cell in run.cells)
+    axes.set_title(f"{panel.name}, {panel.n_points:,} points" + ("" if one else f", {rule} rule"))
+    axes.set_xlim(0.0, 1.05 * float(panel.radii[-1]))
+    # A run that was stopped may have nothing for this rule.
+    if axes.lines:
+        axes.legend(loc="lower right", fontsize="small")

@@ -1,0 +1,79 @@
+"""Tables as data: what was published, and which cells stand beside it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from certimetric._validation import FloatArray
+from certimetric.reproduce.cells import Cell
+from certimetric.reproduce.protocol import Source
+from certimetric.reproduce.published import ARML_TABLE_1, ARML_TABLE_2, Published
+
+__all__ = ["TABLES", "Table"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A published table and its extension.
+
+    Attributes
+    ----------
+    name : str
+        As on the command line.
+    title : str
+    published : Published
+    neighbors : tuple of int
+        K of the cells, by default.
+    rules : tuple of str
+        Rules under which exact radii are computed, by default.
+    """
+
+    name: str
+    title: str
+    published: Published
+    neighbors: tuple[int, ...]
+    rules: tuple[str, ...]
+
+    @property
+    def data_sets(self) -> tuple[str, ...]:
+        """Names of the data sets that have published numbers."""
+        return tuple(self.published.radii)
+
+    def cells(self, neighbors: Sequence[int], rules: Sequence[str], limit: float | None) -> list[Cell]:
+        """All cells of one data set: for every K the published kind, where its rule is asked for, then exact.
+
+        ``limit`` is in seconds for each point of a search.
+        """
+        kind = self.published
+        cells = []
+        for k in neighbors:
+            if kind.method != "exact" and kind.rule in rules:
+                cells.append(Cell(k, kind.rule, kind.method))
+            cells += [Cell(k, rule, "exact", None if k == 1 else limit) for rule in rules]
+        return cells
+
+    def errors(self, source: Source, cell: Cell) -> FloatArray | None:
+        """The published numbers that a cell reproduces, ndarray of shape (k,)."""
+        kind = self.published
+        asked = (cell.n_neighbors, cell.rule, cell.method)
+        if not source.published or asked != (kind.n_neighbors, kind.rule, kind.method):
+            return None
+        row = kind.errors.get(cell.metric, {}).get(source.name)
+        return None if row is None else np.array(row)
+
+
+TABLES = {
+    table.name: table
+    for table in (
+        Table("nn-table", "Certified robust error of 1-NN", ARML_TABLE_1, (1,), ("plurality",)),
+        Table(
+            "knn-table",
+            "Certified robust error of K-NN",
+            ARML_TABLE_2,
+            (3, 5, 7, 11),
+            ("majority", "plurality"),
+        ),
+    )
+}
+"""By name; a table of another paper is one more entry."""

@@ -1,0 +1,390 @@
+"""Published tables, again: protocol, cells that are kept, what is printed and written, mistakes."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.utils import shuffle
+from typer.testing import CliRunner
+
+import certimetric as cm
+from certimetric._cli_app import app
+from certimetric.reproduce import PROTOCOLS, TABLES, Cell, Protocol, Source, Store, load
+
+PUBLISHED = np.array([0.039, 0.126, 0.316, 0.577, 0.784, 0.937])
+RADII = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+
+
+def write(path, rng, n=60, m=25, d=3):
+    """A small data set of three classes that overlap, as an npz of two halves."""
+    labels = np.arange(n + m) % 3
+    rows = rng.normal(size=(n + m, d)) + labels[:, None]
+    np.savez(path, X_train=rows[:n], y_train=labels[:n], X_test=rows[n:], y_test=labels[n:])
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, rng, monkeypatch):
+    """A folder with two of the published names; runs happen beside it."""
+    monkeypatch.delenv("CERTIMETRIC_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for name in ("pendigits", "splice"):
+        write(tmp_path / "data" / f"{name}.npz", rng)
+    write(tmp_path / "mine.npz", rng)
+    return tmp_path
+
+
+def run(*arguments, table="knn-table"):
+    return CliRunner().invoke(app, ["reproduce", table, *map(str, arguments), "--quiet"])
+
+
+def done(*arguments, table="knn-table", out="certimetric-reproduced"):
+    """The records of the CSV that a run writes."""
+    result = run(*arguments, "--out", out, table=table)
+    assert result.exit_code == 0, result.output
+    with Path(out, f"{table}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file)), result.stdout
+
+
+def numbers(records, column, **wanted):
+    """A column of the records that have the wanted values."""
+    chosen = [r for r in records if all(r[name] == str(value) for name, value in wanted.items())]
+    return [float(r[column]) for r in chosen]
+
+
+def direct(path, k, points=1000, **options):
+    """The same by the library itself: scaled by the training set, shuffled by 42."""
+    with np.load(path) as archive:
+        X, y, Z, t = (archive[name] for name in ("X_train", "y_train", "X_test", "y_test"))
+    low, span = X.min(axis=0), np.ptp(X, axis=0)
+    Z, t = shuffle((Z - low) / span, t, random_state=42)
+    model = cm.CertifiedKNeighborsClassifier(k).fit((X - low) / span, y)
+    return model.certify(Z[:points], t[:points], **options)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The cells that are computed, in turn."""
+    cells, certify = [], Cell.certify
+
+    def counted(self, *args, **kwargs):
+        cells.append(self)
+        return certify(self, *args, **kwargs)
+
+    monkeypatch.setattr(Cell, "certify", counted)
+    return cells
+
+
+def test_the_protocol_scales_by_the_training_set_and_takes_the_first_points_of_a_shuffle(folder):
+    source = Source("mine", folder / "mine.npz", protocol=Protocol(points=7))
+    split = load(source)
+    with np.load(folder / "mine.npz") as archive:
+        order = shuffle(np.arange(25), random_state=42)[:7]
+        low, span = archive["X_train"].min(axis=0), np.ptp(archive["X_train"], axis=0)
+        np.testing.assert_array_equal(split.X, (archive["X_train"] - low) / span)
+        np.testing.assert_array_equal(split.Z, (archive["X_test"][order] - low) / span)
+        np.testing.assert_array_equal(split.t, archive["y_test"][order])
+
+
+def test_published_protocols_are_those_of_the_paper():
+    assert PROTOCOLS.keys() == set(TABLES["knn-table"].data_sets) == set(TABLES["nn-table"].data_sets)
+    assert {name for name, protocol in PROTOCOLS.items() if protocol.scale == "255"} == {
+        "mnist",
+        "fashion_mnist",
+    }
+    assert [name for name, protocol in PROTOCOLS.items() if protocol.points != 1000] == ["splice"]
+
+
+def test_ours_and_the_difference_stand_beside_the_published_numbers(folder):
+    records, shown = done("--data", "data", "--only", "pendigits", "-k", 3, 11)
+    bound = direct("data/pendigits.npz", 11, method="bound", rule="majority").certified_error(RADII)
+    chosen = {"n_neighbors": 11, "method": "bound"}
+    np.testing.assert_allclose(numbers(records, "certified_error", **chosen), bound, rtol=1e-15)
+    np.testing.assert_array_equal(numbers(records, "published", **chosen), PUBLISHED)
+    np.testing.assert_allclose(numbers(records, "difference", **chosen), bound - PUBLISHED, atol=1e-11)
+    assert {r["published"] for r in records if r["method"] == "exact" or r["n_neighbors"] == "3"} == {""}
+    table = (folder / "certimetric-reproduced" / "knn-table.md").read_text(encoding="utf-8")
+    for text in (shown, table):
+        assert "NeurIPS 2020" in text
+        words = text.replace("|", " ").split()
+        for values, form in ((PUBLISHED, "{:.3f}"), (bound, "{:.3f}"), (bound - PUBLISHED, "{:+.3f}")):
+            row = [form.format(value) for value in values]
+            assert any(words[i : i + 6] == row for i in range(len(words))), row
+        assert "published numbers differ" in text
+
+
+def test_equal_numbers_are_called_so(folder, monkeypatch):
+    ours = direct("data/pendigits.npz", 11, method="bound", rule="majority").certified_error(RADII)
+    kind = TABLES["knn-table"].published
+    monkeypatch.setitem(kind.errors["euclidean"], "pendigits", tuple(np.round(ours, 3)))
+    _, shown = done("--data", "data", "--only", "pendigits", "-k", 11, "--rule", "majority")
+    assert "all 6 published numbers agree to three digits\n" in shown
+    _, shown = done("--data", "data", "--only", "pendigits", "-k", 11, "--points", 5)
+    assert "(published over 1,000 test points)" in shown
+
+
+@pytest.mark.parametrize("rule", ["majority", "plurality"])
+def test_exact_cells_are_those_of_the_library(folder, rule):
+    records, _ = done("--data", "data", "--only", "pendigits", "-k", 5)
+    cert = direct("data/pendigits.npz", 5, rule=rule)
+    chosen = {"rule": rule, "method": "exact"}
+    np.testing.assert_allclose(numbers(records, "certified_error", **chosen), cert.certified_error(RADII))
+    np.testing.assert_allclose(numbers(records, "attack_error", **chosen), cert.attack_error(RADII))
+    assert set(numbers(records, "share_proven", **chosen)) == {1.0}
+
+
+def test_bounded_intervals_give_both_ends(folder):
+    limited, shown = done("--data", "data", "--only", "pendigits", "-k", 11, "--point-time-limit", 0)
+    exact = direct("data/pendigits.npz", 11, rule="majority").certified_error(RADII)
+    chosen = {"rule": "majority", "method": "exact"}
+    certified, attacked = (
+        np.array(numbers(limited, f"{n}_error", **chosen)) for n in ("certified", "attack")
+    )
+    assert (attacked <= exact).all()
+    assert (exact <= certified).all()
+    assert (attacked < certified).any()
+    (share,) = set(numbers(limited, "share_proven", **chosen))
+    assert share < 1
+    assert min(numbers(limited, "widest_interval", **chosen)) > 0
+    radius = int(np.argmax(certified - attacked))
+    assert f"{attacked[radius]:.3f}–{certified[radius]:.3f}" in shown
+    assert f"{share:.1%}" in shown
+
+
+def test_a_second_run_computes_nothing_and_writes_the_same(folder, computed):
+    first, _ = done("--data", "data", "-k", 3, 11)
+    assert len(computed) == 2 * 6
+    again, shown = done("--data", "data", "-k", 3, 11, "--jobs", 2)
+    assert len(computed) == 2 * 6
+    assert again == first
+    assert shown.count("kept from an earlier run") == 12
+    done("--data", "data", "-k", 3, 5, "--only", "splice")
+    assert {cell.n_neighbors for cell in computed[12:]} == {5}
+
+
+def test_what_determines_a_cell_is_in_its_name(folder, computed, rng, monkeypatch):
+    choice = ("--data", "data", "--only", "pendigits", "-k", 5, "--rule", "plurality")
+    done(*choice)
+    done(*choice, "--points", 10)
+    assert len(computed) == 2
+    write(folder / "data" / "pendigits.npz", rng)
+    done(*choice)
+    assert len(computed) == 3
+    monkeypatch.setattr("certimetric.reproduce.cells.native_build", lambda: {"version": "9.9"})
+    done(*choice)
+    assert len(computed) == 4
+
+
+def test_only_cells_that_are_not_proven_depend_on_the_limit(folder, computed):
+    choice = ("--data", "data", "--only", "pendigits", "-k", 11, "--rule", "plurality", "--point-time-limit")
+    for limit, count in ((0, 1), (0, 1), (20, 2), (30, 2), ("inf", 2), (0, 2)):
+        records, _ = done(*choice, limit)
+        assert len(computed) == count
+    assert set(numbers(records, "share_proven")) == {1.0}
+
+
+def test_damaged_cells_are_computed_again(folder, computed):
+    choice = ("--data", "data", "--only", "pendigits", "-k", 3, "--rule", "plurality")
+    first, _ = done(*choice)
+    (cell,) = (folder / "certimetric-reproduced" / "cells").iterdir()
+    cell.write_bytes(cell.read_bytes()[:100])
+    again, _ = done(*choice)
+    assert len(computed) == 2
+    assert numbers(again, "certified_error") == numbers(first, "certified_error")
+    assert list(cell.parent.iterdir()) == [cell]
+
+
+def test_a_cell_that_cannot_be_written_leaves_no_file_of_its_name(folder, monkeypatch):
+    def full(self, path):
+        path.write_bytes(b"PK half")
+        raise OSError("no space left")
+
+    choice = ("--data", "data", "--only", "pendigits", "-k", 3, "--rule", "plurality")
+    monkeypatch.setattr(cm.Certification, "save", full)
+    assert "no space left" in run(*choice).stderr
+    store = Store(folder / "certimetric-reproduced" / "cells")
+    split = load(Source("pendigits", folder / "data" / "pendigits.npz"))
+    assert store.get(split, Cell(3, "plurality", "exact", 10.0)) is None
+
+
+@pytest.mark.parametrize("before", [0, 2, 4])
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(folder, computed, monkeypatch, before):
+    certify = Cell.certify
+
+    def interrupted(self, *args, **kwargs):
+        if len(computed) == before:
+            raise KeyboardInterrupt
+        return certify(self, *args, **kwargs)
+
+    choice = ("--data", "data", "-k", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(Cell, "certify", interrupted)
+        result = run(*choice)
+    assert result.exit_code == 130
+    kept = f"{before} of 6 certifications are kept in certimetric-reproduced/cells"
+    assert result.stderr == f"certimetric: interrupted: {kept}; the same command goes on from there.\n"
+    table = folder / "certimetric-reproduced" / "knn-table.md"
+    assert table.exists() == (before > 0)
+    if before == 2:
+        assert "Not finished: 1 of 3 certifications are missing." in table.read_text(encoding="utf-8")
+    done(*choice)
+    assert len(computed) == 6
+    assert "Not finished" not in table.read_text(encoding="utf-8")
+
+
+def test_own_data_has_no_published_numbers(folder):
+    (folder / "mine.npz").rename("pendigits.npz")
+    records, shown = done("--data", "pendigits.npz", "-k", 11, "--eps", "0,0.25")
+    assert {r["published"] for r in records} == {""}
+    assert "none of this is published" in shown
+    cert = direct("pendigits.npz", 11, rule="plurality")
+    np.testing.assert_allclose(
+        numbers(records, "certified_error", rule="plurality"), cert.certified_error([0, 0.25])
+    )
+    assert "published," not in (folder / "certimetric-reproduced" / "knn-table.md").read_text()
+
+
+def test_own_data_may_be_two_files_and_its_radii_round(folder):
+    with np.load("mine.npz") as archive:
+        for half in ("train", "test"):
+            table = np.c_[archive[f"X_{half}"], archive[f"y_{half}"]]
+            np.savetxt(f"{half}.csv", table, delimiter=",", fmt="%.17g")
+    records, _ = done("--data", "train.csv", "--test", "test.csv", "-k", 3, "--scale", "none")
+    split = load(Source("train", folder / "train.csv", folder / "test.csv", Protocol("none")))
+    model = cm.CertifiedKNeighborsClassifier(3).fit(split.X, split.y)
+    cert = model.certify(split.Z, split.t, rule="majority")
+    chosen = {"method": "exact", "rule": "majority"}
+    radii = numbers(records, "radius", **chosen)
+    assert radii[0] == 0
+    assert cert.certified_error(radii[-1]) > 0.5
+    np.testing.assert_allclose(numbers(records, "certified_error", **chosen), cert.certified_error(radii))
+
+
+def test_points_and_data_sets_that_are_there_are_taken(folder):
+    records, shown = done("--data", "data", "-k", 3, "--points", 10)
+    assert {(r["data_set"], r["points"]) for r in records} == {("pendigits", "10"), ("splice", "10")}
+    assert "MNIST" not in shown
+    write(folder / "data" / "splice.npz", np.random.default_rng(1), m=1100)
+    write(folder / "data" / "pendigits.npz", np.random.default_rng(1), m=1100)
+    records, _ = done("--data", "data", "-k", 1, "--rule", "plurality")
+    assert {(r["data_set"], r["points"]) for r in records} == {("pendigits", "1000"), ("splice", "1100")}
+
+
+def test_lists_may_be_written_either_way(folder, computed):
+    done("--data", "data", "-k", 3, 5, "--rule", "majority", "plurality", "--only", "splice", "pendigits")
+    assert len(computed) == 12
+    done(
+        "--data", "data", "--neighbors", 3, "-k", 5, "-k", 3, "--rule", "majority", "--rule", "plurality",
+        "--only", "splice", "--only", "pendigits",
+    )  # fmt: skip
+    assert len(computed) == 12
+
+
+def test_the_table_of_one_neighbor_is_exact(folder):
+    records, shown = done("--data", "data", table="nn-table")
+    assert len(records) == 2 * 6
+    cert = direct("data/pendigits.npz", 1)
+    np.testing.assert_allclose(
+        numbers(records, "certified_error", data_set="pendigits"), cert.certified_error(RADII)
+    )
+    assert numbers(records, "published", data_set="pendigits") == [0.032, 0.119, 0.347, 0.606, 0.829, 0.969]
+    assert "K = 1, exact, published" in shown
+
+
+def test_the_folder_of_the_environment_is_the_default(folder, monkeypatch):
+    monkeypatch.setenv("CERTIMETRIC_DATA", str(folder / "data"))
+    done("--only", "splice", "-k", 3)
+
+
+def test_pictures_have_a_panel_for_each_data_set_and_rule(folder, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn, savefig = [], Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (drawn.append(self), savefig(self, *a, **k)))
+    done("--data", "data", "-k", 11, "--point-time-limit", 0)
+    (figure,) = drawn
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[0] == "Pendigits, 25 points, majority rule"
+    assert len(titles) == 4
+    assert all(axes.collections for axes in figure.axes), "bands down to the attack error"
+    marks = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
+    np.testing.assert_array_equal(marks[0].get_ydata(), PUBLISHED)
+    picture = folder / "certimetric-reproduced" / "knn-table.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "'--data'"),
+        (("--data", "none"), "--data: none: no such file or folder"),
+        (("--data", "empty"), "--data: empty has none of the data sets of the table, mnist, fashion_mnist"),
+        (("--data", "data", "--only", "iris"), "--only must name data sets of the table, mnist, "),
+        (("--data", "data", "--only", "usps"), "--only: data/usps.npz: no such file"),
+        (("--data", "mine.npz", "--only", "usps"), "--only chooses among the data sets of a folder, but"),
+        (
+            ("--data", "data", "--test", "mine.npz"),
+            "--test is for a data file of your own, but --data",
+        ),
+        (("--data", "data", "--scale", "none"), "--scale is for a data file of your own"),
+        (("--data", "data", "--eps", "0,1"), "--eps is for a data file of your own"),
+        (("--data", "mine.npz", "--eps", "0;1"), "--eps must be numbers separated by commas"),
+        (("--data", "mine.npz", "--test", "none.csv"), "none.csv: no such file"),
+        (("--data", "half.npz"), "half.npz: has no X_test, so --test must name a file of test data"),
+        (("--data", "unlabelled.npz"), "has no labels, but they are needed here"),
+        (("--data", "mine.txt"), "mine.txt: unknown format"),
+        (("--data", "data", "-k", "0"), "--neighbors must be at least 1, got 0"),
+        (("--data", "data", "-k", "3", "61"), "--neighbors must be at most n_samples = 60, got 61"),
+        (("--data", "mine.npz", "-k", "3", "61"), "--neighbors must be at most n_samples = 60, got 61"),
+        (("--data", "data", "-k", "two"), "'--neighbors'"),
+        (("--data", "data", "--rule", "all"), "--rule must be plurality or majority; got 'all'"),
+        (("--data", "data", "--points", "0"), "'--points'"),
+        (("--data", "data", "--point-time-limit", "-1"), "--point-time-limit must be at least 0"),
+        (("--data", "data", "--jobs", "0"), "--jobs must not be 0"),
+        (("--data", "data", "--out", "mine.npz"), "--out: mine.npz is a file, but a folder is needed"),
+        (("--data", "data", "--out", "no/such"), "no does not exist"),
+        (("--data", "broken"), "broken/splice.npz: has no array 'y_test'"),
+        (("--data", "data", "pendigits"), "unexpected extra argument"),
+    ],
+)
+def test_mistakes_are_one_line_before_any_work(folder, computed, arguments, message):
+    for name in ("empty", "broken"):
+        (folder / name).mkdir()
+    write(folder / "broken" / "pendigits.npz", np.random.default_rng(0))
+    np.savez("broken/splice.npz", X_train=np.eye(3), y_train=[0, 1, 2], X_test=np.eye(3))
+    np.savez("half.npz", X_train=np.eye(3), y_train=[0, 1, 2])
+    np.savez("unlabelled.npz", X_train=np.eye(3), y_train=[0, 1, 2], X_test=np.eye(3))
+    (folder / "mine.txt").write_text("1,2\n")
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert result.stderr.startswith("certimetric: error: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
+    assert computed == []
+    assert not (folder / "certimetric-reproduced").exists()
+
+
+def test_without_a_table_there_is_help_and_exit_code_two():
+    result = CliRunner().invoke(app, ["reproduce"])
+    assert result.exit_code == 2
+    assert "knn-table" in result.stderr
+    assert "nn-table" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["pendigits", "satimage"])
+def test_published_rows_are_reproduced_to_three_digits(data_folder, tmp_path, name):
+    for table, options in (("nn-table", ()), ("knn-table", ("-k", 11, "--rule", "majority"))):
+        records, shown = done(
+            "--data", data_folder, "--only", name, *options, table=table, out=tmp_path / "out"
+        )
+        assert "all 6 published numbers agree to three digits\n" in shown
+    published, exact = (
+        np.array(numbers(records, "certified_error", method=method)) for method in ("bound", "exact")
+    )
+    assert (exact <= published).all()
+    assert (exact < published).any()
