@@ -320,8 +320,8 @@ def test_pictures_have_a_panel_for_each_data_set_and_rule(folder, monkeypatch):
     [
         ((), "'--data'"),
         (("--data", "none"), "--data: none: no such file or folder"),
-        (("--data", "empty"), "--data: empty has none of the data sets of the table, mnist, fashion_mnist"),
-        (("--data", "data", "--only", "iris"), "--only must name data sets of the table, mnist, "),
+        (("--data", "empty"), "--data: empty has none of the data sets of the table, pendigits, satimage, "),
+        (("--data", "data", "--only", "iris"), "--only must name data sets of the table, pendigits, "),
         (("--data", "data", "--only", "usps"), "--only: data/usps.npz: no such file"),
         (("--data", "mine.npz", "--only", "usps"), "--only chooses among the data sets of a folder, but"),
         (
