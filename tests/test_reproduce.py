@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from sklearn.utils import shuffle
 from typer.testing import CliRunner
 
 import certimetric as cm
 from certimetric._cli_app import app
 from certimetric.reproduce import PROTOCOLS, TABLES, Cell, Protocol, Source, Store, load
+from certimetric.reproduce.picture import draw
 
 PUBLISHED = np.array([0.039, 0.126, 0.316, 0.577, 0.784, 0.937])
 RADII = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
@@ -34,6 +36,23 @@ def folder(tmp_path, rng, monkeypatch):
         write(tmp_path / "data" / f"{name}.npz", rng)
     write(tmp_path / "mine.npz", rng)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def quick_pictures(monkeypatch):
+    """Most tests are not about pictures, which take longer than all else here."""
+    monkeypatch.setattr("certimetric._cli_reproduce.draw", lambda _, path: path.touch())
+
+
+@pytest.fixture
+def pictures(monkeypatch, quick_pictures):
+    """The figures that are drawn after all."""
+    figures, savefig = [], Figure.savefig
+    monkeypatch.setattr("certimetric._cli_reproduce.draw", draw)
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *a, **k: (figures.append(self), savefig(self, *a, **k))
+    )
+    return figures
 
 
 def run(*arguments, table="knn-table"):
@@ -210,7 +229,7 @@ def test_a_cell_that_cannot_be_written_leaves_no_file_of_its_name(folder, monkey
 
 
 @pytest.mark.parametrize("before", [0, 2, 4])
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(folder, computed, monkeypatch, before):
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(folder, pictures, computed, monkeypatch, before):
     certify = Cell.certify
 
     def interrupted(self, *args, **kwargs):
@@ -298,13 +317,9 @@ def test_the_folder_of_the_environment_is_the_default(folder, monkeypatch):
     done("--only", "splice", "-k", 3)
 
 
-def test_pictures_have_a_panel_for_each_data_set_and_rule(folder, monkeypatch):
-    from matplotlib.figure import Figure
-
-    drawn, savefig = [], Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (drawn.append(self), savefig(self, *a, **k)))
+def test_pictures_have_a_panel_for_each_data_set_and_rule(folder, pictures):
     done("--data", "data", "-k", 11, "--point-time-limit", 0)
-    (figure,) = drawn
+    (figure,) = pictures
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[0] == "Pendigits, 25 points, majority rule"
     assert len(titles) == 4
