@@ -1,6 +1,7 @@
 """Published tables, again: protocol, cells that are kept, what is printed and written, mistakes."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 import certimetric as cm
 from certimetric._cli_app import app
-from certimetric.reproduce import PROTOCOLS, TABLES, Cell, Protocol, Source, Store, load
+from certimetric.reproduce import PROTOCOLS, TABLES, Cell, Protocol, Source, Store, load, report
 from certimetric.reproduce.picture import draw
 
 PUBLISHED = np.array([0.039, 0.126, 0.316, 0.577, 0.784, 0.937])
@@ -170,6 +171,19 @@ def test_bounded_intervals_give_both_ends(folder):
     radius = int(np.argmax(certified - attacked))
     assert f"{attacked[radius]:.3f}–{certified[radius]:.3f}" in shown
     assert f"{share:.1%}" in shown
+
+
+def test_two_numbers_that_are_the_same_to_three_digits_are_one(certification):
+    ends = np.ones(len(certification))
+    tied = replace(certification, lower=ends, upper=ends + 1e-13)
+    wide = replace(certification, lower=ends, upper=3 * ends)
+    cell = Cell(3, "majority", "exact")
+    many = wide[[0]], tied[np.zeros(2999, dtype=int)], wide[np.zeros(20, dtype=int)]
+    lower, upper = (np.concatenate([getattr(cert, end) for cert in many]) for end in ("lower", "upper"))
+    base = certification[np.zeros(len(lower), dtype=int)]
+    mixed = replace(base, lower=lower, upper=upper)
+    assert report.shares(cell, mixed, np.array([0.5, 2.0, 3.0])) == ["0.000", "0.993–1.000", "1.000"]
+    assert report.shares(cell, mixed[:3000], np.array([2.0])) == ["1.000"]
 
 
 def test_a_second_run_computes_nothing_and_writes_the_same(folder, computed):

@@ -52,9 +52,7 @@ PROTOCOLS = {
     "usps": Protocol(),
     "pendigits": Protocol(),
     "satimage": Protocol(),
-    "splice": Protocol(
-        points=None, deviation="published over the first 1,000 in another order of the test set"
-    ),
+    "splice": Protocol(points=None, deviation="published over 1,000 test points in another order"),
 }
 """By data set, the protocol of the ARML paper. LIBSVM's Splice has its test rows in another order."""
 

@@ -23,7 +23,7 @@ _ROUNDING = 0.0005 + 1e-12
 LEGEND = (
     "Two numbers a–b: at least a is known to be broken (attack error, the upper ends of the intervals), and "
     "at most b is not proven robust (certified error, the lower ends); the true robust error is between "
-    "them. One number: both agree. A bound has lower ends only. Proven: share of the radii known to "
+    "them. One number: both are the same. A bound has lower ends only. Proven: share of the radii known to "
     "rounding. Widest: the widest interval that remains, ℓ2 norm."
 )
 
@@ -44,11 +44,11 @@ def lines(run: Run, panel: Panel) -> Iterator[Line]:
         published = run.table.errors(panel.source, cell)
         known = _proven(cell, cert)
         if published is None:
-            yield Line(str(cell), _shares(cell, cert, panel.radii), *known)
+            yield Line(str(cell), shares(cell, cert, panel.radii), *known)
             continue
         ours = _certified(cert, panel.radii)
         yield Line(f"{cell}, published", [f"{share:.3f}" for share in published])
-        yield Line(f"{cell}, ours", _shares(cell, cert, panel.radii), *known)
+        yield Line(f"{cell}, ours", shares(cell, cert, panel.radii), *known)
         # Plus zero: no "-0.000".
         yield Line("difference", [f"{np.round(d, 3) + 0.0:+.3f}" for d in ours - published])
 
@@ -99,15 +99,13 @@ def _certified(cert: Certification, radii: FloatArray) -> FloatArray:
     return np.atleast_1d(cert.certified_error(radii))
 
 
-def _shares(cell: Cell, cert: Certification, radii: FloatArray) -> list[str]:
-    """The certified error, and the attack error before it where that is another number."""
-    certified, attacked = (_certified(cert, radii), np.atleast_1d(cert.attack_error(radii)))
+def shares(cell: Cell, cert: Certification, radii: FloatArray) -> list[str]:
+    """The certified error, and the attack error before it where that is another number to three digits."""
+    certified = [f"{share:.3f}" for share in _certified(cert, radii)]
     if cell.method == "bound":
-        attacked = certified
-    return [
-        f"{high:.3f}" if low == high else f"{low:.3f}–{high:.3f}"
-        for low, high in zip(attacked, certified, strict=True)
-    ]
+        return certified
+    attacked = [f"{share:.3f}" for share in np.atleast_1d(cert.attack_error(radii))]
+    return [high if low == high else f"{low}–{high}" for low, high in zip(attacked, certified, strict=True)]
 
 
 def _proven(cell: Cell, cert: Certification) -> tuple[str, str]:
