@@ -6,6 +6,8 @@ d_1)/(2‖G‖₂)`` shows it beyond the best radius so far. Each solution is ju
 duality gap, whatever the solver's status says.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,9 @@ Array = NDArray[np.float64]
 
 GAP = 1e-9
 """Largest relative duality gap and constraint violation at which a solution counts."""
+
+BEYOND = 1e6
+"""Times the distance of the farthest single half-space: a program whose value is larger has no solution."""
 
 
 def exact_radius(
@@ -48,26 +53,44 @@ def cell_distance(own: Array, rival: Array, g: Array) -> float:
     lengths = np.linalg.norm(normals, axis=1)
     keep = lengths > 0
     normals, offsets = normals[keep] / lengths[keep, None], offsets[keep] / lengths[keep]
+    return float(np.linalg.norm(least_norm(normals, offsets).delta))
+
+
+class LeastNorm(NamedTuple):
+    """A point δ of least norm, and weights λ ≥ 0 that prove ``‖δ‖ ≥ bound``; where bound is inf, no point."""
+
+    delta: Array
+    weights: Array
+    bound: float
+
+
+def least_norm(normals: Array, offsets: Array) -> LeastNorm:
+    """``min ‖δ‖ s.t. Aδ ≤ b`` for rows of length 1, judged by residual and weak duality.
+
+    Every λ ≥ 0 merges the half-spaces into one, hence ``‖δ‖ ≥ −bᵀλ/‖Aᵀλ‖``. Where this bound is BEYOND
+    times the distance of the farthest single half-space, the program counts as infeasible.
+    """
     scale = max(0.0, float(-offsets.min(initial=0.0)))
     if scale == 0.0:
-        return 0.0
+        return LeastNorm(np.zeros(normals.shape[1]), np.zeros(len(offsets)), 0.0)
     for solve in (_daqp, _clarabel):
-        delta, multipliers = solve(normals, offsets / scale)
+        delta, weights = solve(normals, offsets / scale)
         length = float(np.linalg.norm(delta))
         violation = float(np.max(normals @ delta - offsets / scale))
-        dual = (
-            -float(offsets @ multipliers) / scale / max(float(np.linalg.norm(multipliers @ normals)), 1e-300)
-        )
-        if violation <= GAP and abs(length - dual) <= GAP * length:
-            return scale * length
-    raise ArithmeticError(f"no solver closed the gap: length {length}, dual {dual}, violation {violation}")
+        merged = float(np.linalg.norm(weights @ normals))
+        bound = -float(offsets @ weights) / scale / max(merged, 1e-300)
+        if bound >= BEYOND:
+            return LeastNorm(delta, weights, float("inf"))
+        if violation <= GAP and abs(length - bound) <= GAP * length:
+            return LeastNorm(scale * delta, weights, scale * bound)
+    raise ArithmeticError(f"no solver closed the gap: length {length}, dual {bound}, violation {violation}")
 
 
 def _daqp(normals: Array, offsets: Array) -> tuple[Array, Array]:
     import daqp
 
     n_rows, n_features = normals.shape
-    delta, _, _, info = daqp.solve(
+    delta, _, flag, info = daqp.solve(
         np.eye(n_features),
         np.zeros(n_features),
         np.ascontiguousarray(normals),
@@ -77,7 +100,9 @@ def _daqp(normals: Array, offsets: Array) -> tuple[Array, Array]:
         primal_tol=1e-11,
         dual_tol=1e-12,
     )
-    return np.asarray(delta), np.maximum(np.asarray(info["lam"]), 0.0)
+    # Without a solution the weights are left as the memory was.
+    weights = np.asarray(info["lam"]) if flag > 0 else np.zeros(n_rows)
+    return np.asarray(delta), np.maximum(weights, 0.0)
 
 
 def _clarabel(normals: Array, offsets: Array) -> tuple[Array, Array]:

@@ -1,20 +1,16 @@
 """The library on real data against a general QP solver, and its neighbours against brute force."""
 
-import functools
 import math
-import os
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn import datasets
 
 import certimetric as cm
 from oracles import quadratic
 from oracles.rational import RationalNearestNeighbor, squared_distance
+from oracles.real import BUNDLED, Split, bundled, from_file
 
 pytest.importorskip("daqp")
 pytest.importorskip("clarabel")
@@ -22,43 +18,8 @@ pytestmark = pytest.mark.oracle
 
 Array = NDArray[np.float64]
 
-BUNDLED = ["iris", "wine", "breast_cancer", "digits"]
 FILES = {"satimage": 12, "pendigits": 12, "usps": 5}
 """Test points per file: the oracle needs every constraint of a class, seconds on usps under a full metric."""
-
-
-@dataclass(frozen=True)
-class Split:
-    rows: Array
-    labels: NDArray[np.int64]
-    points: Array
-    truth: NDArray[np.int64]
-
-
-@functools.cache
-def bundled(name: str) -> Split:
-    """A shuffled split of a data set that ships with scikit-learn; twenty test points."""
-    loaded = getattr(datasets, f"load_{name}")()
-    order = np.random.default_rng(0).permutation(len(loaded.target))
-    rows, labels = loaded.data[order].astype(np.float64), loaded.target[order].astype(np.int64)
-    return Split(rows[20:], labels[20:], rows[:20], labels[:20])
-
-
-@functools.cache
-def from_file(name: str) -> Split:
-    """One of the larger files, where ``CERTIMETRIC_DATA`` names the folder that has them."""
-    folder = os.environ.get("CERTIMETRIC_DATA")
-    if folder is None or not (Path(folder) / f"{name}.npz").exists():
-        pytest.skip(f"CERTIMETRIC_DATA has no {name}.npz")
-    with np.load(Path(folder) / f"{name}.npz", allow_pickle=False) as file:
-        columns = [file[key] for key in ("X_train", "y_train", "X_test", "y_test")]
-    rows, labels, points, truth = columns
-    return Split(
-        rows.astype(np.float64),
-        labels.astype(np.int64),
-        points[: FILES[name]].astype(np.float64),
-        truth[: FILES[name]].astype(np.int64),
-    )
 
 
 def components_of(kind: str, n_features: int) -> Array | None:
@@ -102,7 +63,7 @@ def test_interval_contains_the_radius_of_the_quadratic_programs(name: str, kind:
 @pytest.mark.parametrize("kind", ["euclidean", "low_rank"])
 @pytest.mark.parametrize("name", FILES)
 def test_interval_contains_the_radius_on_files(name: str, kind: str) -> None:
-    split = from_file(name)
+    split = from_file(name, FILES[name])
     assert_intervals_contain_the_oracle(split, components_of(kind, split.rows.shape[1]))
 
 
@@ -111,7 +72,7 @@ def test_interval_contains_the_radius_on_files(name: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["full", "ill_conditioned"])
 @pytest.mark.parametrize("name", FILES)
 def test_interval_contains_the_radius_on_files_under_a_full_metric(name: str, kind: str) -> None:
-    split = from_file(name)
+    split = from_file(name, FILES[name])
     assert_intervals_contain_the_oracle(split, components_of(kind, split.rows.shape[1]), tolerance=1e-5)
 
 
