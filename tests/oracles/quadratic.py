@@ -73,7 +73,7 @@ def least_norm(normals: Array, offsets: Array) -> LeastNorm:
     scale = max(0.0, float(-offsets.min(initial=0.0)))
     if scale == 0.0:
         return LeastNorm(np.zeros(normals.shape[1]), np.zeros(len(offsets)), 0.0)
-    for solve in (_daqp, _clarabel):
+    for solve in (_daqp, _clarabel, _nnls):
         delta, weights = solve(normals, offsets / scale)
         length = float(np.linalg.norm(delta))
         violation = float(np.max(normals @ delta - offsets / scale))
@@ -119,6 +119,19 @@ def _clarabel(normals: Array, offsets: Array) -> tuple[Array, Array]:
         identity, np.zeros(n_features), constraints, offsets, cones, settings
     ).solve()
     return np.asarray(solution.x), np.maximum(np.asarray(solution.z), 0.0)
+
+
+def _nnls(normals: Array, offsets: Array) -> tuple[Array, Array]:
+    """Lawson and Hanson's least-distance programming: slow, and sure where there is no point at all.
+
+    The λ ≥ 0 that minimise ``‖Aᵀλ‖² + (bᵀλ + 1)²`` make this 0 exactly where ``Aδ ≤ b`` has no point.
+    """
+    from scipy.optimize import nnls
+
+    n_features = normals.shape[1]
+    weights, _ = nnls(np.vstack([normals.T, offsets]), np.append(np.zeros(n_features), -1.0))
+    excess = float(offsets @ weights) + 1.0
+    return -(weights @ normals) / (excess or 1.0), weights
 
 
 def extended_distances(points: Array, rows: Array, components: Array | None = None) -> NDArray[np.longdouble]:

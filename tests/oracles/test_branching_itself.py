@@ -3,6 +3,7 @@
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,14 @@ pytestmark = pytest.mark.oracle
 RULES: list[Rule] = ["plurality", "majority"]
 
 
+class ClosedVotes(RationalKNearestNeighbors):
+    """Pieces with all of their walls; only where rows coincide in the metric the index still decides."""
+
+    def _precedences(self, point, thick):
+        before, scale = super()._precedences(point, thick)
+        return [[replace(w, strict=w.strict and not any(w.normal)) for w in row] for row in before], scale
+
+
 def searched(case: TinyCase, label: int, k: int, rule: Rule) -> float:
     components = None if case.components is None else np.array(case.components)
     rows, labels = np.array(case.rows), np.array(case.labels)
@@ -30,9 +39,11 @@ def check_many(seed: int, cases: int) -> Counter[str]:
     for number in range(cases):
         case = random_case(rng, n_points=1)
         k, rule = rng.randint(1, min(7, len(case.rows))), rng.choice(RULES)
-        oracle = RationalKNearestNeighbors(case.rows, case.labels, k, case.components)
+        oracle = ClosedVotes(case.rows, case.labels, k, case.components)
         label = oracle.predict(case.points[0])
         radius = root(oracle.squared_radius(case.points[0], label, rule))
+        open_too = RationalKNearestNeighbors(case.rows, case.labels, k, case.components)
+        counts["equal"] += root(open_too.squared_radius(case.points[0], label, rule)) == radius
         found = searched(case, label, k, rule)
         assert found == pytest.approx(radius, rel=1e-8, abs=1e-9), f"case {number}: {case}, K = {k}, {rule}"
         counts["zero" if radius == 0 else "finite" if radius < math.inf else "infinite"] += 1
@@ -44,6 +55,7 @@ def test_search_gives_the_rational_radius() -> None:
     counts = check_many(seed=41, cases=600)
     # The draw is not vacuous: all kinds of radii, and finite ones for odd and even K under both rules.
     assert min(counts[kind] for kind in ("zero", "finite", "infinite")) > 30
+    assert counts["equal"] >= 595
     assert min(counts[f"K = {k}, {rule}"] for k in (1, 2, 3, 4, 5) for rule in RULES) > 2
 
 

@@ -1,4 +1,4 @@
-"""The quadratic-programming oracle against the rational one, and its two solvers against each other."""
+"""The quadratic-programming oracle against the rational one, and its solvers against each other."""
 
 import numpy as np
 import pytest
@@ -35,14 +35,30 @@ def test_quadratic_programs_give_the_rational_radius(seed: int) -> None:
     assert quadratic.triplet_floor(z, label, rows, labels, components) <= exact * (1 + 1e-12)
 
 
-def test_both_solvers_agree_in_many_dimensions() -> None:
+def test_all_solvers_agree_in_many_dimensions() -> None:
     rng = np.random.default_rng(0)
     for _ in range(10):
         normals = rng.normal(size=(60, 12))
         normals /= np.linalg.norm(normals, axis=1)[:, None]
         offsets = normals @ rng.normal(size=12) + rng.random(60)
-        first, second = quadratic._daqp(normals, offsets)[0], quadratic._clarabel(normals, offsets)[0]
-        np.testing.assert_allclose(first, second, atol=1e-8)
+        first, *others = (
+            solve(normals, offsets)[0] for solve in (quadratic._daqp, quadratic._clarabel, quadratic._nnls)
+        )
+        for other in others:
+            np.testing.assert_allclose(other, first, atol=1e-8)
+
+
+def test_contradictory_half_spaces_have_no_point() -> None:
+    """Three normals that add up to zero, in twenty directions; a fourth half-space changes nothing."""
+    for seed in range(20):
+        u, v, w = np.random.default_rng(seed).normal(size=(3, 5))
+        normals = np.array([u, v, -u - v, w])
+        lengths = np.linalg.norm(normals, axis=1)
+        offsets = np.array([-1.0, -1.0, 1.0, 1.0]) / lengths
+        assert quadratic.least_norm(normals / lengths[:, None], offsets).bound == np.inf
+        # Half-spaces that touch in one plane have points.
+        offsets[2] *= 2
+        assert quadratic.least_norm(normals / lengths[:, None], offsets).bound < np.inf
 
 
 def test_extended_neighbors_equal_the_rational_order() -> None:
