@@ -11,6 +11,7 @@ from pathlib import Path
 
 import threadpoolctl
 
+import attacks
 import authors
 import certification
 import metrics
@@ -29,6 +30,7 @@ FAMILIES = {
     "metrics": metrics.CASES,
     "scaling": scaling.CASES,
     "votes": votes.CASES,
+    "attacks": attacks.CASES,
     "authors": authors.CASES,
 }
 CASES: dict[str, Case] = {
