@@ -15,7 +15,7 @@ from _figures import Figure, Settings
 from _peers import blas_kernels, faiss_facts, faiss_variants
 from certimetric._versions import native_build
 
-_PACKAGES = ("numpy", "scipy", "scikit-learn", "faiss-cpu", "threadpoolctl", "joblib")
+_PACKAGES = ("numpy", "scipy", "scikit-learn", "faiss-cpu", "threadpoolctl", "joblib", "daqp")
 _HEADINGS = ("work", "ours", "peer", "figure", "min–max", "target", "reached")
 _WIDTHS = (62, 10, 34, 9, 15, 18, 7)
 

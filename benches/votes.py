@@ -42,7 +42,7 @@ class Plan:
 PUBLIC = {
     "pendigits": Plan(7494, 7494, 5),
     "satimage": Plan(4435, 4435, 5),
-    "fashion_mnist": Plan(10_000, 4000, 2),
+    "fashion_mnist": Plan(4000, 2000, 2),
 }
 # Training rows at which the general solver's search takes well below a minute.
 SOLVER = {"pima": 537, "pendigits": 1000, "satimage": 1000}
