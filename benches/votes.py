@@ -32,7 +32,7 @@ _OFTEN = 10
 
 @dataclass(frozen=True)
 class Plan:
-    """How many training rows and test points the published bound is given: each costs n² d / 4 or more."""
+    """Training rows and test points for the published bound; the cost of a point grows with rows² d."""
 
     rows: int
     quick_rows: int
