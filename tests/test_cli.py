@@ -415,11 +415,16 @@ def test_interrupt_exits_with_130(tmp_path, rng):
     rows = rng.normal(size=(3000, 60))
     labels = rng.integers(0, 2, 3000)
     np.savez(tmp_path / "big.npz", X_train=rows, y_train=labels, X_test=np.tile(rows, (60, 1)) + 0.01)
+    # Ctrl-C before the imports are done is Python's own business.
+    begin = (
+        "import sys; from certimetric.cli import main; print('begun', file=sys.stderr, flush=True); main()"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "certimetric.cli", "certify", "--train", str(tmp_path / "big.npz")],
+        [sys.executable, "-c", begin, "certify", "--train", str(tmp_path / "big.npz")],
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, bufsize=1,
     )  # fmt: skip
-    time.sleep(4.0)
+    assert process.stderr.readline() == "begun\n"
+    time.sleep(3.0)
     assert process.poll() is None, process.stderr.read()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)

@@ -1,6 +1,7 @@
 """The library on real data against a general QP solver, and its neighbours against brute force."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,8 @@ def assert_intervals_contain_the_oracle(
 @pytest.mark.parametrize("name", BUNDLED)
 def test_interval_contains_the_radius_of_the_quadratic_programs(name: str, kind: str) -> None:
     split = bundled(name)
+    few = 8 if name == "digits" else len(split.points)
+    split = replace(split, points=split.points[:few], truth=split.truth[:few])
     assert_intervals_contain_the_oracle(split, components_of(kind, split.rows.shape[1]))
 
 

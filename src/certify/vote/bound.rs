@@ -35,9 +35,27 @@ impl Tree<'_, '_> {
             let Some(&row) = rows[..rank].iter().find(|&&k| !self.refined[k]) else {
                 return self.pair_bound(pair);
             };
-            self.refine(row, cost(row).sqrt());
-            self.refined[row] = true;
+            // Rows that were found for another row often say most of what there is to say.
+            let length = cost(row).sqrt();
+            if !self.compare_with_judges(row) {
+                self.refine(row, length);
+                self.refined[row] = true;
+            }
         }
+    }
+
+    /// Compares row `j` with the judges that it was not compared with; `false`: there are none.
+    fn compare_with_judges(&mut self, j: usize) -> bool {
+        let left = self.judges[self.judged[j]..].to_vec();
+        if left.is_empty() {
+            return false;
+        }
+        self.field.prepare(&[j]);
+        let more = self.against(j, &left);
+        self.triplets[j].extend(more);
+        self.keep_largest(j);
+        self.judged[j] = self.judges.len();
+        true
     }
 
     /// Compares row `j` with every row of the class whose triplet bound may be larger than `cost`: at a point that far
@@ -53,14 +71,11 @@ impl Tree<'_, '_> {
         let limit = self.probe.ladder_distance(scene.kernels, scene.index, entry.position);
         self.probe.visit_near(scene, limit, &mut found, |position, _, _| near.push(position));
         self.field.add(near.iter().copied());
-        self.field.prepare(&[j]);
-        // Judges were compared already; others of the class that are not near at that point cannot matter.
-        let mut near: Vec<usize> =
-            near.into_iter().filter_map(|position| self.field.find(position)).collect();
-        near.retain(|k| !self.judges.contains(k));
-        let more = self.against(j, &near);
-        self.triplets[j].extend(more);
-        self.triplets[j].sort_unstable_by(|a, b| b.total_cmp(a));
+        // Of the class only judges and rows that are near at that point can matter.
+        let near = near.into_iter().filter_map(|position| self.field.find(position));
+        let new: Vec<usize> = near.filter(|k| !self.judges.contains(k)).collect();
+        self.judges.extend(new);
+        self.compare_with_judges(j);
     }
 
     /// Compares the rows that were added since the last time with the nearest rows of the class.
@@ -70,20 +85,32 @@ impl Tree<'_, '_> {
             self.field.prepare(&self.judges);
         }
         for j in self.triplets.len()..self.field.len() {
-            let bounds = self.against(j, &self.judges);
+            let first = self.judges.len().min(self.case.question.k + JUDGES);
+            let bounds = self.against(j, &self.judges[..first]);
             self.triplets.push(bounds);
+            self.keep_largest(j);
+            self.judged.push(first);
             self.refined.push(false);
         }
     }
 
-    /// Squared triplet bounds of one row against some of the class, largest first.
+    /// Puts a row's triplet bounds in order, largest first, and drops those that no pair asks for.
+    fn keep_largest(&mut self, j: usize) {
+        let most = self.case.most_own() + 1;
+        let bounds = &mut self.triplets[j];
+        if bounds.len() > most {
+            bounds.select_nth_unstable_by(most, |a, b| b.total_cmp(a));
+            bounds.truncate(most);
+        }
+        bounds.sort_unstable_by(|a, b| b.total_cmp(a));
+    }
+
+    /// Squared triplet bounds of one row against some of the class.
     fn against(&self, j: usize, judges: &[usize]) -> Vec<f64> {
         if self.is_own(j) {
             return Vec::new();
         }
-        let mut bounds: Vec<f64> = judges.iter().map(|&i| self.field.triplet_bound(j, i)).collect();
-        bounds.sort_unstable_by(|a, b| b.total_cmp(a));
-        bounds
+        judges.iter().map(|&i| self.field.triplet_bound(j, i)).collect()
     }
 
     fn is_own(&self, k: usize) -> bool {

@@ -236,12 +236,19 @@ impl Case<'_> {
         field.add(self.nearest.iter().copied());
         let k = self.question.k;
         let others = self.scene.others();
-        let lists = [(std::slice::from_ref(class), k + FIRST_OWN), (&others[..], 4 * k + FIRST_OTHERS)];
+        let lists = [(std::slice::from_ref(class), k + FIRST_OWN), (&others[..], 2 * k + FIRST_OTHERS)];
         for (ranges, count) in lists {
             neighbors.collect(index, kernels, *scores, query, ranges, count);
             neighbors.candidates.sort_by(|a, b| a.low.total_cmp(&b.low).then(a.position.cmp(&b.position)));
             field.add(neighbors.candidates.iter().take(count).map(|c| c.position));
         }
+    }
+
+    /// Most rows of the class that any way to lose leaves inside.
+    pub(super) fn most_own(&self) -> usize {
+        let of_pairs = self.pairs.iter().map(|pair| pair.own).max().unwrap_or(0);
+        // The majority's pair is asked in place of others.
+        of_pairs.max(self.question.k / 2)
     }
 
     /// What lengths are compared with: the test point's distance from the middle of the data and from its neighbours.
@@ -278,7 +285,7 @@ impl Case<'_> {
         let Scene { index, kernels, scores, query, .. } = self.scene;
         let ladder = index.ladder();
         let reach = up(self.reach + 2.0 * index.metric().scaled_norm_up() * limit);
-        let most_own = self.pairs.iter().map(|pair| pair.own).max().unwrap_or(0);
+        let most_own = self.most_own();
         let judges = if limit.is_finite() { self.nearest_own(field, most_own + 1 + JUDGES) } else { vec![] };
         // Any row does as an example of how long normals are.
         let rival = field.entries.iter().find(|entry| entry.class as usize != self.class);

@@ -114,8 +114,9 @@ pub struct Tree<'f, 'a> {
     pub nodes: u64,
     /// For each row of another class, squared triplet bounds against near rows of the class, largest first.
     pub(super) triplets: Vec<Vec<f64>>,
-    /// These rows of the class; and which rows were compared with all that matter.
+    /// These rows of the class; with how many of them each row was compared, and which with all that matter.
     pub(super) judges: Vec<usize>,
+    pub(super) judged: Vec<usize>,
     pub(super) refined: Vec<bool>,
     /// Of the program: what any further constraint is combined with.
     pub(super) base: Vec<Weight>,
@@ -156,6 +157,7 @@ impl<'f, 'a> Tree<'f, 'a> {
             nodes: 0,
             triplets: Vec::new(),
             judges: Vec::new(),
+            judged: Vec::new(),
             refined: Vec::new(),
             base: Vec::new(),
             weights: Vec::new(),
