@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 import certimetric as cm
 from certimetric._cli_app import app
+from certimetric._cli_work import Search
 from certimetric._curve import nice_radii
+from certimetric._question import DEFAULT_MEMORY
 
 
 @pytest.fixture
@@ -112,6 +114,8 @@ def test_pictures_of_examples_ask_for_the_radii_themselves(files):
     [
         ("--node-limit", 0),
         ("--node-limit", 0, "--eps", "0.1,0.2"),
+        ("--max-memory", "0"),
+        ("--max-memory", "64MiB", "--eps", "0.1,0.2"),
         ("--point-time-limit", 0),
         ("--time-limit", 1e-9),
         ("--time-limit", 1e-9, "--eps", "0.1,0.2"),
@@ -130,6 +134,29 @@ def test_limits_and_methods_reach_the_search(files, options):
         assert not found.nodes.any()
     assert ("unfinished" in found.status) == ("--time-limit" in options)
     assert found.run.method == (options[1] if "--method" in options else "exact")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("300", 300),
+        ("300B", 300),
+        ("256MB", 256 * 10**6),
+        ("256 mb", 256 * 10**6),
+        ("256MiB", 2**28),
+        ("2GiB", 2**31),
+        ("5kB", 5000),
+        ("1TB", 10**12),
+        ("1kib", 1024),
+    ],
+)
+def test_memory_is_a_number_with_a_unit(text, size):
+    assert Search(max_memory=text).arguments()["max_memory"] == size
+
+
+def test_memory_is_as_much_as_in_python_if_not_given():
+    assert Search().arguments()["max_memory"] == DEFAULT_MEMORY == 256 * 2**20
 
 
 def test_test_labels_that_training_has_not_are_misclassified(files):
@@ -273,6 +300,10 @@ def test_info_tells_versions_and_contents(files):
         (("--train", "data.npz", "--rule", "unanimity"), "'--rule'"),
         (("--train", "data.npz", "--node-limit", "-1"), "'--node-limit'"),
         (("--train", "data.npz", "--node-limit", "1.5"), "'--node-limit'"),
+        *(
+            (("--train", "data.npz", f"--max-memory={size}"), f"such as 256MB; got {size!r}")
+            for size in ("-1", "1.5GB", "256M", "MB", "1e6", "1 0", "")
+        ),
         (
             ("--train", "data.npz", "--point-time-limit", "-1"),
             "error: --point-time-limit must be at least 0 and not NaN, got -1",

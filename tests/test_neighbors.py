@@ -297,3 +297,41 @@ def test_time_limit_leaves_valid_intervals(classifier, certification, digits):
     missing = np.array([label is None for label in cert.predicted])
     assert missing.any()
     np.testing.assert_array_equal(cert.predicted[~missing], np.repeat(labels, 50)[~missing])
+
+
+@pytest.fixture(scope="module")
+def overlapping():
+    """Three classes that overlap, and points between them whose search branches."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 90)
+    return rng.normal(size=(90, 3)) + np.eye(3)[labels], labels, rng.normal(size=(30, 3))
+
+
+@pytest.mark.parametrize("rule", ["plurality", "majority"])
+@pytest.mark.parametrize("k", [3, 4, 7, 8])
+def test_radii_are_the_same_without_memory_for_open_nodes(overlapping, k, rule):
+    rows, labels, points = overlapping
+    model = CertifiedKNeighborsClassifier(k).fit(rows, labels)
+    usual, thrifty = model.certify(points, rule=rule), model.certify(points, rule=rule, max_memory=0)
+    assert usual.nodes.sum() > 40
+    assert thrifty.status.tolist() == usual.status.tolist()
+    np.testing.assert_allclose(thrifty.lower, usual.lower, rtol=1e-12)
+    np.testing.assert_allclose(thrifty.upper, usual.upper, rtol=1e-12)
+
+
+@pytest.mark.parametrize("memory", [0, 3_000])
+def test_little_memory_changes_the_order_of_the_search(overlapping, memory):
+    rows, labels, points = overlapping
+    model = CertifiedKNeighborsClassifier(7).fit(rows, labels)
+    usual, thrifty = model.certify(points), model.certify(points, max_memory=memory)
+    assert usual.nodes.tolist() != thrifty.nodes.tolist()
+    assert usual.nodes.tolist() == model.certify(points, max_memory=2**24).nodes.tolist()
+
+
+def test_interval_of_a_limited_search_without_memory_contains_the_radius(overlapping):
+    rows, labels, points = overlapping
+    model = CertifiedKNeighborsClassifier(8).fit(rows, labels)
+    usual, thrifty = model.certify(points), model.certify(points, node_limit=5, max_memory=0)
+    assert "bounded" in thrifty.status
+    assert (thrifty.lower <= usual.upper).all()
+    assert (thrifty.upper >= usual.lower).all()

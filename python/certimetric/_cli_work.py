@@ -1,8 +1,9 @@
 """What the commands do: read, scale, fit, certify."""
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from typer import Option
 
@@ -105,6 +106,14 @@ class Search:
     node_limit: Annotated[
         int | None, Option("--node-limit", min=0, help="Nodes of the search for each point.")
     ] = None
+    max_memory: Annotated[
+        str,
+        Option(
+            "--max-memory",
+            help="What the search for each point may keep, such as 64MB or 1GiB; beyond it the search goes "
+            "depth first.",
+        ),
+    ] = "256MiB"
     point_time_limit: Annotated[
         float | None, Option("--point-time-limit", help="Seconds for each point.")
     ] = None
@@ -114,6 +123,30 @@ class Search:
         """Numbers out of range, before anything is read."""
         as_positive(self.time_limit, "--time-limit")
         as_limit(self.point_time_limit, "--point-time-limit")
+        parse_size(self.max_memory)
+
+    def arguments(self) -> dict[str, Any]:
+        """The options as arguments of the classifier's ``certify``."""
+        return {**asdict(self), "max_memory": parse_size(self.max_memory)}
+
+
+_UNITS: dict[str, int] = {"b": 1} | {
+    f"{prefix}{infix}b": base**power
+    for power, prefix in enumerate("kmgt", 1)
+    for infix, base in (("", 1000), ("i", 1024))
+}
+
+
+def parse_size(text: str) -> int:
+    """Bytes from ``256MB``: a whole number, and a unit whose case does not matter; without one, of bytes."""
+    size = re.fullmatch(r"([0-9]+) ?([a-z]*)", text.strip().lower())
+    unit = (size[2] or "b") if size else ""
+    if size is None or unit not in _UNITS:
+        raise InputError(
+            "--max-memory must be a whole number with B, kB, MB, GB or TB (powers of 1000) or KiB, MiB, GiB "
+            f"or TiB (powers of 1024), such as 256MB; got {text!r}."
+        )
+    return int(size[1]) * _UNITS[unit]
 
 
 @dataclass(frozen=True)
@@ -167,7 +200,7 @@ def certify(
     classifier, test = prepared.classifier, prepared.test
     if test.y is not None:
         label_codes(test.y, classifier.classes_, len(test.X), f"test data {test.name}")
-    options = {**asdict(search), "progress": progress}
+    options = {**search.arguments(), "progress": progress}
     if radii is None or adversarial or classifier.n_neighbors == 1 or search.method != "exact":
         return classifier.certify(test.X, test.y, return_adversarial=adversarial, **options)
     return certify_at(classifier, test.X, test.y, radii, **options)

@@ -82,6 +82,7 @@ class Index:
         method: str,  # "exact" | "bound" | "attack"
         beyond: float | None = None,  # only whether the radius is above this
         node_limit: int | None = None,  # nodes a row
+        max_memory: int | None = None,  # bytes of open nodes a row, beyond which its search is depth first
         point_limit: float | None = None,  # seconds a row
         adversarial: bool = False,
         time_limit: float | None = None,  # seconds for the call

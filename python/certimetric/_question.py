@@ -12,7 +12,7 @@ from certimetric.exceptions import InputError
 if TYPE_CHECKING:
     from certimetric._native import Certificates
 
-__all__ = ["CHOICES", "Question", "check_choices"]
+__all__ = ["CHOICES", "DEFAULT_MEMORY", "Question", "check_choices"]
 
 CHOICES: dict[str, tuple[object, ...]] = {
     "norm": (2,),
@@ -22,7 +22,11 @@ CHOICES: dict[str, tuple[object, ...]] = {
 }
 """What may be chosen by name; the first is the default."""
 
-_MOST_NODES = 2**63 - 1
+DEFAULT_MEMORY = 256 * 2**20
+"""Bytes of open nodes for each point that is being searched."""
+
+_LARGEST = 2**63 - 1
+"""What the core takes; no search comes near it."""
 
 
 def check_choices(**choices: object) -> None:
@@ -45,11 +49,18 @@ class Question:
     rule: str
     eps: float | None
     node_limit: int | None
+    max_memory: int
     point_time_limit: float | None
 
     @classmethod
     def checked(
-        cls, method: str, rule: str, eps: object, node_limit: object, point_time_limit: object
+        cls,
+        method: str,
+        rule: str,
+        eps: object,
+        node_limit: object,
+        max_memory: object,
+        point_time_limit: object,
     ) -> Self:
         """From a caller's arguments."""
         check_choices(method=method, rule=rule)
@@ -58,7 +69,8 @@ class Question:
             method,
             rule,
             as_radius(eps, "eps"),
-            None if nodes is None else min(nodes, _MOST_NODES),
+            None if nodes is None else min(nodes, _LARGEST),
+            min(check_count(max_memory, "max_memory", least=0, kind="a whole number of bytes"), _LARGEST),
             as_limit(point_time_limit, "point_time_limit"),
         )
 
@@ -85,6 +97,7 @@ class Question:
             self.method,
             self.eps,
             self.node_limit,
+            self.max_memory,
             self.point_time_limit,
             adversarial,
             time_limit,

@@ -150,11 +150,16 @@ def broadcast_rows(arrays: Mapping[str, FloatArray]) -> list[FloatArray]:
 
 
 def check_count(
-    value: object, name: str, limit: int | None = None, limit_name: str = "n_samples", least: int = 1
+    value: object,
+    name: str,
+    limit: int | None = None,
+    limit_name: str = "n_samples",
+    least: int = 1,
+    kind: str = "an integer",
 ) -> int:
     """A whole number of at least ``least``, and of at most ``limit``."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
-        raise InputTypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}.")
+        raise InputTypeError(f"{name} must be {kind}, got {value!r} of type {type(value).__name__}.")
     count = int(value)
     if count < least:
         raise InputError(f"{name} must be at least {least}, got {count}.")

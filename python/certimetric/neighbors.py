@@ -13,7 +13,7 @@ from certimetric._assemble import as_certification, label_codes
 from certimetric._batches import ask
 from certimetric._index import LazyIndex
 from certimetric._progress import Callback
-from certimetric._question import Question, check_choices
+from certimetric._question import DEFAULT_MEMORY, Question, check_choices
 from certimetric._resolve import MetricLike, as_metric, check_range
 from certimetric._validation import (
     FloatArray,
@@ -220,6 +220,7 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         rule: str = "plurality",
         eps: float | None = None,
         node_limit: int | None = None,
+        max_memory: int = DEFAULT_MEMORY,
         point_time_limit: float | None = None,
         time_limit: float | None = None,
         return_adversarial: bool = False,
@@ -266,6 +267,10 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         node_limit : int, optional
             Nodes of the search for each point, after which it is returned with the interval reached. 0: only
             what needs no search. The exact radius for one neighbour needs none, and has no nodes.
+        max_memory : int, default=268435456
+            Bytes that the open nodes of a point may take, for each point that is being searched: one for
+            every thread. Beyond it the search of the point goes depth first, which takes hardly any more
+            memory but may visit many more nodes; the result is as valid. 0: depth first from the beginning.
         point_time_limit : float, optional
             Seconds for each point, as ``node_limit``; 0 as well. How far a point comes in a given time is up
             to the machine: only with a ``node_limit`` is the result the same each time.
@@ -308,8 +313,8 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
 
         More neighbours: branch and bound over the rows in A, best first, with such a program at every node.
         The number of nodes grows with K and with the number of rows of several classes near the point, in
-        the worst case exponentially; memory grows with the open nodes. The two limits per point keep either
-        in bounds.
+        the worst case exponentially. The two limits per point keep the time in bounds, and ``max_memory`` the
+        open nodes.
 
         References
         ----------
@@ -330,7 +335,7 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         check_is_fitted(self)
         begun = time.perf_counter()
         check_choices(norm=norm)
-        question = Question.checked(method, rule, eps, node_limit, point_time_limit)
+        question = Question.checked(method, rule, eps, node_limit, max_memory, point_time_limit)
         n_neighbors = self._checked_neighbors()
         limit = as_positive(time_limit, "time_limit")
         jobs = effective_jobs(self.n_jobs if n_jobs is None else n_jobs)

@@ -127,8 +127,8 @@ impl Index {
     }
 
     #[pyo3(signature = (
-        queries, codes, k, majority, method, beyond = None, node_limit = None, point_limit = None,
-        adversarial = false, time_limit = None, n_jobs = 1, progress = None
+        queries, codes, k, majority, method, beyond = None, node_limit = None, max_memory = None,
+        point_limit = None, adversarial = false, time_limit = None, n_jobs = 1, progress = None
     ))]
     fn certify_votes<'py>(
         &self,
@@ -140,6 +140,7 @@ impl Index {
         method: &str,
         beyond: Option<f64>,
         node_limit: Option<u64>,
+        max_memory: Option<usize>,
         point_limit: Option<f64>,
         adversarial: bool,
         time_limit: Option<f64>,
@@ -159,6 +160,7 @@ impl Index {
             },
             beyond,
             node_limit: node_limit.unwrap_or(u64::MAX),
+            max_memory: max_memory.unwrap_or(usize::MAX),
             time_limit: point_limit.map(seconds),
         };
         self.radii(py, (&queries, codes.as_ref(), adversarial), &call, |points, team, control| {

@@ -47,7 +47,10 @@ def test_interval_contains_the_exact_radius_whatever_the_method(asked: Asked, me
     assert not list(broken_promises(asked.oracle(), asked.case.points[0], answer))
 
 
-@given(asked_cases(), st.sampled_from([{"node_limit": 0}, {"node_limit": 3}, {"point_time_limit": 0.0}]))
+LIMITS = [{"node_limit": 0}, {"node_limit": 3}, {"max_memory": 0}, {"point_time_limit": 0.0}]
+
+
+@given(asked_cases(), st.sampled_from(LIMITS))
 def test_interval_contains_the_exact_radius_whatever_the_limit(asked: Asked, limit: dict[str, float]) -> None:
     (answer,) = asked.answers(**limit)
     assert not list(broken_promises(asked.oracle(), asked.case.points[0], answer))

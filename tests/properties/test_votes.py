@@ -99,6 +99,13 @@ def test_interval_of_a_limited_search_contains_the_radius(election: Election, no
     assert np.all(limited.lower <= limited.upper)
 
 
+@given(elections(), st.sampled_from([0, 2_000]))
+def test_depth_first_search_finds_the_same_radius(election: Election, memory: int) -> None:
+    thrifty, usual = election.certify(max_memory=memory), election.certify()
+    assert_same(thrifty, usual)
+    assert thrifty.status.tolist() == usual.status.tolist()
+
+
 @given(elections())
 def test_majority_is_not_above_plurality(election: Election) -> None:
     majority, plurality = (election.problem.certify(rule=rule) for rule in ("majority", "plurality"))

@@ -32,6 +32,8 @@ pub struct Question {
     /// Only whether the radius is above this, in the caller's units.
     pub beyond: Option<f64>,
     pub node_limit: u64,
+    /// Bytes of open nodes beyond which the search goes depth first.
+    pub max_memory: usize,
     pub time_limit: Option<Duration>,
 }
 

@@ -26,8 +26,10 @@ pub struct Split {
 }
 
 impl Split {
+    /// With its children: at most one more than it has rows.
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.states.len() + 8 * self.rows.len() + 17 * self.active.rows.len()
+        let children = size_of::<Node>() * (self.rows.len() + 1);
+        size_of::<Self>() + children + self.states.len() + 8 * self.rows.len() + 17 * self.active.rows.len()
     }
 
     /// Shared by its children; counted until the last of them is gone.
@@ -128,8 +130,6 @@ pub struct Tree<'f, 'a> {
 
 /// So many nodes at first, and one of as many later, look for a better point near their own.
 const POLISHED: u64 = 50;
-/// Memory of open nodes beyond which the search goes depth first.
-const MOST_BYTES: usize = 256 << 20;
 /// Rows of the class that are added at once.
 const AT_ONCE: usize = 6;
 
@@ -213,7 +213,8 @@ impl<'f, 'a> Tree<'f, 'a> {
 
     /// Keeps a node for later: best first, or depth first where there are too many.
     pub(super) fn open(&mut self, node: Node) {
-        if self.held.get() > MOST_BYTES { self.stack.push(node) } else { self.heap.push(node) }
+        let most = self.case.question.max_memory;
+        if self.held.get() > most { self.stack.push(node) } else { self.heap.push(node) }
     }
 
     fn close(&mut self) {
