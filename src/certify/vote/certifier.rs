@@ -62,7 +62,7 @@ impl VoteCertifier {
 }
 
 /// All ways to lose for which there are enough rows.
-fn possible_pairs(index: &Index, question: Question, class: usize) -> Vec<Pair> {
+pub(super) fn possible_pairs(index: &Index, question: Question, class: usize) -> Vec<Pair> {
     let size = |m: usize| index.class_range(m).len();
     let (own, others) = (size(class), index.len() - size(class));
     let pairs: Vec<Pair> = match question.rule {
@@ -77,7 +77,7 @@ fn possible_pairs(index: &Index, question: Question, class: usize) -> Vec<Pair> 
 }
 
 /// Most votes, ties to the smallest label.
-fn winner(votes: &[usize]) -> usize {
+pub(super) fn winner(votes: &[usize]) -> usize {
     (0..votes.len()).rev().max_by_key(|&m| votes[m]).unwrap_or(0)
 }
 

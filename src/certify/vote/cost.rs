@@ -45,7 +45,7 @@ impl Cost {
 /// The least norm² in a half-space at distance² `value` and one more, and their weights. In the second a row comes to
 /// be as near as another: `height` is the difference of their levels at the test point, `gap` at the first half-space's
 /// nearest point, and `apart` the square of the normal.
-fn meet(value: f64, gap: f64, height: f64, apart: f64) -> (f64, f64, f64) {
+pub(super) fn meet(value: f64, gap: f64, height: f64, apart: f64) -> (f64, f64, f64) {
     let along = height - gap;
     let across = apart - if value > 0.0 { along * along / value } else { 0.0 };
     let is_thick = across > 1e-12 * apart;

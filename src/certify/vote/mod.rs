@@ -18,6 +18,8 @@ pub mod cost;
 pub mod decide;
 pub mod field;
 pub mod program;
+#[cfg(test)]
+mod tests;
 pub mod tree;
 
 /// When a class loses.

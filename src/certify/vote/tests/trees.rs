@@ -1,0 +1,108 @@
+//! The search against all sets of rows that may be inside.
+
+use super::plane::{Plane, planes};
+use super::{question, unscaled};
+use crate::certify::vote::case::{Case, Question};
+use crate::certify::vote::field::Field;
+use crate::certify::vote::tree::Tree;
+use crate::certify::vote::{Rule, is_lost};
+use proptest::prelude::*;
+
+/// The square of the least norm at which some set of `k` nearest rows loses the vote.
+fn least(plane: &Plane, case: &Case) -> f64 {
+    let Question { k, rule, .. } = case.question;
+    plane.least_over(|set| {
+        let mut votes = vec![0; plane.codes.iter().max().map_or(0, |c| c + 1)];
+        set.iter().for_each(|&row| votes[plane.codes[row]] += 1);
+        set.len() == k && is_lost(rule, &votes, case.class)
+    })
+}
+
+/// What no search needs to look beyond.
+fn far(case: &Case) -> f64 {
+    (1e4 * case.scene.query.norm.max(1.0)).powi(2)
+}
+
+fn asked() -> impl Strategy<Value = (usize, Rule)> {
+    (1usize..=5, prop::sample::select(vec![Rule::Plurality, Rule::Majority]))
+}
+
+fn with(
+    plane: &Plane,
+    (k, rule): (usize, Rule),
+    max_memory: usize,
+    check: impl FnOnce(&Case, &mut Field, f64) -> Result<(), TestCaseError>,
+) -> Result<(), TestCaseError> {
+    let question = Question { max_memory, ..question(k.min(plane.rows.len() - 1), rule) };
+    plane.setting().with(question, |case, field| {
+        prop_assume!(!case.pairs.is_empty());
+        check(case, field, least(plane, case))
+    })
+}
+
+proptest! {
+    #![proptest_config(super::patient())]
+
+    #[test]
+    fn a_search_ends_at_the_least_over_all_sets(plane in planes(7, 3), asked in asked(), memory in prop::sample::select(vec![0, 2000, usize::MAX]), dived: bool) {
+        with(&plane, asked, memory, |case, field, least| {
+            let target = far(case);
+            let mut tree = Tree::new(field, case, (&case.pairs, false), target);
+            if dived {
+                tree.compare_with_class();
+                tree.attack();
+            }
+            let (proven, complete) = tree.run(|_| true);
+            prop_assert!(complete);
+            let (proven, best) = (unscaled(case, proven), tree.best.map(|leaf| unscaled(case, leaf.value)));
+            prop_assert!(proven <= least, "{proven} {least}");
+            if least.is_finite() {
+                prop_assert!(proven >= least * (1.0 - 1e-9), "{proven} {least}");
+                prop_assert!((best.unwrap() - least).abs() <= 1e-9 * (1.0 + least));
+            } else {
+                prop_assert!(best.is_none() && proven >= unscaled(case, target));
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn whenever_a_search_stops_its_bound_holds(plane in planes(7, 3), asked in asked(), memory in prop::sample::select(vec![0, usize::MAX]), nodes in 0u64..12) {
+        with(&plane, asked, memory, |case, field, least| {
+            let mut tree = Tree::new(field, case, (&case.pairs, false), far(case));
+            let (proven, complete) = tree.run(|done| done < nodes);
+            prop_assert!(tree.nodes <= nodes);
+            prop_assert!(unscaled(case, proven) <= least);
+            prop_assert!(!complete || least.is_infinite() || unscaled(case, proven) >= least * (1.0 - 1e-9));
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn a_search_below_a_target_proves_it_or_finds_less(plane in planes(7, 3), asked in asked(), share in 0.3..1.7f64) {
+        with(&plane, asked, usize::MAX, |case, field, least| {
+            prop_assume!(least.is_finite() && least > 0.0 && (share - 1.0).abs() > 1e-6);
+            let target = share * least * case.scene.index.scale().powi(2);
+            let mut tree = Tree::new(field, case, (&case.pairs, false), target);
+            let (proven, _) = tree.run(|_| true);
+            prop_assert_eq!(tree.best.is_some(), share > 1.0);
+            let expected = share.min(1.0) * least;
+            prop_assert!((unscaled(case, proven) - expected).abs() <= 1e-9 * expected);
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn witnesses_lose_the_vote_hardly_beyond_the_least(plane in planes(7, 3), asked in asked()) {
+        with(&plane, asked, usize::MAX, |case, field, least| {
+            let mut tree = Tree::new(field, case, (&case.pairs, true), far(case));
+            let (proven, _) = tree.run(|_| true);
+            prop_assert!(unscaled(case, proven) <= least);
+            if let Some(witness) = tree.witness {
+                prop_assert!(witness.unscaled_length.powi(2) >= least * (1.0 - 1e-15));
+                prop_assert!(case.witness(witness.row).is_ok());
+            }
+            Ok(())
+        })?;
+    }
+}
