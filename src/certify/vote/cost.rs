@@ -227,7 +227,7 @@ impl Tree<'_, '_> {
         }
         let total: f64 = self.program.active.weights.iter().sum();
         let length = if step.length.is_finite() { step.length } else { 1e3 * total };
-        self.program.stepped(k, is_inside, length, &mut self.weights);
+        self.program.stepped((k, is_inside, 0.0), length, &mut self.weights);
         true
     }
 
@@ -241,7 +241,7 @@ impl Tree<'_, '_> {
                 if !step.length.is_finite() {
                     return 0.0;
                 }
-                self.program.stepped(k, is_inside, step.length, &mut self.weights);
+                self.program.stepped((k, is_inside, 0.0), step.length, &mut self.weights);
             }
             Proof::Pair(j, i) => self.both_weights(j, i),
         }

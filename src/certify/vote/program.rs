@@ -42,6 +42,9 @@ impl Active {
     }
 }
 
+/// A row on its way into the active set, whether it is inside, and its weight so far.
+pub type Entering = (usize, bool, f64);
+
 /// One program; reused from node to node.
 #[derive(Debug, Default)]
 pub struct Program {
@@ -55,6 +58,8 @@ pub struct Program {
     pub steps: u64,
     /// Programs begun.
     pub solved: u64,
+    /// Where a program that ended as infeasible reached its limit, if it seemed to.
+    pub doubtful: Active,
     saved: Active,
     factor: Vec<f64>,
     forward: Vec<f64>,
@@ -93,6 +98,7 @@ impl Program {
     /// Adds the most violated constraints until none of `required` is violated or `‖δ‖² ≥ limit`.
     pub fn solve(&mut self, field: &mut Field<'_>, required: &[(usize, bool)], limit: f64) -> Outcome {
         self.solved += 1;
+        self.doubtful.rows.clear();
         let most = self.steps + 100 + 20 * required.len() as u64;
         loop {
             if self.value >= limit {
@@ -110,9 +116,12 @@ impl Program {
             let mut before = std::mem::take(&mut self.saved);
             before.copy_from(&self.active);
             let entered = self.enter(field, row, inside);
-            let doubtful = entered.is_err() || self.value >= limit && !self.is_proven(field, limit);
-            if doubtful {
-                // Nearly contradictory constraints: the weights on the way there are better proofs than the end.
+            let is_doubtful = entered.is_err() || self.value >= limit && !self.is_proven(field, limit);
+            if is_doubtful {
+                // Nearly contradictory constraints: the weights on the way there are often better proofs than the end.
+                if entered.is_ok() {
+                    std::mem::swap(&mut self.doubtful, &mut self.active);
+                }
                 self.restart(field, &before);
                 self.saved = before;
                 return entered.err().unwrap_or(Outcome::Infeasible);
@@ -144,7 +153,8 @@ impl Program {
         if self.active.rows.is_empty() { 0.0 } else { 4e-15 * (1.0 + total) * field.scale.max(1e-300) }
     }
 
-    fn most_violated(&self, field: &Field<'_>, required: &[(usize, bool)]) -> Option<(usize, bool)> {
+    /// The constraint that enters next.
+    pub fn most_violated(&self, field: &Field<'_>, required: &[(usize, bool)]) -> Option<(usize, bool)> {
         // Until a threshold is set, the farthest row inside has to be nearer than the nearest outside.
         let threshold = if self.active.rows.is_empty() { 0.0 } else { self.threshold };
         let mut worst = [(f64::NEG_INFINITY, usize::MAX); 2];
@@ -258,55 +268,64 @@ impl Program {
         Step { length, blocking, gain, curvature }
     }
 
-    /// The weights at the end of the last [`Program::step`], for the same row.
-    pub fn stepped(&self, k: usize, inside: bool, length: f64, out: &mut Vec<Weight>) {
+    /// The weights after the last [`Program::step`], for the same row, which had some weight before.
+    pub fn stepped(&self, (k, inside, weight): Entering, length: f64, out: &mut Vec<Weight>) {
+        let entering = weight + length;
         out.clear();
         for i in 0..self.active.rows.len() {
             let falls = if self.active.inside[i] == inside { self.shares[i] } else { -self.shares[i] };
             let weight = (self.active.weights[i] - length * falls).max(0.0);
             out.push((self.active.rows[i], if self.active.inside[i] { weight } else { -weight }));
         }
-        out.push((k, if inside { length } else { -length }));
+        out.push((k, if inside { entering } else { -entering }));
     }
 
     fn enter(&mut self, field: &mut Field<'_>, k: usize, inside: bool) -> Result<(), Outcome> {
         field.prepare(&[k]);
         let mut weight = 0.0;
         loop {
-            self.steps += 1;
             let step = self.step(field, k, inside);
             if !step.length.is_finite() {
                 return Err(Outcome::Infeasible);
             }
-            for i in 0..self.active.rows.len() {
-                let falls = if self.active.inside[i] == inside { self.shares[i] } else { -self.shares[i] };
-                self.active.weights[i] = (self.active.weights[i] - step.length * falls).max(0.0);
+            weight = self.advance(field, (k, inside, weight), step);
+            if step.blocking.is_none() {
+                let diagonal = field.apart(self.active.rows[0], k);
+                self.factor.extend_from_slice(&self.forward);
+                self.factor.push(step.curvature.max(DEPENDENT * diagonal).max(f64::MIN_POSITIVE).sqrt());
+                self.push(k, inside, weight);
+                self.measure(field);
+                return Ok(());
             }
-            weight += step.length;
-            if let Some(i) = step.blocking {
-                self.active.rows.remove(i);
-                self.active.inside.remove(i);
-                self.active.weights.remove(i);
-                if self.active.rows.is_empty() {
-                    return Err(Outcome::Stalled);
-                }
+            if self.active.rows.is_empty() {
+                return Err(Outcome::Stalled);
+            }
+            if self.violation(k, inside) <= 0.0 {
+                self.push(k, inside, weight);
                 self.refactor(field);
-                self.measure_with(field, Some((k, inside, weight)));
-                if self.violation(k, inside) <= 0.0 {
-                    self.push(k, inside, weight);
-                    self.refactor(field);
-                    self.measure(field);
-                    return Ok(());
-                }
-                continue;
+                self.measure(field);
+                return Ok(());
             }
-            let diagonal = field.apart(self.active.rows[0], k);
-            self.factor.extend_from_slice(&self.forward);
-            self.factor.push(step.curvature.max(DEPENDENT * diagonal).max(f64::MIN_POSITIVE).sqrt());
-            self.push(k, inside, weight);
-            self.measure(field);
-            return Ok(());
         }
+    }
+
+    /// Goes to the end of the last step towards a constraint, where a blocking row leaves; returns the constraint's
+    /// weight.
+    pub fn advance(&mut self, field: &mut Field<'_>, (k, inside, weight): Entering, step: Step) -> f64 {
+        self.steps += 1;
+        for i in 0..self.active.rows.len() {
+            let falls = if self.active.inside[i] == inside { self.shares[i] } else { -self.shares[i] };
+            self.active.weights[i] = (self.active.weights[i] - step.length * falls).max(0.0);
+        }
+        let weight = weight + step.length;
+        if let Some(i) = step.blocking {
+            self.active.rows.remove(i);
+            self.active.inside.remove(i);
+            self.active.weights.remove(i);
+            self.refactor(field);
+            self.measure_with(field, Some((k, inside, weight)));
+        }
+        weight
     }
 
     fn push(&mut self, k: usize, inside: bool, weight: f64) {
@@ -343,7 +362,7 @@ impl Program {
         self.measure_with(field, None);
     }
 
-    fn measure_with(&mut self, field: &Field<'_>, entering: Option<(usize, bool, f64)>) {
+    fn measure_with(&mut self, field: &Field<'_>, entering: Option<Entering>) {
         self.levels.clone_from(&field.halves);
         let active = self.active.rows.iter().copied().zip(self.active.inside.iter().copied());
         let all =

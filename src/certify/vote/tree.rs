@@ -302,24 +302,29 @@ impl<'f, 'a> Tree<'f, 'a> {
     fn contradiction(&mut self, required: &[(usize, bool)]) -> f64 {
         self.program.active.signed(&mut self.weights);
         let mut best = self.field.fine_bound(&self.weights);
-        let worst = required.iter().map(|&(k, i)| (self.program.violation(k, i), k, i));
-        let Some((_, k, inside)) = worst.max_by(|a, b| a.0.total_cmp(&b.0)) else { return best };
-        if self.program.active.rows.contains(&k) {
-            return best;
-        }
+        self.program.doubtful.signed(&mut self.weights);
+        best = best.max(self.field.fine_bound(&self.weights));
+        let Some((k, inside)) = self.program.most_violated(self.field, required) else { return best };
         self.field.prepare(&[k]);
-        let step = self.program.step(self.field, k, inside);
         let total: f64 = self.program.active.weights.iter().sum();
-        let mut length = total.max(f64::MIN_POSITIVE) / 16.0;
-        for _ in 0..40 {
-            self.program.stepped(k, inside, length.min(step.length), &mut self.weights);
-            best = best.max(self.field.bound(&self.weights, self.target));
-            if best >= self.target || length > step.length {
-                break;
+        let mut weight = 0.0;
+        loop {
+            let step = self.program.step(self.field, k, inside);
+            let mut length = total.max(f64::MIN_POSITIVE) / 16.0;
+            for _ in 0..40 {
+                self.program.stepped((k, inside, weight), length.min(step.length), &mut self.weights);
+                best = best.max(self.field.bound(&self.weights, self.target));
+                if best >= self.target || length > step.length {
+                    break;
+                }
+                length *= 2.0;
             }
-            length *= 2.0;
+            // Beyond a row whose weight vanishes the way goes on without it.
+            if best >= self.target || step.blocking.is_none() || self.program.active.rows.len() < 2 {
+                return best;
+            }
+            weight = self.program.advance(self.field, (k, inside, weight), step);
         }
-        best
     }
 
     /// Closes a node at whose optimum the vote is lost; `false`: it is lost only if ties there were decided otherwise

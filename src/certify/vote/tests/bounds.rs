@@ -158,7 +158,7 @@ proptest! {
         let regular = components[0] * components[3] != components[1] * components[2];
         let wide = Wide { features: 2, rows, components: (!plain && regular).then_some(components), point };
         let weights = balanced(&sizes);
-        let near = |(a, b): (BigInt, BigInt), least: f64| !is_at_most(least.max(0.0) * (1.0 + 1e-9), &(a, b));
+        let near = |(a, b): (BigInt, BigInt), least: f64| !is_at_most(least.max(0.0) * (1.0 + 1e-6), &(a, b));
         wide.setting().with(question(1, Rule::Plurality), |case, field| {
             for bound in [field.bound(&as_weights(&weights), f64::INFINITY), field.fine_bound(&as_weights(&weights))] {
                 let (a, b) = wide.bound(&weights);

@@ -25,7 +25,7 @@ use std::time::Instant;
 
 /// Of the nodes that come up most have nothing to test.
 fn patient() -> ProptestConfig {
-    ProptestConfig { max_global_rejects: 1 << 16, ..ProptestConfig::default() }
+    ProptestConfig { max_global_rejects: 1 << 24, ..ProptestConfig::default() }
 }
 
 /// Training rows and a test point.
