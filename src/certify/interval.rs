@@ -67,7 +67,8 @@ pub fn status_of(lower: f64, upper: f64, distance: f64, control: &Control) -> St
 /// Whether both ends of an interval agree, as far as binary64 points at some distance can resolve.
 #[must_use]
 pub fn is_exact(lower: f64, upper: f64, distance: f64) -> bool {
-    upper.is_finite() && upper - lower <= (EXACT_RELATIVE * upper).max(EXACT_ABSOLUTE * distance)
+    let rounding = (EXACT_RELATIVE * upper).max(EXACT_ABSOLUTE * distance);
+    lower == upper || upper.is_finite() && upper - lower <= rounding
 }
 
 /// Finishes the contenders, most promising first; all other cells are proven to be at least `target` away. `input` is

@@ -20,12 +20,18 @@ impl Tree<'_, '_> {
         let mut leaves = Vec::new();
         let mut best = self.target;
         for &pair in self.pairs {
+            if self.is_late_with(leaves.len()) {
+                break;
+            }
             let mut starts: Vec<Vec<usize>> = self.choose(&pair, &self.field.halves).into_iter().collect();
             // With one pair of many it is enough to begin where the test point is.
             let mut rivals = self.nearest(|kind| kind == Kind::Rival, &pair);
             rivals.truncate(if one { SEEDS + 2 * pair.others.div_ceil(2) } else { 1 });
             starts.extend(rivals.into_iter().filter_map(|seed| self.gather_around(&pair, seed)));
             for inside in starts {
+                if self.is_late_with(leaves.len()) {
+                    break;
+                }
                 if let Some(leaf) = self.dive(&pair, &inside, &[], (GENEROUS * best).min(self.target)) {
                     let leaf = self.polished(leaf);
                     best = best.min(leaf.value);
@@ -34,7 +40,9 @@ impl Tree<'_, '_> {
             }
         }
         leaves.sort_by(|a, b| a.value.total_cmp(&b.value));
-        if let Some(first) = leaves.first().cloned() {
+        if let Some(first) = leaves.first().cloned()
+            && !self.case.is_late()
+        {
             leaves.insert(0, self.exchanged(first));
         }
         for leaf in leaves {
@@ -45,9 +53,17 @@ impl Tree<'_, '_> {
         }
     }
 
+    /// Whether to be content with some leaves; for the first one there is a little more time.
+    fn is_late_with(&self, leaves: usize) -> bool {
+        if leaves > 0 { self.case.is_late() } else { self.case.is_overdue() }
+    }
+
     /// Dives again from the nearest rows at a leaf, while that helps.
     fn polished(&mut self, mut leaf: Leaf) -> Leaf {
         for _ in 0..POLISH {
+            if self.case.is_late() {
+                break;
+            }
             self.program.restart(self.field, &leaf.active);
             let next = self.choose(&leaf.pair, &self.program.levels);
             match next.and_then(|inside| self.dive(&leaf.pair, &inside, &[], leaf.value * (1.0 - 1e-9))) {
@@ -75,6 +91,9 @@ impl Tree<'_, '_> {
         let free = |k: &usize| levels[*k] < threshold && !leaf.active.rows.contains(k);
         let own = self.nearest(|kind| kind == Kind::Own, &leaf.pair);
         for out in own.into_iter().filter(free) {
+            if self.case.is_late() {
+                return None;
+            }
             if let Some(better) = self.dive(&leaf.pair, &inside, &[out], limit) {
                 return Some(better);
             }
@@ -85,6 +104,9 @@ impl Tree<'_, '_> {
         others.truncate(EXCHANGED);
         for (slot, &row) in inside.iter().enumerate().filter(|(_, row)| leaf.active.rows.contains(row)) {
             for &other in &others {
+                if self.case.is_late() {
+                    return None;
+                }
                 let mut changed = inside.clone();
                 changed[slot] = other;
                 debug_assert_ne!(row, other);
@@ -129,6 +151,9 @@ impl Tree<'_, '_> {
         let mut required: Vec<(usize, bool)> = inside.iter().map(|&k| (k, true)).collect();
         required.extend(outside.iter().map(|&k| (k, false)));
         loop {
+            if self.case.is_overdue() {
+                return None;
+            }
             states.resize(self.field.len(), State::Free);
             if self.program.solve(self.field, &required, limit) != Outcome::Optimal {
                 return None;

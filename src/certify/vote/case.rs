@@ -37,6 +37,8 @@ pub struct Question {
     pub time_limit: Option<Duration>,
 }
 
+/// What a point may take beyond its time limit for its first adversarial point.
+const GRACE: Duration = Duration::from_millis(200);
 /// How often a point that is not lost yet is taken further beyond its leaf.
 const ATTEMPTS: usize = 8;
 /// How much further.
@@ -72,6 +74,23 @@ pub fn votes(index: &Index, positions: &[usize]) -> Vec<usize> {
 }
 
 impl Case<'_> {
+    /// Whether the point's time is up, or the call's.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.is_late_by(Duration::ZERO)
+    }
+
+    /// Whether not even a first adversarial point is to be waited for any longer.
+    #[must_use]
+    pub fn is_overdue(&self) -> bool {
+        self.is_late_by(GRACE)
+    }
+
+    fn is_late_by(&self, time: Duration) -> bool {
+        let limit = self.question.time_limit.map(|limit| limit.saturating_add(time));
+        self.scene.control.must_stop() || limit.is_some_and(|limit| self.begun.elapsed() >= limit)
+    }
+
     /// How a row of the field relates to a pair.
     #[must_use]
     pub fn kind(&self, field: &Field, pair: &Pair, k: usize) -> Kind {
@@ -91,14 +110,17 @@ impl Case<'_> {
         if chosen.len() < pair.rivals {
             return None;
         }
-        let mut thirds = 0;
-        for &k in order.iter().filter(|k| !is(Kind::Own)(k)) {
-            if chosen.len() >= pair.others {
-                break;
-            }
-            let is_third = is(Kind::Third)(&k);
-            if !chosen.contains(&k) && (!is_third || thirds < pair.thirds) {
-                thirds += usize::from(is_third);
+        // The first rivals are chosen already; thirds and further rivals come in their order.
+        let mut seen = [0; 3];
+        for &k in order {
+            let kind = self.kind(field, pair, k);
+            seen[kind as usize] += 1;
+            let takes = match kind {
+                Kind::Own => false,
+                Kind::Rival => seen[1] > pair.rivals,
+                Kind::Third => seen[2] <= pair.thirds,
+            };
+            if takes && chosen.len() < pair.others {
                 chosen.push(k);
             }
         }

@@ -51,7 +51,9 @@ impl VoteCertifier {
         if is_lost(question.rule, &votes, predicted) {
             return Radius { upper: 0.0, status: Status::Exact, ..radius };
         }
-        let pairs = possible_pairs(index, question, predicted);
+        let mut pairs = possible_pairs(index, question, predicted);
+        // Attacks begin with the ways that change the fewest neighbours.
+        pairs.sort_by_key(|pair| pair.changes(&votes, predicted));
         if pairs.is_empty() || question.k >= index.len() {
             return Radius { lower: f64::INFINITY, status: Status::Exact, ..radius };
         }
@@ -199,11 +201,7 @@ impl Case<'_> {
         }
         let mut tree = Tree::new(field, self, (pairs, verify), up(limit * limit));
         let most = self.question.node_limit.saturating_sub(known.nodes);
-        let late = || {
-            self.scene.control.must_stop()
-                || self.question.time_limit.is_some_and(|limit| self.begun.elapsed() >= limit)
-        };
-        let (lower, complete) = tree.run(|nodes| nodes < most && !(nodes.is_multiple_of(8) && late()));
+        let (lower, complete) = tree.run(|nodes| nodes < most && !self.is_late());
         known.nodes += tree.nodes;
         known.programs += tree.work().0;
         known.steps += tree.work().1;
@@ -277,7 +275,9 @@ impl Case<'_> {
             .collect();
         let distance = |position: usize| index.squared_distance(position, query).value;
         rows.sort_by(|&a, &b| distance(a).total_cmp(&distance(b)));
-        rows.into_iter().find_map(|position| self.witness(index.seen_row(position, query.row)).ok())
+        rows.into_iter()
+            .take_while(|_| !self.is_overdue())
+            .find_map(|position| self.witness(index.seen_row(position, query.row)).ok())
     }
 
     /// Adds all rows of other classes that can be inside for some `δ` below the limit; `false`: too many.

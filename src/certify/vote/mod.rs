@@ -65,6 +65,14 @@ impl Pair {
         })
     }
 
+    /// How many of the neighbours with some votes have to change at least, for the class `c` to lose in this way.
+    #[must_use]
+    pub fn changes(&self, votes: &[usize], c: usize) -> usize {
+        let rivals = self.rival.map_or_else(|| votes.iter().sum::<usize>() - votes[c], |m| votes[m as usize]);
+        let leave = votes[c].saturating_sub(self.own);
+        leave.max(self.rivals.saturating_sub(rivals))
+    }
+
     /// Whether there are enough rows for it: of the class, of the rival, and of all others.
     #[must_use]
     pub fn is_possible(&self, own: usize, rivals: usize, others: usize) -> bool {
