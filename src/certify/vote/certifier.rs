@@ -5,7 +5,7 @@ use crate::certify::scene::Scene;
 use crate::certify::screen::Screen;
 use crate::certify::vote::case::{Case, Method, Question, Witness, votes};
 use crate::certify::vote::field::Field;
-use crate::certify::vote::tree::Tree;
+use crate::certify::vote::tree::{End, Tree};
 use crate::certify::vote::{Pair, Rule, is_lost};
 use crate::certify::{Radius, Status};
 use crate::geometry::rounding::{scale_by, scale_down, up};
@@ -199,20 +199,28 @@ impl Case<'_> {
         if !self.add_candidates(field, limit) {
             return false;
         }
-        let mut tree = Tree::new(field, self, (pairs, verify), up(limit * limit));
-        let most = self.question.node_limit.saturating_sub(known.nodes);
-        let (lower, complete) = tree.run(|nodes| nodes < most && !self.is_late());
-        known.nodes += tree.nodes;
-        known.programs += tree.work().0;
-        known.steps += tree.work().1;
-        // Rows that are not here are proven to matter beyond the limit only; its square is rounded up.
-        known.lower = known.lower.max((lower.sqrt() * (1.0 - f64::EPSILON)).min(limit));
-        let (leaf, witness) = (tree.best.take(), tree.witness.take());
-        known.offer(witness);
-        if let Some(leaf) = leaf.filter(|_| !verify) {
-            known.offer(self.finish(field, &leaf));
+        let mut target = up(limit * limit);
+        loop {
+            let mut tree = Tree::new(field, self, (pairs, verify), target);
+            let most = self.question.node_limit.saturating_sub(known.nodes);
+            let (lower, end) = tree.run(|nodes| nodes < most && !self.is_late());
+            known.nodes += tree.nodes;
+            known.programs += tree.work().0;
+            known.steps += tree.work().1;
+            // Rows that are not here are proven to matter beyond the limit only; its square is rounded up.
+            known.lower = known.lower.max((lower.sqrt() * (1.0 - f64::EPSILON)).min(limit));
+            let (leaf, witness) = (tree.best.take(), tree.witness.take());
+            target = tree.target;
+            let matters: Vec<bool> = (0..tree.field.len()).map(|k| tree.may_matter(k)).collect();
+            known.offer(witness);
+            if let Some(leaf) = leaf.filter(|_| !verify) {
+                known.offer(self.finish(field, &leaf));
+            }
+            if end != End::Crowded {
+                return end == End::Complete;
+            }
+            field.retain(|k| matters.get(k).copied().unwrap_or(true));
         }
-        complete
     }
 
     /// The order-statistic bound over triplets: the bounds of the roots.

@@ -49,6 +49,10 @@ pub struct Field<'a> {
     rows: Vec<f64>,
     duals: Vec<f64>,
     products: Vec<Option<Vec<f64>>>,
+    prepared: usize,
+    /// Rows by distance from the test point, and how many of them have been foreseen.
+    order: Vec<usize>,
+    next: usize,
     rates: Rates,
     member: Member,
 }
@@ -72,6 +76,9 @@ impl<'a> Field<'a> {
             rows: Vec::new(),
             duals: Vec::new(),
             products: Vec::new(),
+            prepared: 0,
+            order: Vec::new(),
+            next: 0,
             rates,
             member: Member::default(),
         }
@@ -170,6 +177,31 @@ impl<'a> Field<'a> {
         self.duals.truncate(left);
     }
 
+    /// Forgets the rows that fail a test; the others are numbered anew, in their order.
+    pub fn retain(&mut self, passes: impl Fn(usize) -> bool) {
+        let kept: Vec<usize> = (0..self.len()).filter(|&k| passes(k)).collect();
+        let p = self.dimensions();
+        let select = |values: &[f64], width: usize| -> Vec<f64> {
+            kept.iter().flat_map(|&k| &values[k * width..][..width]).copied().collect()
+        };
+        self.rows = select(&self.rows, p);
+        if !self.duals.is_empty() {
+            self.duals = select(&self.duals, p);
+        }
+        (self.halves, self.squares) = (select(&self.halves, 1), select(&self.squares, 1));
+        self.products =
+            kept.iter().map(|&k| self.products[k].take().map(|products| select(&products, 1))).collect();
+        self.prepared = self.products.iter().flatten().count();
+        self.entries = kept.iter().map(|&k| self.entries[k]).collect();
+        self.known = self.entries.iter().enumerate().map(|(k, entry)| (entry.position, k)).collect();
+        // Links between copies lead from row to row: those that went are left out.
+        for k in 0..self.len() {
+            self.entries[k].before = None;
+        }
+        (0..self.len()).for_each(|k| self.order_copies(k));
+        self.order.clear();
+    }
+
     /// Completes the inner products that are kept, from the row `first` on.
     fn extend_products(&mut self, first: usize) {
         let p = self.dimensions();
@@ -229,25 +261,41 @@ impl<'a> Field<'a> {
         dual_of(&self.rows, &self.duals, self.dimensions(), k)
     }
 
-    /// Makes the inner products of some rows with all rows, once.
+    /// Makes the inner products of some rows with all rows, once. All rows have to be read for that: while they are, the
+    /// products of more rows, which are likely to be wanted, cost little.
     pub fn prepare(&mut self, wanted: &[usize]) {
-        let missing: Vec<usize> = wanted.iter().copied().filter(|&k| self.products[k].is_none()).collect();
+        let mut missing: Vec<usize> =
+            wanted.iter().copied().filter(|&k| self.products[k].is_none()).collect();
         if missing.is_empty() {
             return;
         }
+        self.foresee(&mut missing);
         let (p, n) = (self.dimensions(), self.len());
-        if missing.len() < FEW {
-            for k in missing {
-                let dual = self.dual(k);
-                self.products[k] = Some(self.rows.chunks_exact(p).map(|row| dot(row, dual)).collect());
-            }
-            return;
-        }
         let duals: Vec<f64> = missing.iter().flat_map(|&k| self.dual(k)).copied().collect();
         let mut products = vec![0.0; missing.len() * n];
         product_nt(&duals, &self.rows, p, &mut products);
         for (k, row) in missing.into_iter().zip(products.chunks_exact(n)) {
             self.products[k] = Some(row.to_vec());
+            self.prepared += 1;
+        }
+    }
+
+    /// Adds the nearest rows that are not prepared: the more, the more have been wanted so far.
+    fn foresee(&mut self, missing: &mut Vec<usize>) {
+        if self.order.len() != self.len() {
+            self.order = (0..self.len()).collect();
+            let halves = &self.halves;
+            self.order.sort_unstable_by(|&a, &b| halves[a].total_cmp(&halves[b]).then(a.cmp(&b)));
+            self.next = 0;
+        }
+        let most = (FORESEEN / (8 * self.len())).saturating_sub(self.prepared);
+        let wanted = FEW.max(self.prepared / 4).min(most);
+        while missing.len() < wanted {
+            let Some(&k) = self.order.get(self.next) else { break };
+            self.next += 1;
+            if self.products[k].is_none() && !missing.contains(&k) {
+                missing.push(k);
+            }
         }
     }
 
@@ -419,8 +467,10 @@ impl<'a> Field<'a> {
     }
 }
 
-/// Fewer rows than this are multiplied one by one.
-const FEW: usize = 4;
+/// Products of at least so many rows are made at once.
+const FEW: usize = 8;
+/// Bytes of products beyond which none are made before they are wanted.
+const FORESEEN: usize = 64 << 20;
 /// Bounds by inner products below this share of the target are not worth a second look.
 const DOUBTFUL: f64 = 1.0 - 1e-6;
 

@@ -94,6 +94,17 @@ pub struct Leaf {
     pub value: f64,
 }
 
+/// Why a search came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Nothing below the target is left.
+    Complete,
+    /// It was told to stop.
+    Stopped,
+    /// It goes on faster from the beginning, without the rows that do not matter any more.
+    Crowded,
+}
+
 /// The search over one or more pairs.
 pub struct Tree<'f, 'a> {
     pub field: &'f mut Field<'a>,
@@ -130,6 +141,10 @@ pub struct Tree<'f, 'a> {
 
 /// So many nodes at first, and one of as many later, look for a better point near their own.
 const POLISHED: u64 = 50;
+/// So many nodes are given up for a smaller field.
+const BEGINNING: u64 = 500;
+/// Fewer rows to forget are not worth it.
+const SUPERFLUOUS: usize = 32;
 /// Rows of the class that are added at once.
 const AT_ONCE: usize = 6;
 
@@ -177,10 +192,11 @@ impl<'f, 'a> Tree<'f, 'a> {
         (self.program.solved, self.program.steps)
     }
 
-    /// Searches until nothing below the target is left or `go_on` says no; returns a proven lower bound on `‖δ‖²` over
-    /// all pairs, no higher than the target, and whether it is the last word.
-    pub fn run(&mut self, mut go_on: impl FnMut(u64) -> bool) -> (f64, bool) {
+    /// Searches until nothing below the target is left, `go_on` says no, or a fallen target has made many rows
+    /// superfluous; returns a proven lower bound on `‖δ‖²` over all pairs, no higher than the target, and why.
+    pub fn run(&mut self, mut go_on: impl FnMut(u64) -> bool) -> (f64, End) {
         self.compare_with_class();
+        let mut target = self.target;
         for pair in 0..self.pairs.len() {
             let proven = self.pair_bound(&self.pairs[pair]);
             if proven >= self.target {
@@ -197,6 +213,7 @@ impl<'f, 'a> Tree<'f, 'a> {
             };
             self.open(Node { split: root.share(), child: 0, bound: proven, proven });
         }
+        let mut end = End::Stopped;
         while let Some(node) = self.stack.pop().or_else(|| self.heap.pop()) {
             if !go_on(self.nodes) {
                 self.heap.push(node);
@@ -206,9 +223,29 @@ impl<'f, 'a> Tree<'f, 'a> {
             if node.proven < self.target {
                 self.expand(&node);
             }
+            if self.target < target && self.nodes <= BEGINNING {
+                target = self.target;
+                if self.is_crowded() {
+                    end = End::Crowded;
+                    break;
+                }
+            }
         }
         let open = self.heap.iter().chain(&self.stack).map(|node| node.proven).fold(f64::INFINITY, f64::min);
-        (self.floor.min(self.target).min(open), self.heap.is_empty() && self.stack.is_empty())
+        let is_done = self.heap.is_empty() && self.stack.is_empty();
+        (self.floor.min(self.target).min(open), if is_done { End::Complete } else { end })
+    }
+
+    /// Whether row `k` can be inside below the target, or is one of the class.
+    #[must_use]
+    pub fn may_matter(&self, k: usize) -> bool {
+        let cost = self.triplets.get(k).and_then(|bounds| bounds.get(self.case.most_own()));
+        self.field.entries[k].class as usize == self.case.class || cost.is_none_or(|&cost| cost < self.target)
+    }
+
+    fn is_crowded(&self) -> bool {
+        let count = (0..self.triplets.len()).filter(|&k| self.may_matter(k)).count();
+        4 * count < 3 * self.triplets.len() && count + SUPERFLUOUS <= self.triplets.len()
     }
 
     /// Keeps a node for later: best first, or depth first where there are too many.

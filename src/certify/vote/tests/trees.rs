@@ -4,7 +4,7 @@ use super::plane::{Plane, planes};
 use super::{question, unscaled};
 use crate::certify::vote::case::{Case, Question};
 use crate::certify::vote::field::Field;
-use crate::certify::vote::tree::Tree;
+use crate::certify::vote::tree::{End, Tree};
 use crate::certify::vote::{Rule, is_lost};
 use proptest::prelude::*;
 
@@ -56,8 +56,8 @@ proptest! {
                 tree.compare_with_class();
                 tree.attack();
             }
-            let (proven, complete) = tree.run(|_| true);
-            prop_assert!(complete);
+            let (proven, end) = tree.run(|_| true);
+            prop_assert_eq!(end, End::Complete);
             let (proven, best) = (unscaled(case, proven), tree.best.map(|leaf| unscaled(case, leaf.value)));
             prop_assert!(proven <= least, "{proven} {least}");
             if least.is_finite() {
@@ -75,10 +75,10 @@ proptest! {
     fn whenever_a_search_stops_its_bound_holds(plane in planes(7, 3), asked in asked(), memory in prop::sample::select(vec![0, usize::MAX]), nodes in 0u64..12) {
         with(&plane, asked, memory, |case, field, least| {
             let mut tree = Tree::new(field, case, (&case.pairs, false), far(case));
-            let (proven, complete) = tree.run(|done| done < nodes);
+            let (proven, end) = tree.run(|done| done < nodes);
             prop_assert!(tree.nodes <= nodes);
             prop_assert!(unscaled(case, proven) <= least);
-            prop_assert!(!complete || least > ORDINARY || unscaled(case, proven) >= least * (1.0 - 1e-9));
+            prop_assert!(end != End::Complete || least > ORDINARY || unscaled(case, proven) >= least * (1.0 - 1e-9));
             Ok(())
         })?;
     }
