@@ -118,7 +118,8 @@ def test_pictures_of_examples_ask_for_the_radii_themselves(files):
         ("--max-memory", "64MiB", "--eps", "0.1,0.2"),
         ("--point-time-limit", 0),
         ("--time-limit", 1e-9),
-        ("--time-limit", 1e-9, "--eps", "0.1,0.2"),
+        ("--time-limit", 0),
+        ("--time-limit", 0, "--eps", "0.1,0.2"),
         ("--method", "bound"),
         ("--method", "attack", "--eps", "0.1,0.2"),
     ],
@@ -134,6 +135,24 @@ def test_limits_and_methods_reach_the_search(files, options):
         assert not found.nodes.any()
     assert ("unfinished" in found.status) == ("--time-limit" in options)
     assert found.run.method == (options[1] if "--method" in options else "exact")
+
+
+@pytest.mark.parametrize("k", [1, 5])
+@pytest.mark.parametrize("suffix", ["npz", "parquet", "csv", "json"])
+def test_a_run_without_any_time_is_reported_and_written(files, k, suffix):
+    out, plot = files / f"run.{suffix}", files / "curve.png"
+    result = run(
+        "certify", "--train", files / "data.npz", "-k", k, "--time-limit", 0,
+        "--out", out, "--plot", plot, "-q",
+    )  # fmt: skip
+    assert all(row[-2:] == (1.0, 0.0) for row in table_of(result))
+    assert "100.0% unfinished" in result.stdout
+    assert "clean error    unknown" in result.stdout
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    if suffix in ("npz", "parquet"):
+        assert cm.load_certification(out).upper.tolist() == [np.inf] * 10
+    if suffix == "json":
+        assert json.loads(out.read_text())["points"]["predicted"] == [None] * 10
 
 
 @pytest.mark.parametrize(
@@ -315,8 +334,8 @@ def test_info_tells_versions_and_contents(files):
             ("--train", "data.npz", "--metric", "cosine"),
             "--metric must be euclidean, covariance or a file; there is no file 'cosine'",
         ),
-        (("--train", "data.npz", "--time-limit", "-1"), "error: --time-limit must be positive, got -1"),
-        (("--train", "data.npz", "--time-limit", "nan"), "error: --time-limit must be positive, got nan"),
+        (("--train", "data.npz", "--time-limit", "-1"), "error: --time-limit must be at least 0 and not"),
+        (("--train", "data.npz", "--time-limit", "nan"), "error: --time-limit must be at least 0 and not"),
         (("--train", "data.npz", "--x-key", "Z"), "has no array 'Z'; it has X_train"),
         (
             ("--train", "data.npz", "--label", "y"),

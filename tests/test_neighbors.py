@@ -287,6 +287,20 @@ def test_time_limit_is_one_for_all_batches(votes, monkeypatch):
     assert cert.status[-1] == "unfinished"
 
 
+@pytest.mark.parametrize("k", [1, 5])
+@pytest.mark.parametrize("method", ["exact", "bound", "attack"])
+@pytest.mark.parametrize("options", [{}, {"eps": 0.2}, {"progress": True}, {"return_adversarial": True}])
+def test_without_any_time_all_points_are_unfinished(digits, k, method, options):
+    rows, labels, points, truth = digits
+    model = CertifiedKNeighborsClassifier(k).fit(rows, labels)
+    for names in (None, truth):
+        cert = model.certify(points, names, method=method, time_limit=0, **options)
+        assert set(cert.status) == {"unfinished"}
+        assert not cert.lower.any()
+        assert np.isinf(cert.upper).all()
+        assert cert.predicted.tolist() == [None] * len(points)
+
+
 def test_time_limit_leaves_valid_intervals(classifier, certification, digits):
     _, _, points, labels = digits
     cert = classifier.certify(np.repeat(points, 50, axis=0), np.repeat(labels, 50), time_limit=1e-6)

@@ -62,7 +62,7 @@ def _in_batches(
     begun, proven, answers = time.perf_counter(), 0, []
     for batch in _batches(len(rows), first):
         # Points that are not reached have valid intervals all the same, so that they are asked about too.
-        left = None if time_limit is None else max(time_limit - (time.perf_counter() - begun), 1e-9)
+        left = None if time_limit is None else max(time_limit - (time.perf_counter() - begun), 0.0)
         labels = None if codes is None else codes[batch]
         report = _shifted(line, batch.start, len(rows), proven)
         answers.append(run(rows[batch], labels, time_limit=left, progress=report))

@@ -13,7 +13,6 @@ from certimetric._curve import certify_at
 from certimetric._validation import (
     FloatArray,
     as_limit,
-    as_positive,
     check_count,
     check_magnitude,
     effective_jobs,
@@ -121,7 +120,7 @@ class Search:
 
     def check(self) -> None:
         """Numbers out of range, before anything is read."""
-        as_positive(self.time_limit, "--time-limit")
+        as_limit(self.time_limit, "--time-limit")
         as_limit(self.point_time_limit, "--point-time-limit")
         parse_size(self.max_memory)
 

@@ -48,7 +48,7 @@ def certify_at(
     first, *others = levels.tolist()
     total = classifier.certify(X, y, eps=first, time_limit=time_limit, **options)
     for eps in others:
-        left = None if time_limit is None else max(time_limit - (time.perf_counter() - begun), 1e-9)
+        left = None if time_limit is None else max(time_limit - (time.perf_counter() - begun), 0.0)
         # A point that is broken within a radius is broken within all larger ones.
         asked = np.flatnonzero(total.upper > eps)
         if len(asked):

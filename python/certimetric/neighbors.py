@@ -18,7 +18,7 @@ from certimetric._resolve import MetricLike, as_metric, check_range
 from certimetric._validation import (
     FloatArray,
     IntArray,
-    as_positive,
+    as_limit,
     check_count,
     check_magnitude,
     effective_jobs,
@@ -276,7 +276,7 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
             to the machine: only with a ``node_limit`` is the result the same each time.
         time_limit : float, optional
             Wall-clock seconds after which points not done are returned as they are: status "unfinished", with
-            an interval that is valid.
+            an interval that is valid. 0: all of them, at once, with nothing known.
         return_adversarial : bool, default=False
             Also return adversarial points, m x d float64 more memory.
         n_jobs : int, optional
@@ -337,7 +337,7 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         check_choices(norm=norm)
         question = Question.checked(method, rule, eps, node_limit, max_memory, point_time_limit)
         n_neighbors = self._checked_neighbors()
-        limit = as_positive(time_limit, "time_limit")
+        limit = as_limit(time_limit, "time_limit")
         jobs = effective_jobs(self.n_jobs if n_jobs is None else n_jobs)
         rows = self._queries(X)
         labels, codes = (None, None) if y is None else label_codes(y, self.classes_, len(rows))
