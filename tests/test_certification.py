@@ -99,6 +99,9 @@ def test_summary_of_one_radius_tells_its_shares_instead_of_radii(mixed):
     assert "radius 1       20.0% proven robust, 40.0% broken, 40.0% open (l2 norm)" in text
     assert "median" not in text
     assert "of the radii proven" not in text
+    both = replace(mixed, run=replace(VOTES, eps=(1.0, 1.5))).summary()
+    assert "radius 1       20.0% proven robust, 40.0% broken, 40.0% open (l2 norm)" in both
+    assert "radius 1.5     20.0% proven robust, 40.0% broken, 40.0% open (l2 norm)" in both
     decided = make([0.0, 0.4] * 10, [0.3, np.inf] * 10, run=replace(VOTES, eps=0.3))[:19]
     assert "47.4% proven robust, 52.6% broken, 0.0% open" in decided.summary()
 
@@ -113,6 +116,9 @@ def test_summary_of_one_radius_tells_its_shares_instead_of_radii(mixed):
 def test_summary_of_one_end_tells_that_end(method, lower, upper, expected):
     cert = make(lower, upper, ["bounded"] * 3, run=replace(VOTES, method=method))
     assert expected in cert.summary()
+    asked = replace(cert, run=replace(cert.run, eps=2.5)).summary()
+    assert expected in asked
+    assert "radius 2.5 " in asked
     assert "widest" not in cert.summary()
     assert "median" not in repr(cert)
 
@@ -156,6 +162,26 @@ def test_files_keep_every_bit(mixed, certification, tmp_path, suffix):
         path = tmp_path / f"{number}.{suffix}"
         cert.save(path)
         assert_same(cert, cm.load_certification(path))
+
+
+@pytest.mark.parametrize("eps", [None, 0.1, (0.0, 0.1, 1 / 3)])
+@pytest.mark.parametrize("suffix", ["parquet", "npz"])
+def test_files_keep_the_radii_that_were_asked_about(tmp_path, eps, suffix):
+    cert = make([1.0], [np.inf], run=replace(VOTES, eps=eps))
+    cert.save(tmp_path / f"run.{suffix}")
+    assert Certification.load(tmp_path / f"run.{suffix}").run.eps == eps
+    cert.save(tmp_path / "run.json")
+    content = json.loads((tmp_path / "run.json").read_text())["run"]
+    assert RunInfo.from_dict(content) == cert.run
+
+
+@pytest.mark.parametrize(("eps", "asked"), [(None, ()), (0.1, (0.1,)), ((0.0, 0.2), (0.0, 0.2))])
+def test_a_run_tells_its_radii_in_one_way(eps, asked):
+    run = replace(VOTES, eps=eps)
+    assert run.asked == asked
+    assert run.ends_at_eps == bool(asked)
+    assert not replace(run, n_neighbors=1).ends_at_eps
+    assert not replace(run, method="bound").ends_at_eps
 
 
 @pytest.mark.parametrize("labels", [["a", "bcd"], [True, False], [1.5, -2.0]])

@@ -94,8 +94,24 @@ def test_questions_about_some_radii_give_the_shares_of_the_exact_run(files, radi
     np.testing.assert_array_equal(found.attack_error(radii), cert.attack_error(radii))
     assert (found.lower <= cert.upper).all()
     assert (found.upper >= cert.lower).all()
-    assert found.run.eps == (max(radii) or None)
+    assert found.run.asked == (tuple(sorted(radii)) if any(radii) else ())
     np.testing.assert_array_equal(found.predicted, cert.predicted)
+
+
+@pytest.mark.parametrize(
+    "options", [("-k", 1), ("-k", 5, "--method", "bound"), ("-k", 5, "--method", "attack")]
+)
+def test_radii_of_the_table_change_no_end_where_there_is_no_search_for_them(files, options):
+    out = files / "run.npz"
+    source = ("certify", "--train", files / "data.npz", "--out", out, "-q", *options)
+    plain, ends = run(*source), cm.load_certification(out)
+    asked, found = run(*source, "--eps", "0,0.4,0.8"), cm.load_certification(out)
+    assert [row[0] for row in table_of(asked)] == [0, 0.4, 0.8]
+    np.testing.assert_array_equal(found.lower, ends.lower)
+    np.testing.assert_array_equal(found.upper, ends.upper)
+    assert (ends.run.eps, found.run.eps) == (None, (0.0, 0.4, 0.8))
+    (line,) = (line for line in plain.stdout.splitlines() if "median" in line)
+    assert line in asked.stdout
 
 
 def test_pictures_of_examples_ask_for_the_radii_themselves(files):
@@ -328,6 +344,7 @@ def test_info_tells_versions_and_contents(files):
             "error: --point-time-limit must be at least 0 and not NaN, got -1",
         ),
         (("--train", "data.npz", "-k", "3", "--eps", "0.1,nan"), "--eps must be at least 0 and not NaN"),
+        (("--train", "data.npz", "-k", "3", "--eps", "0.1,inf"), "--eps must be finite"),
         (("--train", "data.npz", "-k", "0"), "error: --neighbors must be at least 1, got 0"),
         (("--train", "data.npz", "--jobs", "0"), "error: --jobs must not be 0"),
         (

@@ -167,6 +167,82 @@ def test_a_question_about_one_radius_costs_less_than_the_radius(digits):
     assert "proven robust" in asked.summary()
 
 
+def rows_at_the_walls():
+    """Rows on a line, and points whose radii under a vote of three are 3.5, 2.5 and 1.5."""
+    model = CertifiedKNeighborsClassifier(3).fit([[0.0], [1.0], [3.0], [7.0], [8.0]], [*"aaabb"])
+    return model, [[1.0], [2.0], [3.0]], np.array([3.5, 2.5, 1.5])
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array])
+@pytest.mark.parametrize("radii", [[1.0, 2.0, 3.0], [3.0, 0.0, 1.0, 1.0], [2.0]])
+@pytest.mark.parametrize("progress", [False, True])
+def test_each_of_some_radii_is_decided(kind, radii, progress):
+    model, points, truth = rows_at_the_walls()
+    cert = model.certify(points, eps=kind(radii), progress=progress)
+    for eps in radii:
+        np.testing.assert_array_equal(cert.lower > eps, truth > eps)
+        np.testing.assert_array_equal(cert.upper <= eps, truth <= eps)
+    assert (cert.lower <= truth).all()
+    assert (cert.upper >= truth).all()
+    assert cert.run.asked == tuple(sorted(set(radii)))
+    assert cert.run.eps == (cert.run.asked if len(set(radii)) > 1 else radii[0])
+
+
+@pytest.mark.parametrize("with_labels", [False, True])
+def test_questions_about_some_radii_agree_with_the_radii(digits, with_labels):
+    rows, labels, points, truth = digits
+    truth = truth if with_labels else None
+    model = CertifiedKNeighborsClassifier(7).fit(rows, labels)
+    radii, levels = model.certify(points, truth), [0.0, 0.1, 0.3, 0.5]
+    asked = model.certify(points, truth, eps=levels, return_adversarial=True)
+    np.testing.assert_array_equal(asked.certified_error(levels), radii.certified_error(levels))
+    np.testing.assert_array_equal(asked.attack_error(levels), radii.attack_error(levels))
+    np.testing.assert_array_equal(asked.predicted, radii.predicted)
+    assert asked.nodes.sum() < radii.nodes.sum()
+    broken = np.isfinite(asked.upper) & (asked.upper > 0)
+    distances = np.linalg.norm(asked.adversarial - points, axis=1)
+    np.testing.assert_allclose(distances[broken], asked.upper[broken], rtol=1e-9)
+    assert not distances[~broken].any()
+    assert (model.predict(asked.adversarial[broken]) != asked.predicted[broken]).all()
+
+
+def test_points_that_are_decided_are_not_asked_about_again(digits):
+    rows, labels, points, truth = digits
+    model = CertifiedKNeighborsClassifier(5).fit(rows, labels)
+    heard = []
+    model.certify(points, truth, eps=[0.1, 0.4], callback=lambda *news: heard.append(news))
+    first = model.certify(points, truth, eps=0.4)
+    open_points = np.count_nonzero((first.lower <= 0.1) & (first.upper > 0.1))
+    assert 0 < open_points < len(points)
+    assert dict.fromkeys(total for _, total in heard) == {len(points): None, open_points: None}
+
+
+def test_a_limit_on_nodes_leaves_valid_intervals_at_each_radius(votes):
+    model, points = votes
+    radii, asked = model.certify(points), model.certify(points, eps=[0.1, 0.2, 0.3], node_limit=1)
+    assert (asked.lower <= radii.upper).all()
+    assert (asked.upper >= radii.lower).all()
+    assert ((asked.lower <= 0.3) & (asked.upper > 0.3)).any()
+
+
+def test_a_time_limit_is_one_for_all_radii(votes):
+    model, points = votes
+    radii, asked = model.certify(points), model.certify(points, eps=[0.1, 0.2, 0.3], time_limit=1e-6)
+    assert "unfinished" in asked.status
+    assert (asked.lower <= radii.upper).all()
+    assert (asked.upper >= radii.lower).all()
+
+
+@pytest.mark.parametrize("eps", [0.3, [0.1, 0.3]])
+@pytest.mark.parametrize(("k", "method"), [(1, "exact"), (5, "bound"), (5, "attack")])
+def test_radii_change_nothing_where_no_search_could_end_at_them(digits, k, method, eps):
+    rows, labels, points, truth = digits
+    model = CertifiedKNeighborsClassifier(k).fit(rows, labels)
+    plain, asked = (model.certify(points, truth, method=method, eps=e).to_dict() for e in (None, eps))
+    for name in plain.keys() - {"seconds"}:
+        np.testing.assert_array_equal(asked[name], plain[name])
+
+
 @pytest.mark.parametrize("rule", ["plurality", "majority"])
 def test_both_rules_agree_for_one_neighbor(classifier, certification, digits, rule):
     _, _, points, labels = digits

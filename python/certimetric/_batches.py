@@ -15,7 +15,7 @@ from certimetric._validation import FloatArray, IntArray
 if TYPE_CHECKING:
     from certimetric._native import Certificates
 
-__all__ = ["ask"]
+__all__ = ["PROVEN", "ask", "remaining"]
 
 _FIRST = 16
 """Points of the first batch, per thread: so that there is a share soon."""
@@ -23,7 +23,8 @@ _FIRST = 16
 _QUICK, _SLOW = 0.5, 2.0
 """Seconds of a batch. At the end of each the threads wait for the last one: not too often; nor the reader."""
 
-_PROVEN = [_native.STATUSES.index(status) for status in ("exact", "misclassified")]
+PROVEN = [_native.STATUSES.index(status) for status in ("exact", "misclassified")]
+"""Codes of a radius that is known to rounding."""
 
 
 def ask(
@@ -33,6 +34,8 @@ def ask(
     codes: IntArray | None,
     n_neighbors: int,
     *,
+    beyond: float | None,
+    label: str = "certify",
     progress: bool,
     callback: Callback | None,
     time_limit: float | None,
@@ -40,18 +43,25 @@ def ask(
 ) -> "Certificates":
     """As :meth:`Question.ask`, with a progress line where one is wanted."""
     points = (rows, codes)
+    run: Callable[..., Certificates] = partial(
+        question.ask, index, n_neighbors=n_neighbors, beyond=beyond, **options
+    )
     if not progress:
-        return question.ask(index, *points, n_neighbors, time_limit=time_limit, progress=callback, **options)
-    with progress_line(callback) as line:
+        return run(*points, time_limit=time_limit, progress=callback)
+    with progress_line(callback, label) as line:
         if question.method != "exact" or n_neighbors == 1:
-            return question.ask(index, *points, n_neighbors, time_limit=time_limit, progress=line, **options)
-        run = partial(question.ask, index, n_neighbors=n_neighbors, **options)
-        return _in_batches(run, question.eps, *points, _FIRST * options["n_jobs"], time_limit, line)
+            return run(*points, time_limit=time_limit, progress=line)
+        return _in_batches(run, beyond, *points, _FIRST * options["n_jobs"], time_limit, line)
+
+
+def remaining(time_limit: float | None, begun: float) -> float | None:
+    """Seconds that a limit leaves to what began at a reading of the performance counter."""
+    return None if time_limit is None else max(time_limit - (time.perf_counter() - begun), 0.0)
 
 
 def _in_batches(
     run: Callable[..., "Certificates"],
-    eps: float | None,
+    beyond: float | None,
     rows: FloatArray,
     codes: IntArray | None,
     first: int,
@@ -62,11 +72,11 @@ def _in_batches(
     begun, proven, answers = time.perf_counter(), 0, []
     for batch in _batches(len(rows), first):
         # Points that are not reached have valid intervals all the same, so that they are asked about too.
-        left = None if time_limit is None else max(time_limit - (time.perf_counter() - begun), 0.0)
         labels = None if codes is None else codes[batch]
         report = _shifted(line, batch.start, len(rows), proven)
+        left = remaining(time_limit, begun)
         answers.append(run(rows[batch], labels, time_limit=left, progress=report))
-        proven += _count_proven(answers[-1], eps)
+        proven += _count_proven(answers[-1], beyond)
         line(batch.stop, len(rows), proven / batch.stop)
     return _joined(answers)
 
@@ -91,11 +101,11 @@ def _shifted(line: Report, start: int, total: int, proven: int) -> Callback:
     return lambda done, _: line(start + done, total, share)
 
 
-def _count_proven(answer: "Certificates", eps: float | None) -> int:
+def _count_proven(answer: "Certificates", beyond: float | None) -> int:
     """Points whose radius is known to rounding, or for which the radius that was asked about is decided."""
-    proven = np.isin(answer["status"], _PROVEN)
-    if eps is not None:
-        proven |= (answer["lower"] > eps) | (answer["upper"] <= eps)
+    proven = np.isin(answer["status"], PROVEN)
+    if beyond is not None:
+        proven |= (answer["lower"] > beyond) | (answer["upper"] <= beyond)
     return int(np.count_nonzero(proven))
 
 

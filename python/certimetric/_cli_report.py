@@ -42,7 +42,10 @@ def parse_radii(text: str) -> FloatArray:
         raise InputError(
             f"--eps must be numbers separated by commas, such as 0,0.5,1; got {text!r}."
         ) from error
-    return as_radii(values, "--eps")
+    radii = as_radii(values, "--eps")
+    if np.isinf(radii).any():
+        raise InputError("--eps must be finite: no radius is above infinity.")
+    return radii
 
 
 def parse_shape(text: str) -> tuple[int, ...]:

@@ -9,7 +9,6 @@ from typer import Option
 
 from certimetric import _formats, datasets
 from certimetric._assemble import label_codes
-from certimetric._curve import certify_at
 from certimetric._validation import (
     FloatArray,
     as_limit,
@@ -194,15 +193,15 @@ def certify(
 ) -> Certification:
     """Certify the test points; without labels, their predictions.
 
-    Adversarial points are wanted at the radii themselves, so that with them it is not enough to decide some.
+    Adversarial points are wanted at the radii themselves, so that with them it is not enough to decide some;
+    and whether a radius is 0 is no question on its own.
     """
     classifier, test = prepared.classifier, prepared.test
     if test.y is not None:
         label_codes(test.y, classifier.classes_, len(test.X), f"test data {test.name}")
-    options = {**search.arguments(), "progress": progress}
-    if radii is None or adversarial or classifier.n_neighbors == 1 or search.method != "exact":
-        return classifier.certify(test.X, test.y, return_adversarial=adversarial, **options)
-    return certify_at(classifier, test.X, test.y, radii, **options)
+    eps = None if radii is None or adversarial or not radii.any() else radii
+    options = {**search.arguments(), "eps": eps, "return_adversarial": adversarial, "progress": progress}
+    return classifier.certify(test.X, test.y, **options)
 
 
 def demo(seed: int, jobs: int | None, *, progress: bool) -> dict[str, tuple[Certification, DataSet]]:

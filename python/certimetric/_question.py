@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Self
 
+from numpy.typing import ArrayLike
+
 from certimetric import _native
 from certimetric._progress import Callback
-from certimetric._validation import FloatArray, IntArray, as_limit, as_radius, check_count
+from certimetric._validation import FloatArray, IntArray, as_eps, as_limit, check_count
 from certimetric.exceptions import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ CHOICES: dict[str, tuple[object, ...]] = {
 
 DEFAULT_MEMORY = 256 * 2**20
 """Bytes of open nodes for each point that is being searched."""
+
+_NEAR_ZERO = 1e-9
+"""Radius 0 is asked about as this share of the smallest other one: there is no question below it."""
 
 _LARGEST = 2**63 - 1
 """What the core takes; no search comes near it."""
@@ -47,7 +52,7 @@ class Question:
 
     method: str
     rule: str
-    eps: float | None
+    eps: tuple[float, ...]
     node_limit: int | None
     max_memory: int
     point_time_limit: float | None
@@ -57,7 +62,7 @@ class Question:
         cls,
         method: str,
         rule: str,
-        eps: object,
+        eps: ArrayLike | None,
         node_limit: object,
         max_memory: object,
         point_time_limit: object,
@@ -68,11 +73,24 @@ class Question:
         return cls(
             method,
             rule,
-            as_radius(eps, "eps"),
+            as_eps(eps, "eps"),
             None if nodes is None else min(nodes, _LARGEST),
             min(check_count(max_memory, "max_memory", least=0, kind="a whole number of bytes"), _LARGEST),
             as_limit(point_time_limit, "point_time_limit"),
         )
+
+    def levels(self, n_neighbors: int) -> list[float]:
+        """What is to be decided, one after the other; empty: no radius, but the ends that the method finds.
+
+        The largest comes first: a point that is proven there needs no other question, and those that are
+        broken there are often few. The radius for a single neighbour takes less time than a question.
+        """
+        if not self.eps or self.method != "exact" or n_neighbors == 1:
+            return []
+        positive = [radius for radius in self.eps if radius > 0]
+        near_zero = [_NEAR_ZERO * positive[0]] if len(positive) < len(self.eps) else []
+        # The product of a tiny radius may underflow.
+        return [level for level in positive[::-1] + near_zero if level > 0]
 
     def ask(
         self,
@@ -81,13 +99,17 @@ class Question:
         codes: IntArray | None,
         n_neighbors: int,
         *,
+        beyond: float | None,
         adversarial: bool,
         time_limit: float | None,
         n_jobs: int,
         progress: Callback | None,
     ) -> "Certificates":
-        """The core's answer. The radius for a single neighbour needs no search, and has a way of its own."""
-        if n_neighbors == 1 and self.method == "exact" and self.eps is None:
+        """The core's answer, about one of the :meth:`levels` or about none.
+
+        The radius for a single neighbour needs no search, and has a way of its own.
+        """
+        if n_neighbors == 1 and self.method == "exact":
             return index.certify(rows, codes, adversarial, time_limit, n_jobs, progress)
         return index.certify_votes(
             rows,
@@ -95,7 +117,7 @@ class Question:
             n_neighbors,
             self.rule == "majority",
             self.method,
-            self.eps,
+            beyond,
             self.node_limit,
             self.max_memory,
             self.point_time_limit,

@@ -34,7 +34,7 @@ def _search(cert: Certification) -> list[str]:
     """What a single neighbour does not need."""
     if cert.run.n_neighbors == 1:
         return []
-    proven = f", {cert.share_exact:.1%} of the radii proven" if cert.run.eps is None else ""
+    proven = f", {cert.share_exact:.1%} of the radii proven" if not cert.run.ends_at_eps else ""
     nodes = f"{cert.nodes.mean():.4g} nodes a point at the mean"
     return [f"  search         method {cert.run.method}{proven}, {nodes}"]
 
@@ -60,13 +60,20 @@ def _shares(cert: Certification) -> str:
 
 
 def _radii(cert: Certification) -> list[str]:
-    """Of the ends that were asked for, or the answers for one radius."""
+    """The answers for each radius that was asked about, and the ends that the search looked for."""
+    answers = [_answer(cert, radius) for radius in cert.run.asked]
+    return answers if cert.run.ends_at_eps else _ends(cert) + answers
+
+
+def _answer(cert: Certification, radius: float) -> str:
+    robust, broken = cert.lower > radius, cert.upper <= radius
+    counted = ((robust, "proven robust"), (broken, "broken"), (~robust & ~broken, "open"))
+    shares = ", ".join(f"{np.mean(points):.1%} {name}" for points, name in counted)
+    return f"  radius {radius:<8.4g}{shares} (l{cert.run.norm} norm)"
+
+
+def _ends(cert: Certification) -> list[str]:
     run = cert.run
-    if run.eps is not None:
-        robust, broken = cert.lower > run.eps, cert.upper <= run.eps
-        counted = ((robust, "proven robust"), (broken, "broken"), (~robust & ~broken, "open"))
-        shares = ", ".join(f"{np.mean(points):.1%} {name}" for points, name in counted)
-        return [f"  radius {run.eps:<8.4g}{shares} (l{run.norm} norm)"]
     if run.method == "bound":
         return [f"  radius         at least: {_quantiles(cert, cert.lower)}"]
     if run.method == "attack":

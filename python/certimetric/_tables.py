@@ -166,7 +166,7 @@ def _from_columns(
     arrays: dict[str, Any] = {"y": None, "adversarial": None}
     for name, kind in header["types"].items():
         arrays[name] = column(name, np.dtype(kind))
-    return Certification(run=RunInfo(**header["run"]), **arrays)
+    return Certification(run=RunInfo.from_dict(header["run"]), **arrays)
 
 
 def _numpy_column(column: Any, dtype: np.dtype[Any]) -> NDArray[Any]:

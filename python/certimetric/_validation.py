@@ -15,11 +15,11 @@ __all__ = [
     "LARGEST",
     "FloatArray",
     "IntArray",
+    "as_eps",
     "as_labels",
     "as_limit",
     "as_positive",
     "as_radii",
-    "as_radius",
     "as_rows",
     "as_tolerance",
     "broadcast_rows",
@@ -192,14 +192,6 @@ def as_limit(value: object, name: str) -> float | None:
     return None if np.isinf(limit) else limit
 
 
-def as_radius(value: object, name: str) -> float | None:
-    """A positive, finite radius, or None where none was given."""
-    radius = as_positive(value, name)
-    if radius is None and value is not None:
-        raise InputError(f"{name} must be finite: no radius is above infinity.")
-    return radius
-
-
 def _as_number(value: object, name: str, kind: str) -> float:
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
         raise InputTypeError(f"{name} must be {kind}, got {value!r} of type {type(value).__name__}.")
@@ -216,6 +208,25 @@ def as_radii(radii: ArrayLike, name: str = "radii") -> FloatArray:
     if np.isnan(array).any() or (array < 0).any():
         raise InputError(f"{name} must be at least 0 and not NaN, got {np.array2string(array, threshold=8)}.")
     return array
+
+
+def as_eps(value: ArrayLike | None, name: str) -> tuple[float, ...]:
+    """Radii to decide, in increasing order, each once; empty where None was given.
+
+    All are finite, and one is positive: 0 is a radius only beside others.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, str | bytes):
+        raise InputTypeError(f"{name} must be a number, a sequence of numbers or None, got {value!r}.")
+    radii = np.unique(as_radii(value, name))
+    if len(radii) == 0:
+        raise InputError(f"{name} is empty: give a radius, or None for the radii of the points themselves.")
+    if np.isinf(radii[-1]):
+        raise InputError(f"{name} must be finite: no radius is above infinity.")
+    if radii[-1] == 0:
+        raise InputError(f"{name} must be positive; 0 is allowed beside other radii.")
+    return tuple(radii.tolist())
 
 
 def effective_jobs(n_jobs: object, name: str = "n_jobs") -> int:

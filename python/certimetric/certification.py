@@ -1,6 +1,6 @@
 """The result of a certification: a proven interval around the robustness radius of every test point."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
@@ -37,8 +37,8 @@ class RunInfo:
         K of the classifier.
     method, rule : str
         What was asked of :meth:`CertifiedKNeighborsClassifier.certify`.
-    eps : float or None
-        The radius that was asked about, an ℓ2 norm; None: the radii themselves were asked for.
+    eps : float, tuple of float, or None
+        The radius or radii that were asked about, ℓ2 norms; None: the radii of the points themselves.
     n_train, n_features : int
         Shape of the training set.
     metric : str
@@ -53,16 +53,37 @@ class RunInfo:
     n_neighbors: int
     method: str
     rule: str
-    eps: float | None
+    eps: float | tuple[float, ...] | None
     n_train: int
     n_features: int
     metric: str
     elapsed: float
     versions: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def asked(self) -> tuple[float, ...]:
+        """The radii that were asked about, in increasing order; empty: none."""
+        if self.eps is None:
+            return ()
+        return self.eps if isinstance(self.eps, tuple) else (self.eps,)
+
+    @property
+    def ends_at_eps(self) -> bool:
+        """Whether the search for a point ended where the radii that were asked about were decided.
+
+        The ends of the intervals then say on which side of each of them the point's radius is, and no more.
+        """
+        return self.eps is not None and self.method == "exact" and self.n_neighbors > 1
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain Python values."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """What :meth:`to_dict` gave, also after it was JSON, which has lists for tuples."""
+        eps = values["eps"]
+        return cls(**{**values, "eps": tuple(eps) if isinstance(eps, list) else eps})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -197,7 +218,7 @@ class Certification:
             f"{np.mean(self.status == s):.1%} {s}" for s in STATUSES if (self.status == s).any()
         )
         # Ends that were not asked for have no median that says anything.
-        whole = len(self) and self.run.eps is None and self.run.method == "exact"
+        whole = len(self) and self.run.method == "exact" and not self.run.ends_at_eps
         middle = f", median radius {self.median:.4g}" if whole else ""
         return f"<Certification of {len(self)} points: {shares or 'empty'}{middle}>"
 

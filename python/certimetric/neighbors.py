@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from certimetric._assemble import as_certification, label_codes
-from certimetric._batches import ask
+from certimetric._decide import decide
 from certimetric._index import LazyIndex
 from certimetric._progress import Callback
 from certimetric._question import DEFAULT_MEMORY, Question, check_choices
@@ -218,7 +218,7 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         norm: float = 2,
         method: str = "exact",
         rule: str = "plurality",
-        eps: float | None = None,
+        eps: ArrayLike | None = None,
         node_limit: int | None = None,
         max_memory: int = DEFAULT_MEMORY,
         point_time_limit: float | None = None,
@@ -260,10 +260,15 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
             half of its neighbours are of its class; at an even K a tie loses. It never gives a larger
             radius, and the same one for K = 1, or for two classes and odd K. With K = n the votes are the
             same everywhere: the radius is infinite, or 0.
-        eps : float, optional
-            Only decide whether r* is above this radius, an ℓ2 norm, which costs much less than r*. Where it
-            is proven, ``lower`` ends just above ``eps``; where the point is broken, ``upper`` is at most
-            ``eps``. The other ends are valid, and may be 0 and infinity.
+        eps : float or array-like of shape (k,), optional
+            Only decide whether r* is above this radius, or above each of these, ℓ2 norms, which costs much
+            less than r*. Where it is proven, ``lower`` is above ``eps``, as a rule not by much; where the
+            point is broken, ``upper`` is at most ``eps``. The other ends are valid, and may be 0 and
+            infinity. Several radii are asked about from the largest down, each about the points that are
+            still open at it; limits of nodes, memory and seconds per point are for each radius,
+            ``time_limit`` is for all together. 0 may stand beside other radii: is r* above 0? Only
+            ``method="exact"`` takes ``eps`` into account, and not for one neighbour, whose radius takes less
+            time than a question about it: everywhere else the ends are those found without ``eps``.
         node_limit : int, optional
             Nodes of the search for each point, after which it is returned with the interval reached. 0: only
             what needs no search. The exact radius for one neighbour needs none, and has no nodes.
@@ -278,14 +283,15 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
             Wall-clock seconds after which points not done are returned as they are: status "unfinished", with
             an interval that is valid. 0: all of them, at once, with nothing known.
         return_adversarial : bool, default=False
-            Also return adversarial points, m x d float64 more memory.
+            Also return adversarial points, m x d float64 more memory: at ``upper``, whatever was asked.
         n_jobs : int, optional
             Number of threads; default: the parameter of the classifier. It does not change the result.
         progress : bool, default=False
             Show points done, rate and time left on standard error; for the exact method with several
             neighbours also the share of the points done that is proven.
         callback : callable, optional
-            Called with (points done, points in all) about ten times a second.
+            Called with (points done, points in all) about ten times a second; for several ``eps`` anew for
+            each, with the points that are asked about it.
 
         Returns
         -------
@@ -329,8 +335,8 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         >>> clf = CertifiedKNeighborsClassifier(3).fit(rows, labels)
         >>> float(clf.certify([[1.0]]).lower.round(6)[0])
         3.5
-        >>> clf.certify([[1.0]], eps=2.0).certified_error(2.0)
-        0.0
+        >>> clf.certify([[1.0]], eps=[2.0, 4.0]).certified_error([2.0, 4.0])
+        array([0., 1.])
         """
         check_is_fitted(self)
         begun = time.perf_counter()
@@ -342,7 +348,7 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         rows = self._queries(X)
         labels, codes = (None, None) if y is None else label_codes(y, self.classes_, len(rows))
         index = self._index.get(jobs)
-        found = ask(
+        found = decide(
             question,
             index,
             rows,
@@ -363,7 +369,7 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
             n_neighbors=int(self.n_neighbors),
             method=question.method,
             rule=question.rule,
-            eps=question.eps,
+            eps=question.eps if len(question.eps) > 1 else next(iter(question.eps), None),
             n_train=self.n_samples_fit_,
             n_features=self.n_features_in_,
             metric=str(self.metric_),

@@ -224,6 +224,18 @@ def test_answer_about_one_radius_agrees_with_the_radius(election: Election, shar
     assert np.all(asked.lower[exact.upper <= eps] <= eps)
 
 
+@given(elections(), st.lists(st.floats(0.01, 3.0), min_size=2, max_size=4))
+def test_answers_about_some_radii_agree_with_the_radius(election: Election, shares: list[float]) -> None:
+    exact = election.certify()
+    finite = exact.upper[np.isfinite(exact.upper) & (exact.upper > 0)]
+    levels = np.array(shares) * (float(np.median(finite)) if len(finite) else 1.0)
+    asked = election.certify(eps=levels)
+    assert_same(asked, exact)
+    for eps in levels:
+        np.testing.assert_array_equal(asked.lower[exact.lower > eps * (1 + 1e-6)] > eps, True)
+        assert np.all(asked.lower[exact.upper <= eps] <= eps)
+
+
 @settings(max_examples=25)
 @given(elections(max_rows=80), st.integers(0, 2**32 - 1), st.sampled_from([None, 20]))
 def test_threads_and_order_of_test_rows_do_not_change_a_bit(
