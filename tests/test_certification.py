@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 
 import certimetric as cm
 from certimetric import Certification
@@ -15,6 +16,13 @@ from certimetric.exceptions import DataError, InputError, MissingDependencyError
 
 COLUMNS = {"lower", "upper", "status", "predicted", "y", "rival", "seconds", "programs", "steps", "nodes"}
 RUN = RunInfo(2, 1, "exact", "plurality", None, 10, 3, "Euclidean", 0.5, {"numpy": "2"})
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    """Figures that tests draw do not pile up."""
+    yield
+    plt.close("all")
 
 
 def make(lower, upper, status=None, **fields):
@@ -293,6 +301,100 @@ def test_plot_of_a_vote_has_a_band_between_the_certified_and_the_attack_error(rn
         assert cert.certified_error(radius) in ends
         assert cert.attack_error(radius) in ends
     assert len(model.certify(rng.normal(size=(40, 3))).plot().ax_.collections) == 0
+
+
+def corners_of(band):
+    return {tuple(corner) for path in band.get_paths() for corner in path.vertices.tolist()}
+
+
+@pytest.fixture
+def asked():
+    """What is known of four points after questions about 1 and 2: broken, between, robust, misclassified."""
+    lower, upper = [0.0, 1.1, 2.1, 0.0], [0.8, 1.9, np.inf, 0.0]
+    return make(lower, upper, ["bounded"] * 3 + ["misclassified"], run=replace(VOTES, eps=(1.0, 2.0)))
+
+
+def test_plot_of_some_radii_ends_at_the_largest_and_has_a_mark_at_each(asked):
+    display = asked.plot()
+    x, y = display.line_.get_data()
+    assert x.tolist() == [0.0, 1.0, 2.0]
+    assert x[display.line_.get_markevery()].tolist() == [1.0, 2.0]
+    np.testing.assert_array_equal(y, asked.certified_error(x))
+    single = replace(asked, run=replace(VOTES, eps=1.0)).plot()
+    assert single.radii.tolist() == [0.0, 1.0]
+    with_zero = replace(asked, run=replace(VOTES, eps=(0.0, 1.0))).plot()
+    assert with_zero.line_.get_markevery() == [0, 1]
+
+
+def test_nothing_is_claimed_between_the_radii_that_were_asked_about(asked):
+    """Up to 1 a quarter to a half of the points is broken, up to 2 from there to three quarters."""
+    display = asked.plot()
+    assert display.line_.get_drawstyle() == "steps-pre"
+    (band,) = display.ax_.collections
+    assert {(0.0, 0.25), (0.0, 0.5), (1.0, 0.25), (1.0, 0.5), (1.0, 0.75), (2.0, 0.5), (2.0, 0.75)} <= (
+        corners_of(band)
+    )
+    assert "robust error is in here" in band.get_label()
+
+
+def test_band_of_a_vote_at_some_radii_contains_the_robust_error(votes_cert):
+    model, points, exact = votes_cert
+    display = model.certify(points, eps=[0.1, 0.2, 0.4], node_limit=0).plot()
+    ceiling = display._ceiling()
+    for i, radius in enumerate(display.radii[:-1]):
+        for between in np.linspace(radius, display.radii[i + 1], 5)[:-1]:
+            assert display.attack_error[i] <= exact.attack_error(between)
+            assert between == radius or exact.certified_error(between) <= ceiling[i]
+
+
+@pytest.fixture
+def votes_cert(rng):
+    model = cm.CertifiedKNeighborsClassifier(7).fit(rng.normal(size=(200, 3)), rng.integers(0, 2, 200))
+    points = rng.normal(size=(40, 3))
+    return model, points, model.certify(points)
+
+
+@pytest.mark.parametrize(
+    ("method", "label", "end"),
+    [("bound", "certified error (bound)", "lower"), ("attack", "error under attack", "upper")],
+)
+def test_plot_of_one_end_draws_that_end_only(votes_cert, method, label, end):
+    model, points, _ = votes_cert
+    for eps in (None, 0.2):
+        cert = model.certify(points, method=method, eps=eps)
+        display = cert.plot()
+        x, y = display.line_.get_data()
+        assert len(display.ax_.collections) == 0
+        assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == [label]
+        ends = getattr(cert, end)
+        np.testing.assert_array_equal(y, cert.certified_error(x) if end == "lower" else cert.attack_error(x))
+        assert x[-1] > ends[np.isfinite(ends)].max()
+        named = CertifiedErrorDisplay.from_certification(cert, name="K = 7")
+        assert named.line_.get_label() == f"K = 7: {label}"
+
+
+def test_curves_of_both_errors_share_a_picture(votes_cert):
+    model, points, exact = votes_cert
+    axes = exact.plot().ax_
+    assert axes.get_ylabel().startswith("certified error")
+    model.certify(points, method="attack").plot(ax=axes)
+    assert axes.get_ylabel() == "error (share of test points)"
+
+
+def test_points_that_nothing_breaks_do_not_squeeze_the_picture():
+    display = make([1.0, 2.0, 1e9], [1.0, 2.0, np.inf], ["exact", "exact", "bounded"]).plot()
+    assert display.radii[-1] == pytest.approx(21.0)
+    alone = make([1e9], [np.inf], ["bounded"]).plot()
+    assert alone.radii[-1] == pytest.approx(1.05e9)
+
+
+def test_chosen_radii_are_marked_and_bounded_between():
+    display = make([1.0, 3.0], [1.0, 3.0]).plot(radii=[0.0, 2.0])
+    assert display.line_.get_drawstyle() == "steps-pre"
+    (band,) = display.ax_.collections
+    assert {(0.0, 0.0), (0.0, 0.5), (2.0, 0.0), (2.0, 0.5)} <= corners_of(band)
+    many = make([1.0, 3.0], [1.0, 3.0]).plot(radii=np.linspace(0, 4, 100))
+    assert many.line_.get_marker() == "None"
 
 
 def test_tight_intervals_draw_no_band():

@@ -277,7 +277,11 @@ class Certification:
         return load(path)
 
     def plot(self, radii: ArrayLike | None = None, ax: "Axes | None" = None) -> "CertifiedErrorDisplay":
-        """Draw the certified error over the radius (extra ``plot``)."""
+        """Draw the certified error over the radius (extra ``plot``).
+
+        With ``method="attack"`` it is the error under attack. Where the search ended at the radii that were
+        asked about, the curve does too: it has a mark at each, and between them a band for the robust error.
+        """
         from certimetric.display import CertifiedErrorDisplay
 
         return CertifiedErrorDisplay.from_certification(self, radii=radii, ax=ax)

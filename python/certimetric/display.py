@@ -17,6 +17,20 @@ if TYPE_CHECKING:
 __all__ = ["CertifiedErrorDisplay"]
 
 
+_LABELS = {
+    "exact": "certified error",
+    "bound": "certified error (bound)",
+    "attack": "error under attack",
+}
+"""What the line is, by method."""
+
+_FAR = 10.0
+"""Proven radii of points that nothing breaks are in the picture up to this multiple of all other radii."""
+
+_MOST_MARKS = 30
+"""More of them are a thick line."""
+
+
 class CertifiedErrorDisplay:
     """Certified error over the radius, with a band down to the attack error where the two differ.
 
@@ -30,6 +44,12 @@ class CertifiedErrorDisplay:
         Norm of the radii, for the axis label.
     name : str, optional
         Name in the legend.
+    method : "exact", "bound" or "attack", default="exact"
+        "exact" draws both errors. "bound" leaves out the attack error, and "attack" the certified error: the
+        method does not look for that end.
+    marked : ndarray of shape (j,), optional
+        Some of the radii: those at which something is known. They get a mark, and between them only that is
+        drawn which follows from errors that never fall. Default: ``radii`` has every step of the errors.
 
     Attributes
     ----------
@@ -53,12 +73,16 @@ class CertifiedErrorDisplay:
         *,
         norm: int = 2,
         name: str | None = None,
+        method: str = "exact",
+        marked: FloatArray | None = None,
     ) -> None:
         self.radii = radii
         self.certified_error = certified_error
         self.attack_error = attack_error
         self.norm = norm
         self.name = name
+        self.method = method
+        self.marked = marked
 
     @classmethod
     def from_certification(
@@ -70,14 +94,20 @@ class CertifiedErrorDisplay:
         name: str | None = None,
         **line: Any,
     ) -> Self:
-        """Draw a result. Without ``radii`` at every radius where the curve has a step."""
-        levels = _steps(cert) if radii is None else np.unique(as_radii(radii))
+        """Draw a result.
+
+        Without ``radii`` at every radius where the curve has a step; where the search ended at the radii that
+        were asked about, at these, and no further.
+        """
+        levels, marked = _levels(cert, radii)
         display = cls(
             levels,
             np.atleast_1d(cert.certified_error(levels)),
             np.atleast_1d(cert.attack_error(levels)),
             norm=cert.run.norm,
             name=name,
+            method=cert.run.method,
+            marked=marked,
         )
         return display.plot(ax=ax, **line)
 
@@ -103,17 +133,40 @@ class CertifiedErrorDisplay:
         self.ax_ = pyplot.subplots()[1] if ax is None else ax
         # Axes of a SubFigure have that in its place, which draws the same.
         self.figure_ = self.ax_.figure  # type: ignore[assignment]
-        label = name or self.name or "certified error"
-        style = {"drawstyle": "steps-post", "label": label, **line}
-        (self.line_,) = self.ax_.plot(self.radii, self.certified_error, **style)
-        if self._area_between() > 1e-6:
-            self._plot_band(label)
+        name = name or self.name
+        label = self._label(name)
+        errors = self.attack_error if self.method == "attack" else self.certified_error
+        (self.line_,) = self.ax_.plot(self.radii, errors, **{**self._style(), "label": label, **line})
+        if self.method == "exact" and self._area_between() > 1e-6:
+            self._plot_band(f"{label}: down to the attack error" if self.marked is None else _prefixed(name))
         self._decorate()
         return self
 
+    def _label(self, name: str | None) -> str:
+        what = _LABELS[self.method]
+        if name is None:
+            return what
+        return name if self.method == "exact" else f"{name}: {what}"
+
+    def _style(self) -> dict[str, Any]:
+        if self.marked is None:
+            return {"drawstyle": "steps-post"}
+        # Below a mark at most so many points are not robust; above it at least so many are broken.
+        step = "steps-post" if self.method == "attack" else "steps-pre"
+        if len(self.marked) > _MOST_MARKS:
+            return {"drawstyle": step}
+        marks = np.flatnonzero(np.isin(self.radii, self.marked)).tolist()
+        return {"drawstyle": step, "marker": "o", "markevery": marks}
+
+    def _ceiling(self) -> FloatArray:
+        """The certified error on the way from each radius to the next one."""
+        if self.marked is None:
+            return self.certified_error
+        return np.append(self.certified_error[1:], self.certified_error[-1:])
+
     def _area_between(self) -> float:
         """Area between the curves as a share of the plot: intervals that agree to rounding need no band."""
-        gaps = (self.certified_error - self.attack_error)[:-1]
+        gaps = (self._ceiling() - self.attack_error)[:-1]
         last = float(self.radii[-1])
         return float(gaps @ np.diff(self.radii)) / last if last > 0 else 0.0
 
@@ -121,26 +174,49 @@ class CertifiedErrorDisplay:
         self.ax_.fill_between(
             self.radii,
             self.attack_error,
-            self.certified_error,
+            self._ceiling(),
             step="post",
             color=self.line_.get_color(),
             alpha=0.25,
             linewidth=0,
-            label=f"{label}: down to the attack error",
+            label=label,
         )
 
     def _decorate(self) -> None:
         self.ax_.set_xlabel(rf"radius $\epsilon$ ($\ell_{{{self.norm}}}$ norm, input space)")
-        self.ax_.set_ylabel("certified error (share of test points)")
+        own = _LABELS["attack" if self.method == "attack" else "exact"]
+        words = f"{own} (share of test points)"
+        # Curves of two kinds in one picture.
+        mixed = self.ax_.get_ylabel() not in ("", words)
+        self.ax_.set_ylabel("error (share of test points)" if mixed else words)
         self.ax_.set_ylim(0.0, 1.02)
         self.ax_.set_xlim(left=0.0)
         self.ax_.grid(alpha=0.3)
-        self.ax_.legend(loc="lower right")
+        self.ax_.legend(loc="lower right" if self.marked is None else "upper left")
+
+
+def _prefixed(name: str | None) -> str:
+    return f"{name + ': ' if name else ''}the robust error is in here"
+
+
+def _levels(cert: Certification, radii: ArrayLike | None) -> tuple[FloatArray, FloatArray | None]:
+    """Radii of a picture, and those of them that are marked."""
+    if radii is not None:
+        chosen = np.unique(as_radii(radii))
+        return chosen, chosen
+    if cert.run.ends_at_eps:
+        asked = np.array(cert.run.asked)
+        return np.union1d([0.0], asked), asked
+    return _steps(cert), None
 
 
 def _steps(cert: Certification) -> FloatArray:
-    ends = np.concatenate([cert.lower, cert.upper])
-    finite = ends[np.isfinite(ends)]
+    ends = {"bound": [cert.lower], "attack": [cert.upper]}.get(cert.run.method, [cert.lower, cert.upper])
+    known = np.concatenate(ends)
+    finite = known[np.isfinite(known)]
     # Without any finite radius there is no scale to take from the data: one unit shows the flat line.
     last = 1.05 * float(finite.max(initial=0.0)) or 1.0
-    return np.unique(np.concatenate([[0.0, last], finite]))
+    broken = float(cert.upper[np.isfinite(cert.upper)].max(initial=0.0))
+    if broken > 0:
+        last = min(last, 1.05 * _FAR * broken)
+    return np.unique(np.concatenate([[0.0, last], finite[finite <= last]]))
