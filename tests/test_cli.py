@@ -114,6 +114,19 @@ def test_radii_of_the_table_change_no_end_where_there_is_no_search_for_them(file
     assert line in asked.stdout
 
 
+def test_table_tells_the_share_of_points_that_are_decided_where_it_is_not_all(files):
+    source = ("certify", "--train", files / "data.npz", "-k", 5, "-q", "--method", "bound")
+    cert = expected(files, 5, method="bound")
+    radii = np.array([0.5, 2.5])
+    decided = ((cert.lower > radii[:, None]) | (cert.upper <= radii[:, None])).mean(axis=1)
+    assert 0 < decided[1] < decided[0]
+    result = run(*source, "--eps", "0.5,2.5")
+    assert "decided" in result.stdout
+    np.testing.assert_allclose([row[-1] for row in table_of(result)], decided, atol=5e-5)
+    assert "decided" not in run(*source).stdout
+    assert "decided" not in run(*source[:-2], "--eps", "0.5,2.5").stdout
+
+
 def test_pictures_of_examples_ask_for_the_radii_themselves(files):
     out = files / "run.parquet"
     result = run(

@@ -126,7 +126,8 @@ def print_result(cert: Certification, radii: FloatArray | None, seed: int | None
 def print_table(results: dict[str, Certification], radii: FloatArray) -> None:
     """Certified error at each radius, and the attack error where it is another number.
 
-    For several neighbours also the share proven robust, the figure that a search drives up.
+    For several neighbours also the share proven robust, the figure that a search drives up; and of a run
+    about these radii the share of points that are decided, where that is not 1.
     """
     levels = np.atleast_1d(radii)
     print("share of test points, by radius (l2 norm, input space)")
@@ -144,6 +145,9 @@ def print_table(results: dict[str, Certification], radii: FloatArray) -> None:
         if attacked != certified:
             table.add_column(f"{prefix}attack error", justify="right")
             columns.append(attacked)
+            if cert.run.asked:
+                table.add_column(f"{prefix}decided", justify="right")
+                columns.append(_shares(cert.certified_accuracy(levels) + cert.attack_error(levels)))
     for cells in zip(*columns, strict=True):
         table.add_row(*cells)
     Console().print(table)
