@@ -451,7 +451,7 @@ def test_one_class_has_infinite_radii(files):
 def test_the_result_is_written_though_the_reader_of_the_pipe_has_gone(files):
     arguments = ["certify", "--train", files / "data.npz", "--out", files / "run.csv", "--quiet"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "certimetric.cli", *map(str, arguments)],
+        [sys.executable, "-m", "certimetric", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     process.stdout.close()
@@ -491,26 +491,70 @@ def test_missing_typer_names_the_extra():
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_interrupt_exits_with_130(tmp_path, rng):
-    rows = rng.normal(size=(3000, 60))
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory):
+    """The arguments of a command that takes minutes."""
+    rng = np.random.default_rng(0)
+    rows, file = rng.normal(size=(3000, 60)), tmp_path_factory.mktemp("endless") / "big.npz"
     labels = rng.integers(0, 2, 3000)
-    np.savez(tmp_path / "big.npz", X_train=rows, y_train=labels, X_test=np.tile(rows, (60, 1)) + 0.01)
-    # Ctrl-C before the imports are done is Python's own business.
-    begin = (
-        "import sys; from certimetric.cli import main; print('begun', file=sys.stderr, flush=True); main()"
-    )
+    np.savez(file, X_train=rows, y_train=labels, X_test=np.tile(rows, (60, 1)) + 0.01)
+    return ["certify", "--train", str(file)]
+
+
+def interrupted(command, seconds):
+    """What a command says and how it ends when Ctrl-C comes some time after it has begun to listen."""
     process = subprocess.Popen(
-        [sys.executable, "-c", begin, "certify", "--train", str(tmp_path / "big.npz")],
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, bufsize=1,
-    )  # fmt: skip
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, bufsize=1
+    )
     assert process.stderr.readline() == "begun\n"
-    time.sleep(3.0)
+    time.sleep(seconds)
     assert process.poll() is None, process.stderr.read()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
+    return process.returncode, errors
+
+
+# A handle on the moment in which main runs, and no import but that of the entry point before it.
+BEGIN = """
+import sys
+from certimetric import cli
+assert "numpy" not in sys.modules
+load = cli._load
+def listening():
+    print("begun", file=sys.stderr, flush=True)
+    return load()
+cli._load = listening
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3, 4.0])
+def test_interrupt_exits_with_130(endless, seconds):
+    code, errors = interrupted([sys.executable, "-c", BEGIN, *endless], seconds)
+    assert code == 130
     assert "interrupted" in errors
     assert "Traceback" not in errors
+
+
+def test_interrupt_before_a_command_has_begun_exits_with_130():
+    code = """
+from certimetric import _cli_app, cli
+def stop():
+    raise KeyboardInterrupt
+_cli_app.versions = stop
+cli.main()
+"""
+    command = [sys.executable, "-c", code, "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+
+
+def test_the_package_runs_as_the_command():
+    command = [sys.executable, "-m", "certimetric"]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == cm.__version__
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 2
 
 
 @pytest.mark.parametrize("largest", [1e-8, 0.03, 0.9, 7.0, 1e5])

@@ -9,7 +9,7 @@ import joblib
 
 from certimetric import _native
 
-__all__ = ["native_build", "show_versions", "versions"]
+__all__ = ["__version__", "native_build", "show_versions", "versions"]
 
 _PACKAGES = ("numpy", "scikit-learn", "scipy", "joblib")
 _OPTIONAL = ("pyarrow", "pandas", "polars", "matplotlib", "typer", "rich")
@@ -18,6 +18,9 @@ _OPTIONAL = ("pyarrow", "pandas", "polars", "matplotlib", "typer", "rich")
 def native_build() -> dict[str, str]:
     """Version, profile, target, instruction sets and compiler of the Rust core."""
     return dict(_native.build_info())
+
+
+__version__: str = native_build()["version"]
 
 
 @functools.cache
@@ -43,7 +46,7 @@ def versions(*, optional: bool = False) -> dict[str, str]:
     """
     names = _PACKAGES + _OPTIONAL if optional else _PACKAGES
     found = {name: installed(name) or "-" for name in names}
-    return {"certimetric": native_build()["version"], "python": platform.python_version(), **found}
+    return {"certimetric": __version__, "python": platform.python_version(), **found}
 
 
 def show_versions() -> None:
