@@ -1,6 +1,7 @@
 """Every mistake in data and parameters: an error before any work, which says what is wrong."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
@@ -113,6 +114,8 @@ def test_methods_before_fit_are_refused(method):
         (LABELS[:5], r"inconsistent numbers of samples: \[6, 5\]"),
         (np.linspace(0, 1, 6), "Unknown label type"),
         (np.array([0, 1, np.nan, 0, 1, 0]), "y contains NaN"),
+        ([0, 1, None, 0, 1, 0], "y has None at row 2, but labels are text or numbers"),
+        (["a", "b", None, "a", "b", "a"], "y has None at row 2, but labels are text or numbers"),
         (None, "requires y to be passed"),
     ],
 )
@@ -156,6 +159,29 @@ def test_certify_refuses_text_for_numbers_and_numbers_for_text(labels, classes, 
 def test_certify_refuses_labels_that_are_no_number(model):
     with pytest.raises(InputError, match="y contains NaN"):
         model.certify(GOOD, [0, 1, np.nan, 0, 1, 0])
+
+
+@pytest.mark.parametrize("classes", [LABELS, ["a", "b"] * 3])
+@pytest.mark.parametrize("kind", [list, lambda labels: np.array(labels, dtype=object)])
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (None, "y has None at row 2, but labels are text or numbers"),
+        (np.nan, "y contains NaN"),
+        (object(), "y has <object object at .*> at row 2"),
+        (pd.NA, "y has <NA> at row 2"),
+    ],
+)
+def test_certify_refuses_what_no_classifier_has_for_a_label(classes, kind, label, message):
+    model = CertifiedKNeighborsClassifier().fit(GOOD, classes)
+    labels = [*classes[:2], label, *classes[3:]]
+    with pytest.raises(InputError, match=message):
+        model.certify(GOOD, kind(labels))
+
+
+def test_kneighbors_refuses_a_missing_label():
+    with pytest.raises(InputError, match="y has None at row 1"):
+        cm.kneighbors(GOOD, GOOD, y=[0, None, 0, 1, 0, 1])
 
 
 def test_kneighbors_refuses_labels_of_another_length():

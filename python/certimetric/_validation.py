@@ -26,6 +26,7 @@ __all__ = [
     "check_columns",
     "check_count",
     "check_magnitude",
+    "check_objects",
     "effective_jobs",
 ]
 
@@ -135,7 +136,19 @@ def as_labels(y: ArrayLike, count: int) -> NDArray[Any]:
         raise InputError(f"y must have shape ({count},), one label for each row of X; got {labels.shape}.")
     if labels.dtype.kind == "f" and np.isnan(labels).any():
         raise InputError("y contains NaN.")
+    if labels.dtype.kind in "OU":
+        check_objects(y)
     return labels
+
+
+def check_objects(y: ArrayLike) -> None:
+    """Raise on what no classifier has for a label, such as None: it would pass for a label never seen."""
+    # As objects again: a list of text and NaN has become text all through.
+    for row, label in enumerate(np.asarray(y, dtype=object).tolist()):
+        if not isinstance(label, str | bytes | Real | np.generic):
+            raise InputError(f"y has {label!r} at row {row}, but labels are text or numbers.")
+        if isinstance(label, float | np.floating) and np.isnan(label):
+            raise InputError(f"y contains NaN, at row {row}.")
 
 
 def broadcast_rows(arrays: Mapping[str, FloatArray]) -> list[FloatArray]:

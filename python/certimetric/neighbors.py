@@ -21,6 +21,7 @@ from certimetric._validation import (
     as_limit,
     check_count,
     check_magnitude,
+    check_objects,
     effective_jobs,
 )
 from certimetric._versions import versions
@@ -122,6 +123,8 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         rows, labels = validate_data(self, X, y, dtype=np.float64, order="C")
         rows = np.asarray(rows)
         check_magnitude(rows, "X")
+        if labels.dtype.kind == "O":
+            check_objects(labels)
         check_classification_targets(labels)
         check_count(self.n_neighbors, "n_neighbors", len(rows))
         jobs = effective_jobs(self.n_jobs)
