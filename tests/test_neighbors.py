@@ -173,6 +173,17 @@ def rows_at_the_walls():
     return model, [[1.0], [2.0], [3.0]], np.array([3.5, 2.5, 1.5])
 
 
+def test_a_radius_that_only_geometry_makes_infinite_is_bounded_from_far_away():
+    """On a line the five nearest rows are neighbours of each other, and any five such have three "a"."""
+    rows = np.arange(13.0)[:, None]
+    model = CertifiedKNeighborsClassifier(5).fit(rows, [*"abaababaababa"])
+    cert = model.certify([[6.0]])
+    assert cert.upper == [np.inf]
+    assert cert.lower > 1e3 * np.ptp(rows)
+    few = CertifiedKNeighborsClassifier(5).fit(rows, [*"aaaaabaaaaaab"]).certify([[6.0]])
+    assert (few.lower, few.upper, few.status) == ([np.inf], [np.inf], ["exact"])
+
+
 @pytest.mark.parametrize("kind", [list, tuple, np.array])
 @pytest.mark.parametrize("radii", [[1.0, 2.0, 3.0], [3.0, 0.0, 1.0, 1.0], [2.0]])
 @pytest.mark.parametrize("progress", [False, True])

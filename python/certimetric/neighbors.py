@@ -325,6 +325,13 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         the worst case exponentially. The two limits per point keep the time in bounds, and ``max_memory`` the
         open nodes.
 
+        A radius is infinite where the counts of rows forbid a loss, such as too few rows of other classes.
+        Where only geometry forbids it, as it may with few features and many neighbours, the answer is
+        "bounded": ``upper`` is infinite, and ``lower`` many times the extent of the data, or the distance to
+        the data where that is larger, because a proof in floating point ends somewhere. Points very far
+        from the data, from some 10¹² times its extent on, may have wide intervals under a vote of several:
+        seen from there the rows hardly differ.
+
         References
         ----------
         .. [1] Wang, Liu, Yi, Jiang, Hsieh: Provably Robust Metric Learning. NeurIPS 2020 (arXiv 2006.07024).
