@@ -40,11 +40,15 @@ impl Tree<'_, '_> {
             }
         }
         leaves.sort_by(|a, b| a.value.total_cmp(&b.value));
-        if let Some(first) = leaves.first().cloned()
-            && !self.case.is_late()
-        {
-            leaves.insert(0, self.exchanged(first));
+        let first: Vec<_> = leaves.iter().take(3).cloned().collect();
+        for leaf in first {
+            if self.case.is_late() {
+                break;
+            }
+            let leaf = self.exchanged(leaf);
+            leaves.push(leaf);
         }
+        leaves.sort_by(|a, b| a.value.total_cmp(&b.value));
         for leaf in leaves {
             self.program.restart(self.field, &leaf.active);
             if leaf.value < self.target && self.accept(leaf.pair) {
@@ -102,6 +106,9 @@ impl Tree<'_, '_> {
         others.retain(|k| !inside.contains(k));
         others.sort_by(|&a, &b| levels[a].total_cmp(&levels[b]));
         others.truncate(EXCHANGED);
+        // The rows that hold the point back stay outside: most exchanges fail already there.
+        let active = leaf.active.rows.iter().zip(&leaf.active.inside);
+        let outside: Vec<usize> = active.filter(|a| !a.1).map(|a| *a.0).collect();
         for (slot, &row) in inside.iter().enumerate().filter(|(_, row)| leaf.active.rows.contains(row)) {
             for &other in &others {
                 if self.case.is_late() {
@@ -110,7 +117,7 @@ impl Tree<'_, '_> {
                 let mut changed = inside.clone();
                 changed[slot] = other;
                 debug_assert_ne!(row, other);
-                if let Some(better) = self.dive(&leaf.pair, &changed, &[], limit) {
+                if let Some(better) = self.dive(&leaf.pair, &changed, &outside, limit) {
                     return Some(better);
                 }
             }
@@ -142,8 +149,15 @@ impl Tree<'_, '_> {
     }
 
     /// With some rows inside and some outside, puts rows that are too many outside until the vote is lost. What comes
-    /// back is not verified.
+    /// back is not verified. Rows inside are tried once: below a smaller limit they bring nothing new.
     fn dive(&mut self, pair: &Pair, inside: &[usize], outside: &[usize], limit: f64) -> Option<Leaf> {
+        if outside.is_empty() {
+            let mut set = inside.to_vec();
+            set.sort_unstable();
+            if !self.tried.insert((pair.rival, pair.own, set)) {
+                return None;
+            }
+        }
         let mut states = vec![State::Free; self.field.len()];
         inside.iter().for_each(|&k| states[k] = State::Inside);
         outside.iter().for_each(|&k| states[k] = State::Outside);
@@ -201,6 +215,7 @@ impl Tree<'_, '_> {
         let inside = self.choose(pair, &self.program.levels);
         if let Some(leaf) = inside.and_then(|inside| self.dive(pair, &inside, &[], self.target)) {
             let leaf = self.polished(leaf);
+            let leaf = self.exchanged(leaf);
             self.program.restart(self.field, &leaf.active);
             self.accept(leaf.pair);
         }

@@ -8,7 +8,7 @@ use crate::certify::vote::{Kind, Pair, State};
 use crate::geometry::rounding::up;
 use std::cell::Cell;
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 use std::rc::Rc;
 
 /// What the children of one node share: its own decisions, and the rows that they decide one after the other.
@@ -125,6 +125,8 @@ pub struct Tree<'f, 'a> {
     pub best: Option<Leaf>,
     pub witness: Option<Witness>,
     pub nodes: u64,
+    /// Rows inside from which dives began, with the pair's rival and rows of the class.
+    pub(super) tried: HashSet<(Option<u32>, usize, Vec<usize>)>,
     /// For each row of another class, squared triplet bounds against near rows of the class, largest first.
     pub(super) triplets: Vec<Vec<f64>>,
     /// These rows of the class; with how many of them each row was compared, and which with all that matter.
@@ -140,7 +142,7 @@ pub struct Tree<'f, 'a> {
 }
 
 /// So many nodes at first, and one of as many later, look for a better point near their own.
-const POLISHED: u64 = 50;
+const POLISHED: u64 = 200;
 /// So many nodes are given up for a smaller field.
 const BEGINNING: u64 = 500;
 /// Fewer rows to forget are not worth it.
@@ -170,6 +172,7 @@ impl<'f, 'a> Tree<'f, 'a> {
             best: None,
             witness: None,
             nodes: 0,
+            tried: HashSet::new(),
             triplets: Vec::new(),
             judges: Vec::new(),
             judged: Vec::new(),
