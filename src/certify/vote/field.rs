@@ -204,18 +204,20 @@ impl<'a> Field<'a> {
 
     /// Completes the inner products that are kept, from the row `first` on.
     fn extend_products(&mut self, first: usize) {
-        let p = self.dimensions();
+        let (p, rows) = (self.dimensions(), &self.rows[first * self.dimensions()..]);
         let kept: Vec<usize> = (0..first).filter(|&k| self.products[k].is_some()).collect();
-        let rows = &self.rows[first * p..];
-        if kept.is_empty() || rows.is_empty() {
-            return;
+        let count = self.len() - first;
+        let mut products = vec![0.0; kept.len() * count];
+        if count >= MANY {
+            let duals: Vec<f64> = kept.iter().flat_map(|&k| self.dual(k)).copied().collect();
+            product_nt(&duals, rows, p, &mut products);
+        } else {
+            let pairs = kept.iter().flat_map(|&k| rows.chunks_exact(p).map(move |row| (k, row)));
+            products.iter_mut().zip(pairs).for_each(|(x, (k, row))| *x = dot(row, self.dual(k)));
         }
-        let duals: Vec<f64> = kept.iter().flat_map(|&k| self.dual(k)).copied().collect();
-        let mut products = vec![0.0; kept.len() * rows.len() / p];
-        product_nt(&duals, rows, p, &mut products);
-        for (k, new) in kept.into_iter().zip(products.chunks_exact(rows.len() / p)) {
+        for (i, k) in kept.into_iter().enumerate() {
             if let Some(known) = &mut self.products[k] {
-                known.extend_from_slice(new);
+                known.extend_from_slice(&products[i * count..][..count]);
             }
         }
     }
@@ -467,6 +469,8 @@ impl<'a> Field<'a> {
     }
 }
 
+/// Fewer new rows are multiplied one by one.
+const MANY: usize = 32;
 /// Products of at least so many rows are made at once.
 const FEW: usize = 8;
 /// Bytes of products beyond which none are made before they are wanted.

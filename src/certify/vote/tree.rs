@@ -141,8 +141,9 @@ pub struct Tree<'f, 'a> {
     buffers: (Vec<f64>, Vec<u32>),
 }
 
-/// So many nodes at first, and one of as many later, look for a better point near their own.
-const POLISHED: u64 = 200;
+/// So many nodes at first look for a better point near their own, and later one of so many.
+const FIRST_DIVES: u64 = 4;
+const DIVES: u64 = 12;
 /// So many nodes are given up for a smaller field.
 const BEGINNING: u64 = 500;
 /// Fewer rows to forget are not worth it.
@@ -316,7 +317,7 @@ impl<'f, 'a> Tree<'f, 'a> {
             }
         };
         let proven = node.proven.max(self.field.bound(&self.base, f64::INFINITY));
-        if self.nodes < POLISHED || self.nodes.is_multiple_of(POLISHED) {
+        if self.nodes < FIRST_DIVES || self.nodes.is_multiple_of(DIVES) {
             self.dive_from_here(&pair);
             self.program.restart(self.field, &active);
             states.resize(self.field.len(), State::Free);
