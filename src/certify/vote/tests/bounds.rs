@@ -3,7 +3,7 @@
 use super::{Setting, question};
 use crate::certify::vote::Rule;
 use crate::certify::vote::case::Case;
-use crate::certify::vote::field::Weight;
+use crate::certify::vote::field::{Field, Weight};
 use num_bigint::BigInt;
 use proptest::prelude::*;
 
@@ -146,6 +146,36 @@ proptest! {
             for (j, i) in (0..field.len()).flat_map(|j| [(j, 0), (j, 1)]).filter(|p| p.0 != p.1) {
                 let (bound, exact) = (field.triplet_bound(j, i), wide.bound(&[(j, 1), (i, -1)]));
                 prop_assert!(is_at_most(unscaled(case, bound), &exact), "{j} {i} {bound:e} {exact:?}");
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn rows_that_are_kept_prove_what_they_proved(wide in wides(), kept in prop::collection::vec(any::<bool>(), 8)) {
+        wide.setting().with(question(1, Rule::Plurality), |_, field| {
+            field.prepare(&[0, 1]);
+            let all: Vec<usize> = (0..field.len()).collect();
+            let kept: Vec<usize> = all.iter().copied().filter(|&k| kept[k]).collect();
+            let positions: Vec<usize> = field.entries.iter().map(|entry| entry.position).collect();
+            let triplets = |field: &Field, rows: &[usize]| -> Vec<u64> {
+                let pairs = rows.iter().flat_map(|&j| rows.iter().map(move |&i| (j, i))).filter(|p| p.0 != p.1);
+                pairs.map(|(j, i)| field.triplet_bound(j, i).to_bits()).collect()
+            };
+            let before = triplets(field, &kept);
+            field.retain(|k| kept.contains(&k));
+            let numbers: Vec<usize> = (0..field.len()).collect();
+            prop_assert_eq!(numbers.len(), kept.len());
+            prop_assert_eq!(before, triplets(field, &numbers));
+            for (&k, number) in kept.iter().zip(0..) {
+                prop_assert_eq!(field.find(positions[k]), Some(number));
+                prop_assert_eq!(field.entries[number].position, positions[k]);
+            }
+            // Rows that went may come back; products of rows that stayed know them then.
+            prop_assert_eq!(field.add(positions.iter().copied()), all.len() - kept.len());
+            field.prepare(&(0..field.len()).collect::<Vec<_>>());
+            for k in 0..field.len() {
+                prop_assert_eq!(field.products(k).len(), field.len());
             }
             Ok(())
         })?;
