@@ -116,7 +116,9 @@ impl Team {
             Some(pool) if total > chunk => {
                 pool.broadcast(|_| worker());
             }
-            _ => worker(),
+            // A single chunk may still be shared out by what it does.
+            Some(pool) => pool.install(worker),
+            None => worker(),
         }
         if control.is_interrupted() { Err(Error::Interrupted) } else { Ok(()) }
     }
@@ -126,6 +128,18 @@ impl Team {
     pub fn jobs(&self) -> usize {
         self.jobs
     }
+}
+
+/// Calls `work` for each item, with its number. Threads of the caller's team that have nothing else to do take part.
+pub fn share_out<T: Send>(items: &mut [T], work: impl Fn(usize, &mut T) + Sync) {
+    // Outside a team there is only rayon's global pool, which is not ours.
+    if rayon::current_thread_index().is_none() {
+        return items.iter_mut().enumerate().for_each(|(i, item)| work(i, item));
+    }
+    let work = &work;
+    rayon::scope(|scope| {
+        items.iter_mut().enumerate().for_each(|(i, item)| scope.spawn(move |_| work(i, item)));
+    });
 }
 
 #[cfg(test)]

@@ -37,6 +37,38 @@ def test_python_threads_get_the_same_answers(work):
             np.testing.assert_array_equal(found, lower)
 
 
+@pytest.fixture(scope="module")
+def long_search():
+    """Two clouds that overlap: with 21 neighbours this point takes thousands of nodes."""
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(size=(300, 12)), np.arange(300) % 2
+    rows[:, 0] += 4 * labels
+    points = rng.normal(size=(6, 12))
+    points[:, 0] -= 1
+    model = cm.CertifiedKNeighborsClassifier(21).fit(rows, labels)
+    whole = model.certify(points[5:], n_jobs=2)
+    assert whole.nodes[0] > 4000
+    assert whole.status[0] == "exact"
+    return model, points[5:], whole
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2, 5])
+def test_a_long_search_is_shared_out_without_a_change_of_a_bit(long_search, n_jobs):
+    model, point, whole = long_search
+    again = model.certify(point, n_jobs=n_jobs)
+    for column in ("lower", "upper", "nodes"):
+        assert getattr(again, column)[0] == getattr(whole, column)[0]
+
+
+@pytest.mark.parametrize("node_limit", [999, 1003, 1500, 3001])
+def test_a_node_limit_holds_in_a_search_that_is_shared_out(long_search, node_limit):
+    model, point, whole = long_search
+    part = model.certify(point, node_limit=node_limit, n_jobs=2)
+    assert part.nodes[0] == node_limit
+    assert part.lower[0] <= whole.lower[0]
+    assert whole.upper[0] <= part.upper[0]
+
+
 def test_threads_that_meet_an_unpickled_classifier_build_one_index(work, monkeypatch):
     from certimetric import _index
 

@@ -57,6 +57,7 @@ pub struct Rates {
 
 /// Coordinates of rows relative to one of them, the origin, so that nothing cancels when the data lie far from zero
 /// or close together.
+#[derive(Clone)]
 pub struct Frame {
     space: Space,
     origin: (usize, Vec<f64>, Vec<f64>),

@@ -18,7 +18,7 @@ pub struct Measured {
 const NEAR: f64 = 1e-10;
 
 /// Work space for images of differences.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Scratch {
     difference: Vec<f64>,
     sum: Vec<f64>,

@@ -203,7 +203,8 @@ impl Case<'_> {
         loop {
             let mut tree = Tree::new(field, self, (pairs, verify), target);
             let most = self.question.node_limit.saturating_sub(known.nodes);
-            let (lower, end) = tree.run(|nodes| nodes < most && !self.is_late());
+            let end = tree.run(most);
+            let lower = tree.lower();
             known.nodes += tree.nodes;
             known.programs += tree.work().0;
             known.steps += tree.work().1;

@@ -33,6 +33,7 @@ pub struct Entry {
 }
 
 /// The rows of one test point, in the order in which they were added.
+#[derive(Clone)]
 pub struct Field<'a> {
     index: &'a Index,
     query: &'a Query<'a>,
@@ -273,9 +274,15 @@ impl<'a> Field<'a> {
         }
         self.foresee(&mut missing);
         let (p, n) = (self.dimensions(), self.len());
-        let duals: Vec<f64> = missing.iter().flat_map(|&k| self.dual(k)).copied().collect();
         let mut products = vec![0.0; missing.len() * n];
-        product_nt(&duals, &self.rows, p, &mut products);
+        if missing.len() < FEW {
+            for (l, row) in self.rows.chunks_exact(p).enumerate() {
+                missing.iter().enumerate().for_each(|(i, &k)| products[i * n + l] = dot(row, self.dual(k)));
+            }
+        } else {
+            let duals: Vec<f64> = missing.iter().flat_map(|&k| self.dual(k)).copied().collect();
+            product_nt(&duals, &self.rows, p, &mut products);
+        }
         for (k, row) in missing.into_iter().zip(products.chunks_exact(n)) {
             self.products[k] = Some(row.to_vec());
             self.prepared += 1;
@@ -471,7 +478,7 @@ impl<'a> Field<'a> {
 
 /// Fewer new rows are multiplied one by one.
 const MANY: usize = 32;
-/// Products of at least so many rows are made at once.
+/// Products of at least so many rows are made at once; fewer are not worth the packing of all rows.
 const FEW: usize = 8;
 /// Bytes of products beyond which none are made before they are wanted.
 const FORESEEN: usize = 64 << 20;

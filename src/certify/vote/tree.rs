@@ -3,13 +3,14 @@
 use crate::certify::probe::{Probe, combine_in_ladder};
 use crate::certify::vote::case::{Case, Witness};
 use crate::certify::vote::field::{Field, Weight};
+use crate::certify::vote::lanes::ALONE;
 use crate::certify::vote::program::{Active, Outcome, Program};
 use crate::certify::vote::{Kind, Pair, State};
 use crate::geometry::rounding::up;
-use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashSet};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering as Access};
 
 /// What the children of one node share: its own decisions, and the rows that they decide one after the other.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub struct Split {
     pub before: State,
     pub last: State,
     /// Bytes held by all splits that are alive.
-    pub held: Rc<Cell<usize>>,
+    pub held: Arc<AtomicUsize>,
 }
 
 impl Split {
@@ -34,22 +35,22 @@ impl Split {
 
     /// Shared by its children; counted until the last of them is gone.
     #[must_use]
-    pub fn share(self) -> Rc<Self> {
-        self.held.set(self.held.get() + self.bytes());
-        Rc::new(self)
+    pub fn share(self) -> Arc<Self> {
+        self.held.fetch_add(self.bytes(), Access::Relaxed);
+        Arc::new(self)
     }
 }
 
 impl Drop for Split {
     fn drop(&mut self) {
-        self.held.set(self.held.get().saturating_sub(self.bytes()));
+        self.held.fetch_sub(self.bytes(), Access::Relaxed);
     }
 }
 
 /// A node of the tree.
 #[derive(Debug, Clone)]
 pub struct Node {
-    pub split: Rc<Split>,
+    pub split: Arc<Split>,
     pub child: usize,
     /// Squared; good for the order of work.
     pub bound: f64,
@@ -111,20 +112,24 @@ pub struct Tree<'f, 'a> {
     pub(super) case: &'f Case<'f>,
     pub(super) pairs: &'f [Pair],
     /// Whether a leaf has to be an adversarial point before the target falls.
-    verify: bool,
+    pub(super) verify: bool,
     pub(super) program: Program,
-    heap: BinaryHeap<Node>,
+    pub(super) heap: BinaryHeap<Node>,
     /// Open nodes beyond what memory allows the heap: these come first, the last one first of all.
-    stack: Vec<Node>,
-    pub(super) held: Rc<Cell<usize>>,
+    pub(super) stack: Vec<Node>,
+    pub(super) held: Arc<AtomicUsize>,
+    /// Bytes of open nodes beyond which the search goes depth first.
+    pub(super) most_held: usize,
     /// Squared; nothing at least this far is of interest, and the field holds all rows of other classes that matter
     /// up to there.
     pub target: f64,
     /// Least proven bound of closed nodes, squared.
-    floor: f64,
+    pub(super) floor: f64,
     pub best: Option<Leaf>,
     pub witness: Option<Witness>,
     pub nodes: u64,
+    /// Nodes before the search is shared out.
+    pub(super) alone: u64,
     /// Rows inside from which dives began, with the pair's rival and rows of the class.
     pub(super) tried: HashSet<(Option<u32>, usize, Vec<usize>)>,
     /// For each row of another class, squared triplet bounds against near rows of the class, largest first.
@@ -145,7 +150,7 @@ pub struct Tree<'f, 'a> {
 const FIRST_DIVES: u64 = 4;
 const DIVES: u64 = 12;
 /// So many nodes are given up for a smaller field.
-const BEGINNING: u64 = 500;
+pub(super) const BEGINNING: u64 = 500;
 /// Fewer rows to forget are not worth it.
 const SUPERFLUOUS: usize = 32;
 /// Rows of the class that are added at once.
@@ -167,12 +172,14 @@ impl<'f, 'a> Tree<'f, 'a> {
             program: Program::default(),
             heap: BinaryHeap::new(),
             stack: Vec::new(),
-            held: Rc::default(),
+            held: Arc::default(),
+            most_held: case.question.max_memory,
             target,
             floor: f64::INFINITY,
             best: None,
             witness: None,
             nodes: 0,
+            alone: ALONE,
             tried: HashSet::new(),
             triplets: Vec::new(),
             judges: Vec::new(),
@@ -196,11 +203,9 @@ impl<'f, 'a> Tree<'f, 'a> {
         (self.program.solved, self.program.steps)
     }
 
-    /// Searches until nothing below the target is left, `go_on` says no, or a fallen target has made many rows
-    /// superfluous; returns a proven lower bound on `‖δ‖²` over all pairs, no higher than the target, and why.
-    pub fn run(&mut self, mut go_on: impl FnMut(u64) -> bool) -> (f64, End) {
+    /// Opens the roots.
+    pub fn plant(&mut self) {
         self.compare_with_class();
-        let mut target = self.target;
         for pair in 0..self.pairs.len() {
             let proven = self.pair_bound(&self.pairs[pair]);
             if proven >= self.target {
@@ -217,11 +222,16 @@ impl<'f, 'a> Tree<'f, 'a> {
             };
             self.open(Node { split: root.share(), child: 0, bound: proven, proven });
         }
-        let mut end = End::Stopped;
+    }
+
+    /// Searches until nothing below the target is left, so many nodes are done, time is up, or a fallen target has made
+    /// many rows superfluous.
+    pub fn search(&mut self, most: u64) -> End {
+        let mut target = self.target;
         while let Some(node) = self.stack.pop().or_else(|| self.heap.pop()) {
-            if !go_on(self.nodes) {
+            if self.nodes >= most || self.case.is_late() {
                 self.heap.push(node);
-                break;
+                return End::Stopped;
             }
             self.nodes += 1;
             if node.proven < self.target {
@@ -230,14 +240,22 @@ impl<'f, 'a> Tree<'f, 'a> {
             if self.target < target && self.nodes <= BEGINNING {
                 target = self.target;
                 if self.is_crowded() {
-                    end = End::Crowded;
-                    break;
+                    return End::Crowded;
                 }
             }
         }
-        let open = self.heap.iter().chain(&self.stack).map(|node| node.proven).fold(f64::INFINITY, f64::min);
-        let is_done = self.heap.is_empty() && self.stack.is_empty();
-        (self.floor.min(self.target).min(open), if is_done { End::Complete } else { end })
+        End::Complete
+    }
+
+    /// Nodes that wait.
+    pub(super) fn open_nodes(&self) -> impl Iterator<Item = &Node> {
+        self.heap.iter().chain(&self.stack)
+    }
+
+    /// A proven lower bound on `‖δ‖²` over all pairs, no higher than the target, at any moment.
+    #[must_use]
+    pub fn lower(&self) -> f64 {
+        self.open_nodes().map(|node| node.proven).fold(self.floor.min(self.target), f64::min)
     }
 
     /// Whether row `k` can be inside below the target, or is one of the class.
@@ -254,8 +272,11 @@ impl<'f, 'a> Tree<'f, 'a> {
 
     /// Keeps a node for later: best first, or depth first where there are too many.
     pub(super) fn open(&mut self, node: Node) {
-        let most = self.case.question.max_memory;
-        if self.held.get() > most { self.stack.push(node) } else { self.heap.push(node) }
+        if self.held.load(Access::Relaxed) > self.most_held {
+            self.stack.push(node)
+        } else {
+            self.heap.push(node)
+        }
     }
 
     fn close(&mut self) {

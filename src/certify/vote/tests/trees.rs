@@ -44,19 +44,26 @@ fn with(
     })
 }
 
+/// Nodes before a search is shared out.
+fn alone() -> impl Strategy<Value = u64> {
+    prop::sample::select(vec![1, 5, u64::MAX / 2])
+}
+
 proptest! {
     #![proptest_config(super::patient())]
 
     #[test]
-    fn a_search_ends_at_the_least_over_all_sets(plane in planes(7, 3), asked in asked(), memory in prop::sample::select(vec![0, 2000, usize::MAX]), dived: bool) {
+    fn a_search_ends_at_the_least_over_all_sets(plane in planes(7, 3), asked in asked(), memory in prop::sample::select(vec![0, 2000, usize::MAX]), dived: bool, alone in alone()) {
         with(&plane, asked, memory, |case, field, least| {
             let target = far(case);
             let mut tree = Tree::new(field, case, (&case.pairs, false), target);
+            tree.alone = alone;
             if dived {
                 tree.compare_with_class();
                 tree.attack();
             }
-            let (proven, end) = tree.run(|_| true);
+            let end = tree.run(u64::MAX);
+            let proven = tree.lower();
             prop_assert_eq!(end, End::Complete);
             let (proven, best) = (unscaled(case, proven), tree.best.map(|leaf| unscaled(case, leaf.value)));
             prop_assert!(proven <= least, "{proven} {least}");
@@ -72,10 +79,12 @@ proptest! {
     }
 
     #[test]
-    fn whenever_a_search_stops_its_bound_holds(plane in planes(7, 3), asked in asked(), memory in prop::sample::select(vec![0, usize::MAX]), nodes in 0u64..12) {
+    fn whenever_a_search_stops_its_bound_holds(plane in planes(7, 3), asked in asked(), memory in prop::sample::select(vec![0, usize::MAX]), nodes in 0u64..60, alone in alone()) {
         with(&plane, asked, memory, |case, field, least| {
             let mut tree = Tree::new(field, case, (&case.pairs, false), far(case));
-            let (proven, end) = tree.run(|done| done < nodes);
+            tree.alone = alone;
+            let end = tree.run(nodes);
+            let proven = tree.lower();
             prop_assert!(tree.nodes <= nodes);
             prop_assert!(unscaled(case, proven) <= least);
             prop_assert!(end != End::Complete || least > ORDINARY || unscaled(case, proven) >= least * (1.0 - 1e-9));
@@ -89,7 +98,8 @@ proptest! {
             prop_assume!(0.0 < least && least <= ORDINARY && (share - 1.0).abs() > 1e-6);
             let target = share * least * case.scene.index.scale().powi(2);
             let mut tree = Tree::new(field, case, (&case.pairs, false), target);
-            let (proven, _) = tree.run(|_| true);
+            tree.run(u64::MAX);
+            let proven = tree.lower();
             prop_assert_eq!(tree.best.is_some(), share > 1.0);
             let expected = share.min(1.0) * least;
             let proven = unscaled(case, proven);
@@ -99,10 +109,12 @@ proptest! {
     }
 
     #[test]
-    fn witnesses_lose_the_vote_hardly_beyond_the_least(plane in planes(7, 3), asked in asked()) {
+    fn witnesses_lose_the_vote_hardly_beyond_the_least(plane in planes(7, 3), asked in asked(), alone in alone()) {
         with(&plane, asked, usize::MAX, |case, field, least| {
             let mut tree = Tree::new(field, case, (&case.pairs, true), far(case));
-            let (proven, _) = tree.run(|_| true);
+            tree.alone = alone;
+            tree.run(u64::MAX);
+            let proven = tree.lower();
             prop_assert!(unscaled(case, proven) <= least);
             if let Some(witness) = tree.witness {
                 prop_assert!(witness.unscaled_length.powi(2) >= least * (1.0 - 1e-15));
