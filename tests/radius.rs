@@ -1,6 +1,6 @@
 //! Promises of the core's public calls, against brute force.
 
-use certimetric::certify::{Points, Radius, Status, certify};
+use certimetric::certify::{Points, Radius, Status, Wanted, certify};
 use certimetric::metric::Metric;
 use certimetric::parallel::{Control, Team};
 use certimetric::search::index::{Index, Training};
@@ -16,7 +16,7 @@ fn index(rows: &[f64], codes: &[i64], metric: Metric) -> Index {
 }
 
 fn radii(index: &Index, queries: &[f64], jobs: usize) -> Vec<Radius> {
-    let points = Points { queries, codes: None, adversarial: true };
+    let points = Points { queries, codes: None, wanted: Wanted { adversarial: true, proof: false } };
     certify(index, points, &Team::new(jobs).unwrap(), &Control::default()).unwrap()
 }
 
@@ -105,7 +105,7 @@ fn a_query_far_outside_the_data_gets_a_valid_interval() {
 fn after_the_time_limit_points_are_unfinished() {
     let index = index(&[0.0, 1.0], &[0, 1], Metric::euclidean(1));
     let control = Control::new(Some(Duration::ZERO));
-    let points = Points { queries: &[0.2], codes: None, adversarial: false };
+    let points = Points { queries: &[0.2], codes: None, wanted: Wanted::default() };
     let radius = &certify(&index, points, &Team::new(1).unwrap(), &control).unwrap()[0];
     assert_eq!((radius.status, radius.lower, radius.upper), (Status::Unfinished, 0.0, f64::INFINITY));
 }

@@ -20,6 +20,8 @@ class Certificates(TypedDict):
     steps: NDArray[np.uint32]  # (m,) active-set steps taken
     nodes: NDArray[np.int64]  # (m,) nodes of the search over sets of neighbours; 0 from ``certify``
     adversarial: NDArray[np.float64] | None  # (m, d); a row without one repeats the test point
+    # (m,) the lower end that witnesses prove, and the training rows and weights of each of them
+    proofs: list[tuple[float, list[tuple[list[int], list[float]]]]] | None
 
 STATUSES: tuple[str, ...]
 """("exact", "bounded", "misclassified", "unfinished")"""
@@ -69,6 +71,7 @@ class Index:
         codes: NDArray[np.int64]
         | None,  # (m,) true class codes (-1: a class never seen in training); None: the predicted ones
         adversarial: bool = False,
+        proofs: bool = False,
         time_limit: float | None = None,
         n_jobs: int = 1,
         progress: _Progress = None,

@@ -101,6 +101,7 @@ class Question:
         *,
         beyond: float | None,
         adversarial: bool,
+        proofs: bool = False,
         time_limit: float | None,
         n_jobs: int,
         progress: Callback | None,
@@ -110,7 +111,7 @@ class Question:
         The radius for a single neighbour needs no search, and has a way of its own.
         """
         if n_neighbors == 1 and self.method == "exact":
-            return index.certify(rows, codes, adversarial, time_limit, n_jobs, progress)
+            return index.certify(rows, codes, adversarial, proofs, time_limit, n_jobs, progress)
         return index.certify_votes(
             rows,
             codes,

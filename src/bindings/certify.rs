@@ -1,15 +1,17 @@
 //! Radii as a dictionary of arrays.
 
 use super::arrays::{into_matrix, into_vector};
-use crate::certify::Radius;
+use crate::certify::witness::Proof;
+use crate::certify::{Radius, Wanted};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 
-/// Columns of the radii; `features` is given where adversarial points were asked for.
+/// Columns of the radii, and what was wanted besides.
 pub fn certificates(
     py: Python<'_>,
     radii: Vec<Radius>,
-    features: Option<usize>,
+    wanted: Wanted,
+    features: usize,
 ) -> PyResult<Bound<'_, PyDict>> {
     let columns = PyDict::new(py);
     let floats = |of: fn(&Radius) -> f64| into_vector(py, radii.iter().map(of).collect());
@@ -24,10 +26,19 @@ pub fn certificates(
     columns.set_item("programs", counts(|r| r.programs))?;
     columns.set_item("steps", counts(|r| r.steps))?;
     columns.set_item("nodes", into_vector(py, radii.iter().map(|r| r.nodes as i64).collect()))?;
-    let points = features.map(|d| {
+    let proof = |r: &Radius| proof(py, r.proof.as_deref().unwrap_or(&Proof::default()));
+    let proofs = wanted.proof.then(|| radii.iter().map(proof).collect::<PyResult<Vec<_>>>()).transpose()?;
+    columns.set_item("proofs", proofs)?;
+    let points = wanted.adversarial.then(|| {
         let values: Vec<f64> = radii.into_iter().flat_map(|r| r.adversarial.unwrap_or_default()).collect();
-        into_matrix(py, values, d)
+        into_matrix(py, values, features)
     });
     columns.set_item("adversarial", points)?;
     Ok(columns)
+}
+
+/// The lower end that is proven, and the rows and weights of each witness.
+fn proof<'py>(py: Python<'py>, proof: &Proof) -> PyResult<(f64, Bound<'py, PyList>)> {
+    let witnesses = proof.witnesses.iter().map(|w| w.iter().copied().unzip::<_, _, Vec<usize>, Vec<f64>>());
+    Ok((proof.lower, PyList::new(py, witnesses.collect::<Vec<_>>())?))
 }

@@ -5,7 +5,7 @@ use super::certify::certificates;
 use super::enter::{Call, enter};
 use crate::certify::vote::Rule;
 use crate::certify::vote::case::{Method, Question};
-use crate::certify::{self, Points, Radius};
+use crate::certify::{self, Points, Radius, Wanted};
 use crate::error::Result;
 use crate::metric::Metric;
 use crate::parallel::{Control, Team};
@@ -109,19 +109,23 @@ impl Index {
         Ok((distances, into_matrix(py, found.rows, k).reshape(shape)?))
     }
 
-    #[pyo3(signature = (queries, codes, adversarial = false, time_limit = None, n_jobs = 1, progress = None))]
+    #[pyo3(signature = (
+        queries, codes, adversarial = false, proofs = false, time_limit = None, n_jobs = 1, progress = None
+    ))]
     fn certify<'py>(
         &self,
         py: Python<'py>,
         queries: PyReadonlyArray2<'py, f64>,
         codes: Option<PyReadonlyArray1<'py, i64>>,
         adversarial: bool,
+        proofs: bool,
         time_limit: Option<f64>,
         n_jobs: usize,
         progress: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let call = Call { jobs: n_jobs, time_limit, progress };
-        self.radii(py, (&queries, codes.as_ref(), adversarial), &call, |points, team, control| {
+        let wanted = Wanted { adversarial, proof: proofs };
+        self.radii(py, (&queries, codes.as_ref(), wanted), &call, |points, team, control| {
             certify::certify(&self.core, points, team, control)
         })
     }
@@ -163,7 +167,8 @@ impl Index {
             max_memory: max_memory.unwrap_or(usize::MAX),
             time_limit: point_limit.map(seconds),
         };
-        self.radii(py, (&queries, codes.as_ref(), adversarial), &call, |points, team, control| {
+        let wanted = Wanted { adversarial, proof: false };
+        self.radii(py, (&queries, codes.as_ref(), wanted), &call, |points, team, control| {
             certify::certify_votes(&self.core, points, question, team, control)
         })
     }
@@ -173,19 +178,15 @@ impl Index {
     fn radii<'py>(
         &self,
         py: Python<'py>,
-        (queries, codes, adversarial): (
-            &PyReadonlyArray2<'py, f64>,
-            Option<&PyReadonlyArray1<'py, i64>>,
-            bool,
-        ),
+        (queries, codes, wanted): (&PyReadonlyArray2<'py, f64>, Option<&PyReadonlyArray1<'py, i64>>, Wanted),
         call: &Call<'py>,
         work: impl FnOnce(Points, &Team, &Control) -> Result<Vec<Radius>> + Send,
     ) -> PyResult<Bound<'py, PyDict>> {
         let queries = matrix("queries", queries, self.core.features())?;
         let codes = codes.map(PyReadonlyArray1::as_slice).transpose()?;
-        let points = Points { queries, codes, adversarial };
+        let points = Points { queries, codes, wanted };
         let radii = enter(py, call, |team, control| work(points, team, control))?;
-        certificates(py, radii, adversarial.then_some(self.core.features()))
+        certificates(py, radii, wanted, self.core.features())
     }
 
     fn search<'py>(

@@ -49,6 +49,8 @@ pub struct Finisher {
     near: Vec<(f64, usize)>,
     found: Vec<u32>,
     adversarial: Vec<f64>,
+    /// Behind the last lower end: rows by their positions.
+    weights: Vec<(usize, f64)>,
 }
 
 /// How much further inside its cell the next point goes when rounding still hides on which side one is.
@@ -72,7 +74,24 @@ impl Finisher {
             near: Vec::new(),
             found: Vec::new(),
             adversarial: Vec::new(),
+            weights: Vec::new(),
         }
+    }
+
+    /// The weights behind the last lower end: class-c rows by their positions.
+    #[must_use]
+    pub fn weights(&self) -> &[(usize, f64)] {
+        &self.weights
+    }
+
+    /// What weights prove of the cell of a row.
+    pub fn bound(&mut self, scene: &Scene, rival: usize, weights: &[(usize, f64)]) -> f64 {
+        self.enter(scene, rival, weights);
+        let Boundary { row, dual, .. } = &mut self.boundary;
+        let (active, multipliers): (Vec<usize>, Vec<f64>) =
+            weights.iter().enumerate().map(|(i, &(_, multiplier))| (i, multiplier)).unzip();
+        let cell = Cell::new(&self.pool, &self.rival, &mut self.products);
+        cell.lower_bound(scene.index, &active, &multipliers, row, dual)
     }
 
     /// The adversarial point behind the last finite upper end, in the caller's units.
@@ -130,7 +149,8 @@ impl Finisher {
         ends
     }
 
-    fn start(&mut self, scene: &Scene, rival: usize, weights: &[(usize, f64)]) {
+    /// Gathers a cell's row and some of the class.
+    fn enter(&mut self, scene: &Scene, rival: usize, weights: &[(usize, f64)]) {
         let (index, query) = (scene.index, scene.query);
         // Constraints are differences to the rival: as its origin it keeps those of near rows to their last digits.
         self.pool.reset(index, query, rival);
@@ -139,6 +159,12 @@ impl Finisher {
         }
         self.pool.gather(index, query, rival, &mut self.rival);
         self.products.clear();
+    }
+
+    fn start(&mut self, scene: &Scene, rival: usize, weights: &[(usize, f64)]) {
+        let index = scene.index;
+        self.enter(scene, rival, weights);
+        self.weights.clear();
         self.solver.reset();
         self.margin = Margin {
             place: self.placement(scene, weights),
@@ -234,8 +260,12 @@ impl Finisher {
             combine_in_ladder(index, rival.chain(members.zip(multipliers.iter().map(|m| -m))), ladder);
             up(norm_up(row) + cell.rounding(active, multipliers))
         };
-        if numerator > 0.0 {
-            ends.lower = ends.lower.max(quotient_down(numerator, norm));
+        let lower = if numerator > 0.0 { quotient_down(numerator, norm) } else { 0.0 };
+        if lower > ends.lower {
+            ends.lower = lower;
+            self.weights.clear();
+            let members = self.pool.members();
+            self.weights.extend(active.iter().zip(multipliers).map(|(&i, &w)| (members[i].position, w)));
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::certify::Status;
 use crate::certify::finish::Finisher;
 use crate::certify::scene::Scene;
+use crate::certify::witness::Witness;
 use crate::parallel::Control;
 
 /// The interval is called exact when no wider than this share of its upper end …
@@ -29,16 +30,23 @@ pub struct Interval {
     pub rival: Option<usize>,
     to_rival: f64,
     pub adversarial: Option<Vec<f64>>,
+    /// The row whose cell the lower end is the bound of, and the weights that prove it.
+    pub critical: Option<(usize, Witness)>,
 }
 
 impl Interval {
     /// Both intervals hold: so does what they have in common.
     pub fn meet(&mut self, other: Self) {
-        let lower = self.lower.max(other.lower);
+        let (lower, critical) = if other.lower > self.lower {
+            (other.lower, &other.critical)
+        } else {
+            (self.lower, &self.critical)
+        };
+        let critical = critical.clone();
         if other.upper < self.upper {
             *self = other;
         }
-        self.lower = lower;
+        (self.lower, self.critical) = (lower, critical);
     }
 
     #[must_use]
@@ -87,11 +95,15 @@ pub fn prove(
         rival: None,
         to_rival: 0.0,
         adversarial: None,
+        critical: None,
     };
     for (i, contender) in contenders.iter().enumerate() {
         let input = input.filter(|_| i == 0);
         let end = finisher.finish(scene, contender.position, &contender.weights, best.upper, input);
-        best.lower = best.lower.min(end.lower);
+        if end.lower < best.lower {
+            best.lower = end.lower;
+            best.critical = Some((contender.position, finisher.weights().to_vec()));
+        }
         if end.upper < best.upper {
             (best.upper, best.unscaled_upper) = (end.upper, end.unscaled_upper);
             best.rival = Some(contender.position);

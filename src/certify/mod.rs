@@ -12,11 +12,13 @@ pub mod probe;
 pub mod scene;
 pub mod screen;
 pub mod vote;
+pub mod witness;
 
 use crate::certify::nearest::{Draft, NearestCertifier};
 use crate::certify::scene::Scene;
 use crate::certify::vote::case::Question;
 use crate::certify::vote::certifier::VoteCertifier;
+use crate::certify::witness::Proof;
 use crate::error::{Error, Result};
 use crate::geometry::matrix::product_nt;
 use crate::geometry::simd::Kernels;
@@ -67,6 +69,8 @@ pub struct Radius {
     pub rival: i64,
     /// The adversarial point, if asked for; the test point itself where there is none.
     pub adversarial: Option<Vec<f64>>,
+    /// What a sceptic needs to check `lower`, if asked for.
+    pub proof: Option<Box<Proof>>,
     pub seconds: f64,
     pub programs: u32,
     pub steps: u32,
@@ -83,6 +87,7 @@ impl Default for Radius {
             predicted: -1,
             rival: -1,
             adversarial: None,
+            proof: None,
             seconds: 0.0,
             programs: 0,
             steps: 0,
@@ -108,8 +113,16 @@ impl Radius {
 pub struct Points<'a> {
     pub queries: &'a [f64],
     pub codes: Option<&'a [i64]>,
-    /// Whether adversarial points are wanted.
+    pub wanted: Wanted,
+}
+
+/// What is to come back with each radius.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted {
+    /// An adversarial point.
     pub adversarial: bool,
+    /// What a sceptic needs to check the lower end.
+    pub proof: bool,
 }
 
 /// Certified radii of 1-NN, in the order of the points.
@@ -142,7 +155,7 @@ pub fn certify_votes(
 /// Shares points out in chunks, of a size that depends on that of a tile and the number of points.
 fn for_points<W: Send>(
     index: &Index,
-    Points { queries, codes, adversarial }: Points,
+    Points { queries, codes, wanted }: Points,
     (team, control): (&Team, &Control),
     chunk: impl Fn(usize, usize) -> usize,
     make: impl Fn(&Index) -> W + Sync,
@@ -169,7 +182,7 @@ fn for_points<W: Send>(
                 let rows: Vec<f64> = ids.iter().flat_map(|&i| &queries[i * d..][..d]).copied().collect();
                 let expected: Option<Vec<i64>> = codes.map(|codes| ids.iter().map(|&i| codes[i]).collect());
                 let (kernels, expected) = (Kernels::best(), expected.as_deref());
-                work(tile, certifier, &Batch { index, kernels, rows: &rows, expected, adversarial, control })
+                work(tile, certifier, &Batch { index, kernels, rows: &rows, expected, wanted, control })
             },
             |range: Range<usize>, part: Vec<Radius>| {
                 for (&id, radius) in ids[range].iter().zip(part) {
@@ -179,7 +192,8 @@ fn for_points<W: Send>(
         )
     })?;
     for (radius, row) in radii.iter_mut().zip(queries.chunks_exact(d)) {
-        radius.adversarial = adversarial.then(|| radius.adversarial.take().unwrap_or_else(|| row.to_vec()));
+        radius.adversarial =
+            wanted.adversarial.then(|| radius.adversarial.take().unwrap_or_else(|| row.to_vec()));
     }
     Ok(radii)
 }
@@ -190,7 +204,7 @@ struct Batch<'a> {
     kernels: &'a Kernels,
     rows: &'a [f64],
     expected: Option<&'a [i64]>,
-    adversarial: bool,
+    wanted: Wanted,
     control: &'a Control,
 }
 
@@ -284,7 +298,7 @@ impl Part<'_> {
     }
 
     fn finish(&self, certifier: &mut NearestCertifier, drafts: Vec<Draft>, radii: &mut [Radius]) {
-        let Batch { index, adversarial, control, .. } = *self.batch;
+        let Batch { index, wanted, control, .. } = *self.batch;
         let (d, p) = (index.features(), index.embedding().dimensions());
         let clock = Instant::now();
         let rows: Vec<f64> = drafts.iter().flat_map(|draft| &draft.row).copied().collect();
@@ -301,7 +315,7 @@ impl Part<'_> {
             let (clock, query) = (Instant::now(), self.query(i));
             let input = if draft.row.is_empty() { None } else { inputs.next() };
             let scene = self.scene(i, &query, draft.class.clone());
-            radii[i] = certifier.finish(&scene, draft, input, adversarial);
+            radii[i] = certifier.finish(&scene, draft, input, wanted);
             radii[i].seconds += share + clock.elapsed().as_secs_f64();
             control.advance(1);
         }

@@ -21,7 +21,8 @@ use crate::certify::pool::Pool;
 use crate::certify::probe::{Probe, SMALL_MAP};
 use crate::certify::scene::Scene;
 use crate::certify::screen::Screen;
-use crate::certify::{Radius, Status};
+use crate::certify::witness::{Proof, Prover, Witness, in_callers_terms};
+use crate::certify::{Radius, Status, Wanted};
 use crate::geometry::min_norm::{MinNorm, Outcome};
 use crate::geometry::rounding::{scale_down, up};
 use crate::search::index::Index;
@@ -72,6 +73,7 @@ pub struct NearestCertifier {
     guide: Guide,
     /// One for each space to finish in, cheapest first.
     finishers: Vec<Finisher>,
+    prover: Prover,
     programs: u32,
     steps: u32,
 }
@@ -102,6 +104,7 @@ impl NearestCertifier {
             contenders: Vec::new(),
             guide: Guide::default(),
             finishers: finishing.iter().map(|&space| Finisher::new(space)).collect(),
+            prover: Prover::default(),
             programs: 0,
             steps: 0,
         }
@@ -157,16 +160,12 @@ impl NearestCertifier {
         }
     }
 
-    /// Proves both ends of a draft's radius. `input` is `Bᵀ` times its row, if it has one.
-    pub fn finish(
-        &mut self,
-        scene: &Scene,
-        draft: Draft,
-        input: Option<&[f64]>,
-        adversarial: bool,
-    ) -> Radius {
+    /// Proves both ends of a draft's radius. `input` is `Bᵀ` times its row, if it has one; `wanted` what is to come back
+    /// with them.
+    pub fn finish(&mut self, scene: &Scene, draft: Draft, input: Option<&[f64]>, wanted: Wanted) -> Radius {
         if draft.radius.status != Status::Unfinished {
-            return draft.radius;
+            let proof = wanted.proof.then(|| self.proof(scene, &draft, None, draft.radius.lower));
+            return Radius { proof: proof.map(Box::new), ..draft.radius };
         }
         let mut interval = prove(&mut self.finishers[0], scene, &draft.contenders, draft.target, input);
         for finisher in &mut self.finishers[1..] {
@@ -180,15 +179,30 @@ impl NearestCertifier {
                 interval.meet(prove(finest, scene, &every, interval.upper, None));
             }
         }
-        let exponent = scene.index.exponent();
+        let proof =
+            wanted.proof.then(|| self.proof(scene, &draft, interval.critical.as_ref(), interval.lower));
         Radius {
-            lower: scale_down(interval.lower, exponent),
+            lower: scale_down(interval.lower, scene.index.exponent()),
             upper: interval.unscaled_upper,
             status: interval.status(scene.control),
             rival: interval.rival.map_or(-1, |position| scene.index.row_index(position) as i64),
-            adversarial: interval.adversarial.filter(|_| adversarial),
+            adversarial: interval.adversarial.filter(|_| wanted.adversarial),
+            proof: proof.map(Box::new),
             ..draft.radius
         }
+    }
+
+    /// What a sceptic needs to check a lower end.
+    fn proof(
+        &mut self,
+        scene: &Scene,
+        draft: &Draft,
+        critical: Option<&(usize, Witness)>,
+        lower: f64,
+    ) -> Proof {
+        let begin = (draft.nearest, critical);
+        let (lower, witnesses) = self.prover.prove(&mut self.finishers, scene, begin, lower);
+        in_callers_terms(scene, scale_down(lower, scene.index.exponent()), witnesses)
     }
 
     /// A near row of another class that can win: the place to start.
