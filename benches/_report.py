@@ -13,6 +13,7 @@ import certimetric
 from _data import Skipped
 from _figures import Figure, Settings
 from _peers import blas_kernels, faiss_facts, faiss_variants
+from certimetric._files import write_text
 from certimetric._versions import native_build
 
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "faiss-cpu", "threadpoolctl", "joblib", "daqp")
@@ -101,4 +102,4 @@ def write(path: Path, facts: dict[str, Any], figures: Sequence[Figure], skipped:
     """The JSON file: written after every figure, so that a run that is stopped leaves what it has."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"machine": facts, "figures": [f.to_dict() for f in figures], "skipped": skipped}
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -356,5 +356,5 @@ def test_every_error_is_also_a_built_in_one():
     for name in exceptions.__all__:
         error = getattr(exceptions, name)
         if error is not CertimetricError:
-            assert issubclass(error, (ValueError, TypeError, ImportError))
+            assert issubclass(error, (ValueError, TypeError, ImportError, OSError))
             assert issubclass(error, CertimetricError)

@@ -465,7 +465,7 @@ def test_the_table_is_printed_though_the_result_cannot_be_written(files, monkeyp
     def full(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(cm.Certification, "save", full)
+    monkeypatch.setattr("certimetric._tables._save_csv", full)
     result = run("certify", "--train", files / "data.npz", "--out", files / "run.csv", "--quiet")
     assert result.exit_code == 2
     assert "Certification of 10 points" in result.stdout

@@ -1,7 +1,7 @@
 """A search in batches, so that a progress line can tell the share of points that is proven so far."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,9 +15,9 @@ from certimetric._validation import FloatArray, IntArray
 if TYPE_CHECKING:
     from certimetric._native import Certificates
 
-__all__ = ["PROVEN", "ask", "remaining"]
+__all__ = ["FIRST", "PROVEN", "ask", "batches", "remaining"]
 
-_FIRST = 16
+FIRST = 16
 """Points of the first batch, per thread: so that there is a share soon."""
 
 _QUICK, _SLOW = 0.5, 2.0
@@ -51,7 +51,7 @@ def ask(
     with progress_line(callback, label) as line:
         if question.method != "exact" or n_neighbors == 1:
             return run(*points, time_limit=time_limit, progress=line)
-        return _in_batches(run, beyond, *points, _FIRST * options["n_jobs"], time_limit, line)
+        return _in_batches(run, beyond, *points, FIRST * options["n_jobs"], time_limit, line)
 
 
 def remaining(time_limit: float | None, begun: float) -> float | None:
@@ -70,7 +70,7 @@ def _in_batches(
 ) -> "Certificates":
     """The answer, which does not depend on the batches; after each the line hears what is proven."""
     begun, proven, answers = time.perf_counter(), 0, []
-    for batch in _batches(len(rows), first):
+    for batch in batches([slice(0, len(rows))], first, _QUICK, _SLOW):
         # Points that are not reached have valid intervals all the same, so that they are asked about too.
         labels = None if codes is None else codes[batch]
         report = _shifted(line, batch.start, len(rows), proven)
@@ -81,18 +81,28 @@ def _in_batches(
     return _joined(answers)
 
 
-def _batches(count: int, size: int) -> Iterator[slice]:
-    """Consecutive slices, the sizes by the time that the caller takes for each."""
-    start = 0
-    while start < count:
-        begun = time.perf_counter()
-        yield slice(start, min(start + size, count))
-        start += size
-        elapsed = time.perf_counter() - begun
-        if elapsed < _QUICK:
-            size *= 2
-        elif elapsed > _SLOW:
-            size = max(size // 2, 1)
+def batches(gaps: Iterable[slice], size: int, quick: float, slow: float) -> Iterator[slice]:
+    """The gaps in consecutive slices, the sizes by the time that the caller takes for each.
+
+    Parameters
+    ----------
+    gaps : iterable of slice
+    size : int
+        Of the first slice.
+    quick, slow : float
+        Seconds of a slice after which the next one is twice, or half, as large.
+    """
+    for gap in gaps:
+        start = gap.start
+        while start < gap.stop:
+            begun = time.perf_counter()
+            yield slice(start, min(start + size, gap.stop))
+            start += size
+            elapsed = time.perf_counter() - begun
+            if elapsed < quick:
+                size *= 2
+            elif elapsed > slow:
+                size = max(size // 2, 1)
 
 
 def _shifted(line: Report, start: int, total: int, proven: int) -> Callback:

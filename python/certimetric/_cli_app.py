@@ -1,5 +1,6 @@
 """The commands: options in, calls of :mod:`certimetric._cli_work`, reports out."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -65,21 +66,37 @@ def certify(
         typer.Option("--examples", help="Picture of adversarial examples; with it all radii are computed."),
     ] = None,
     shape: Annotated[str, typer.Option("--shape", help="Shape of the images, such as 28x28.")] = "28x28",
+    times: Annotated[
+        bool,
+        typer.Option(
+            "--times", help="Keep the seconds in --out too; without them equal runs give equal files."
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with a run that was stopped: its finished points are beside --out."
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Certify test points and print the certified-error table."""
     radii = None if eps is None else report.parse_radii(eps)
-    outputs = report.Outputs(out=out, plot=plot, examples=examples, shape=report.parse_shape(shape))
+    outputs = report.Outputs(out, plot, examples, report.parse_shape(shape), times, resume)
     outputs.check()
     search.check()
     prepared = work.prepare(source)
     outputs.check_shape(prepared.test.X.shape[1])
-    cert = work.certify(prepared, search, radii, adversarial=examples is not None, progress=not quiet)
-    try:
-        outputs.write(cert, prepared.test.X)
-    finally:
-        # Last, because the reader may close the pipe; and always, because the run may have been long.
-        report.print_result(cert, radii, source.seed)
+    parts = outputs.parts
+    with nullcontext() if parts is None else parts.kept():
+        cert = work.certify(
+            prepared, search, radii, adversarial=examples is not None, progress=not quiet, parts=parts
+        )
+        try:
+            outputs.write(cert, prepared.test.X)
+        finally:
+            # Last, because the reader may close the pipe; and always, because the run may have been long.
+            report.print_result(cert, radii, source.seed)
 
 
 @app.command()

@@ -26,7 +26,7 @@ def complain(message: object) -> None:
 
 
 class Commands(TyperGroup):
-    """The commands; a mistake in the options is one line, as every other one is."""
+    """The commands; a mistake in the options is one line, as every other one is, and so is Ctrl-C."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         try:
@@ -39,6 +39,14 @@ class Commands(TyperGroup):
             code = 2
         sys.exit(code)
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            # Here, because a command's options are read here too, for which typer imports large libraries.
+            typer.echo(f"certimetric: interrupted{f': {error}' if str(error) else ''}", err=True)
+            raise typer.Exit(130) from error
+
 
 def friendly(command: Callable[P, None]) -> Callable[P, None]:
     """A user's mistake becomes one line and exit code 2; a defect keeps its traceback."""
@@ -50,9 +58,6 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
         except (CertimetricError, OSError) as error:
             complain(error)
             raise typer.Exit(2) from error
-        except KeyboardInterrupt as error:
-            typer.echo(f"certimetric: interrupted{f': {error}' if str(error) else ''}", err=True)
-            raise typer.Exit(130) from error
         except typer.Exit:
             raise
         except Exception as error:

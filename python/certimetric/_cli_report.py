@@ -12,7 +12,9 @@ from rich.table import Table
 
 from certimetric import _formats, datasets
 from certimetric._curve import nice_radii
+from certimetric._files import save_picture, write_text
 from certimetric._optional import require
+from certimetric._parts import Parts
 from certimetric._validation import FloatArray, as_radii
 from certimetric.certification import Certification
 from certimetric.datasets import DataSet
@@ -75,9 +77,19 @@ class Outputs:
     plot: Path | None = None
     examples: Path | None = None
     shape: tuple[int, ...] = (28, 28)
+    times: bool = False
+    resume: bool = False
+
+    @property
+    def parts(self) -> Parts | None:
+        """Where finished points are kept until the result is written."""
+        return None if self.out is None else Parts.beside(self.out)
 
     def check(self) -> None:
-        """Suffixes, folders and libraries, before any work is done."""
+        """Suffixes, folders, libraries and what an earlier run has left, before any work is done."""
+        for option, given in (("--times", self.times), ("--resume", self.resume)):
+            if given and self.out is None:
+                raise InputError(f"{option} is about the file that --out names.")
         for path, option, suffixes in (
             (self.out, "--out", _RESULTS),
             (self.plot, "--plot", _PICTURES),
@@ -90,6 +102,8 @@ class Outputs:
             require("pyarrow.parquet", extra="io")
         if self.plot is not None or self.examples is not None:
             require("matplotlib", extra="plot").use("Agg")
+        if self.parts is not None and not self.resume:
+            self.parts.refuse()
 
     def check_shape(self, n_features: int) -> None:
         """Whether the images have as many pixels as the data has features."""
@@ -99,8 +113,10 @@ class Outputs:
 
     def write(self, cert: Certification, rows: FloatArray) -> None:
         """Write all of them, and say so."""
-        if self.out is not None:
-            cert.save(self.out)
+        if self.parts is not None and self.out is not None:
+            (cert if self.times else cert.without_times()).save(self.out)
+            # Before anything is printed: where nobody reads it the program ends here.
+            self.parts.remove()
             print(f"wrote {self.out}")
         if self.plot is not None:
             save_figure(cert.plot().figure_, self.plot)
@@ -110,7 +126,7 @@ class Outputs:
 
 def save_figure(figure: Any, path: Path) -> None:
     """Write a picture and let go of it."""
-    figure.savefig(path, dpi=150)
+    save_picture(figure, path)
     require("matplotlib.pyplot", extra="plot").close(figure)
     print(f"wrote {path}")
 
@@ -166,9 +182,9 @@ def print_demo(results: dict[str, tuple[Certification, DataSet]], seed: int) -> 
         f"split with seed {seed}."
     )
     for name, cert in certs.items():
+        pace = 1e3 * float(cert.run.elapsed or np.nan) / len(cert)
         print(
-            f"  {name}: {1e3 * cert.run.elapsed / len(cert):.3f} ms a point, {cert.share_exact:.1%} exact, "
-            f"median radius {cert.median:.4f}"
+            f"  {name}: {pace:.3f} ms a point, {cert.share_exact:.1%} exact, median radius {cert.median:.4f}"
         )
     print_table(certs, nice_radii(first))
 
@@ -192,7 +208,7 @@ def write_labels(labels: NDArray[Any], out: Path | None) -> None:
     if out is None:
         print(text, end="")
         return
-    out.write_text(text, encoding="utf-8")
+    write_text(out, text)
     print(f"wrote {out}")
 
 

@@ -9,6 +9,8 @@ from typer import Option
 
 from certimetric import _formats, datasets
 from certimetric._assemble import label_codes
+from certimetric._parts import Parts
+from certimetric._resume import certify_in_parts
 from certimetric._validation import (
     FloatArray,
     as_limit,
@@ -190,8 +192,9 @@ def certify(
     *,
     adversarial: bool = False,
     progress: bool = False,
+    parts: Parts | None = None,
 ) -> Certification:
-    """Certify the test points; without labels, their predictions.
+    """Certify the test points; without labels, their predictions. With parts, what is finished is kept.
 
     Adversarial points are wanted at the radii themselves, so that with them it is not enough to decide some;
     and whether a radius is 0 is no question on its own.
@@ -201,7 +204,9 @@ def certify(
         label_codes(test.y, classifier.classes_, len(test.X), f"test data {test.name}")
     eps = None if radii is None or adversarial or not radii.any() else radii
     options = {**search.arguments(), "eps": eps, "return_adversarial": adversarial, "progress": progress}
-    return classifier.certify(test.X, test.y, **options)
+    if parts is None:
+        return classifier.certify(test.X, test.y, **options)
+    return certify_in_parts(classifier, test.X, test.y, parts, **options)
 
 
 def demo(seed: int, jobs: int | None, *, progress: bool) -> dict[str, tuple[Certification, DataSet]]:

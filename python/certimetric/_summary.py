@@ -16,7 +16,6 @@ def summary(cert: Certification) -> str:
     done = cert.status != "unfinished"
     finished = int(np.count_nonzero(done))
     clean = f"{np.mean(cert.upper[done] <= 0):.4f}" if finished else "unknown"
-    pace = f", {1e3 * run.elapsed / finished:.3g} ms a finished point" if finished else ""
     return "\n".join(
         (
             f"Certification of {count} points, {run.n_train} training rows of {run.n_features} features",
@@ -25,9 +24,16 @@ def summary(cert: Certification) -> str:
             f"  points         {_shares(cert)}",
             f"  clean error    {clean}  (misclassified or tied)",
             *_radii(cert),
-            f"  time           {run.elapsed:.3g} s{pace}",
+            *_time(run.elapsed, finished),
         )
     )
+
+
+def _time(elapsed: float | None, finished: int) -> list[str]:
+    if elapsed is None:
+        return []
+    pace = f", {1e3 * elapsed / finished:.3g} ms a finished point" if finished else ""
+    return [f"  time           {elapsed:.3g} s{pace}"]
 
 
 def _search(cert: Certification) -> list[str]:

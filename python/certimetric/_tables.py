@@ -1,6 +1,7 @@
 """A certification as tables and files. Heavy libraries are imported when used; nothing is pickled."""
 
 import csv
+import io
 import json
 from collections.abc import Callable
 from os import PathLike
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from certimetric._files import write_text, writing
 from certimetric._formats import READ_ERRORS, check_file, open_archive
 from certimetric._optional import require
 from certimetric.certification import Certification, RunInfo
@@ -86,7 +88,9 @@ def save(cert: Certification, path: str | PathLike[str]) -> None:
 
 def _save_parquet(cert: Certification, path: Path) -> None:
     parquet = require("pyarrow.parquet", extra="io")
-    parquet.write_table(to_arrow(cert), path, compression="zstd")
+    table = to_arrow(cert)
+    with writing(path) as file:
+        parquet.write_table(table, file, compression="zstd")
 
 
 def _save_npz(cert: Certification, path: Path) -> None:
@@ -94,7 +98,7 @@ def _save_npz(cert: Certification, path: Path) -> None:
     for name, array in cert.to_dict().items():
         # An array of objects would be pickled, and reading it would run code from the file: text instead.
         arrays[name] = _as_text(name, array) if array.dtype.kind == "O" else array
-    with path.open("wb") as file:
+    with writing(path) as file:
         np.savez(file, **arrays)
 
 
@@ -107,16 +111,17 @@ def _as_text(name: str, array: NDArray[Any]) -> str:
 
 def _save_csv(cert: Certification, path: Path) -> None:
     table = columns(cert)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(table)
-        writer.writerows(zip(*(array.tolist() for array in table.values()), strict=True))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(table)
+    writer.writerows(zip(*(array.tolist() for array in table.values()), strict=True))
+    write_text(path, text.getvalue())
 
 
 def _save_json(cert: Certification, path: Path) -> None:
     table = {name: [_json_value(value) for value in array.tolist()] for name, array in columns(cert).items()}
     text = json.dumps({"run": cert.run.to_dict(), "points": table}, allow_nan=False, indent=1)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")
 
 
 def _json_value(value: Any) -> Any:
@@ -163,7 +168,7 @@ def _from_columns(
     header = json.loads(text)
     if header.get("layout") != _LAYOUT:
         raise DataError(f"{path}: not written by Certification.save, or by another version of it.")
-    arrays: dict[str, Any] = {"y": None, "adversarial": None}
+    arrays: dict[str, Any] = {"y": None, "adversarial": None, "seconds": None}
     for name, kind in header["types"].items():
         arrays[name] = column(name, np.dtype(kind))
     return Certification(run=RunInfo.from_dict(header["run"]), **arrays)

@@ -43,8 +43,8 @@ class RunInfo:
         Shape of the training set.
     metric : str
         The metric in words.
-    elapsed : float
-        Wall-clock seconds of the whole call.
+    elapsed : float or None
+        Wall-clock seconds of the whole call; None: not kept.
     versions : dict of str to str
         Versions of certimetric, Python and the numerical libraries.
     """
@@ -57,7 +57,7 @@ class RunInfo:
     n_train: int
     n_features: int
     metric: str
-    elapsed: float
+    elapsed: float | None
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -113,8 +113,8 @@ class Certification:
         Nearest training row of another class at the adversarial point; -1 where there is none.
     adversarial : ndarray of shape (m, d), float64, or None
         Adversarial points, on request; a row without one repeats the test point.
-    seconds : ndarray of shape (m,), float64
-        Processor time of each point.
+    seconds : ndarray of shape (m,), float64, or None
+        Processor time of each point; None: not kept, see :meth:`without_times`.
     programs, steps : ndarray of shape (m,), int64
         Quadratic programs begun and active-set steps taken.
     nodes : ndarray of shape (m,), int64
@@ -137,7 +137,7 @@ class Certification:
     y: NDArray[Any] | None
     rival: IntArray
     adversarial: FloatArray | None
-    seconds: FloatArray
+    seconds: FloatArray | None
     programs: IntArray
     steps: IntArray
     nodes: IntArray
@@ -163,6 +163,14 @@ class Certification:
         chosen = np.arange(len(self))[rows]
         parts: dict[str, Any] = {n: array[np.atleast_1d(chosen)] for n, array in self._arrays().items()}
         return replace(self, **parts)
+
+    def without_times(self) -> Self:
+        """The same without ``seconds`` and ``run.elapsed``, the only parts that a clock has a say in.
+
+        What is left depends on data, arguments and versions alone, so that the files of two runs have the
+        same bytes; unless one was limited in time, where a clock decides how far a search comes.
+        """
+        return replace(self, seconds=None, run=replace(self.run, elapsed=None))
 
     def certified_error(self, radii: ArrayLike) -> FloatArray | float:
         r"""Share of points that are not proven robust, :math:`\frac1m \#\{lower \le \epsilon\}`.
@@ -223,7 +231,7 @@ class Certification:
         return f"<Certification of {len(self)} points: {shares or 'empty'}{middle}>"
 
     def to_dict(self) -> dict[str, NDArray[Any]]:
-        """The arrays by name, without ``adversarial`` and ``y`` where they are None."""
+        """The arrays by name, without those that are None."""
         return self._arrays()
 
     def to_arrow(self) -> "pa.Table":
@@ -247,6 +255,8 @@ class Certification:
     def save(self, path: str | PathLike[str]) -> None:
         """Write the result to a file; the suffix says how.
 
+        The file takes its name when it is whole. A write that fails leaves what was there before.
+
         Parameters
         ----------
         path : path-like
@@ -257,6 +267,8 @@ class Certification:
         ------
         InputError
             Another suffix.
+        OutputError
+            The file cannot be written: no such folder, no space left, no permission.
         """
         from certimetric._tables import save
 

@@ -14,6 +14,7 @@ __all__ = [
     "InputTypeError",
     "MetricError",
     "MissingDependencyError",
+    "OutputError",
     "UnfittedMetricError",
     "UnknownLabelError",
 ]
@@ -46,6 +47,10 @@ class UnknownLabelError(InputError):
 
 class DataError(InputError):
     """A file is missing, damaged, of another format than its name says, or lacks what was asked for."""
+
+
+class OutputError(CertimetricError, OSError):
+    """A file cannot be written; under its name is what was there before."""
 
 
 class MissingDependencyError(CertimetricError, ImportError):

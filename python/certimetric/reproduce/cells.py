@@ -86,8 +86,4 @@ class Store:
         if cert.share_exact == 1:
             cell = replace(cell, point_time_limit=None)
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.path(split, cell)
-        # Under another name until it is whole: a run that is killed leaves no half of a file behind.
-        draft = path.with_suffix(".part.npz")
-        cert.save(draft)
-        draft.replace(path)
+        cert.save(self.path(split, cell))

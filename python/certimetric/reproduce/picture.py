@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from certimetric._files import save_picture
 from certimetric._optional import require
 from certimetric.display import CertifiedErrorDisplay
 from certimetric.reproduce.run import Panel, Run
@@ -17,8 +18,6 @@ __all__ = ["draw"]
 _WIDTH, _HEIGHT = 5.6, 3.9
 """Inches of a panel."""
 
-_DOTS = 150
-
 
 def draw(run: Run, path: Path) -> None:
     """Certified errors over the radius, with bands down to the attack errors, and the published numbers."""
@@ -30,7 +29,7 @@ def draw(run: Run, path: Path) -> None:
     for panel, row in zip(panels, grid, strict=True):
         for rule, axes in zip(rules, row, strict=True):
             _draw_panel(run, panel, rule, axes)
-    figure.savefig(path, dpi=_DOTS)
+    save_picture(figure, path)
     pyplot.close(figure)
 
 

@@ -1,15 +1,14 @@
 """Which rows and which test points: data sets in [0, 1], test points shuffled, the first of them."""
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from certimetric import _formats, datasets
+from certimetric._digest import digest
 from certimetric._validation import FloatArray, check_magnitude
 from certimetric.datasets import Scaler
 from certimetric.exceptions import DataError
@@ -122,11 +121,7 @@ class Split:
     @cached_property
     def digest(self) -> str:
         """Hash of all values and labels: other data, scaling or test points have another one."""
-        found = hashlib.blake2b(digest_size=16)
-        for array in (self.X, self.y, self.Z, self.t):
-            found.update(f"{array.dtype.str} {array.shape};".encode())
-            found.update(np.ascontiguousarray(array).view(np.uint8).data)
-        return found.hexdigest()
+        return digest(self.X, self.y, self.Z, self.t)
 
 
 def load(source: Source, option: str = "test") -> Split:

@@ -1,6 +1,7 @@
 """A filled table as lines of text, as Markdown and as CSV."""
 
 import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from certimetric._files import write_text
 from certimetric._summary import widest_interval
 from certimetric._validation import FloatArray
 from certimetric._versions import versions
@@ -127,7 +129,7 @@ def write_markdown(run: Run, path: Path) -> None:
     for panel in run.panels:
         if panel.results:
             parts += _section(run, panel)
-    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_text(path, "\n\n".join(parts) + "\n")
 
 
 def _section(run: Run, panel: Panel) -> list[str]:
@@ -145,10 +147,11 @@ def _section(run: Run, panel: Panel) -> list[str]:
 def write_csv(run: Run, path: Path) -> None:
     """One line for each cell and radius."""
     records = [record for panel in run.panels for record in _records(run, panel)]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, records[0])
-        writer.writeheader()
-        writer.writerows(records)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, records[0])
+    writer.writeheader()
+    writer.writerows(records)
+    write_text(path, text.getvalue())
 
 
 def _records(run: Run, panel: Panel) -> Iterator[dict[str, Any]]:
@@ -173,6 +176,6 @@ def _records(run: Run, panel: Panel) -> Iterator[dict[str, Any]]:
                 "share_proven": None if bound else cert.share_exact,
                 "widest_interval": None if bound else widest_interval(cert),
                 "point_time_limit": cell.point_time_limit,
-                "median_seconds": float(np.median(cert.seconds)),
+                "median_seconds": None if cert.seconds is None else float(np.median(cert.seconds)),
                 "elapsed": cert.run.elapsed,
             }

@@ -1,0 +1,73 @@
+"""Files that are whole or not there: the one place that writes.
+
+The content goes into a draft beside the file, is brought to the disk, and takes the file's name last. A
+program that is killed, a full disk or Ctrl-C leaves what was under the name before, or nothing. Of a program
+that was killed the draft may stay, ``.certimetric-0123456789abcdef.part``.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from certimetric.exceptions import OutputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["save_picture", "write_text", "writing"]
+
+_DOTS = 150
+"""Of a picture, per inch."""
+
+
+@contextmanager
+def writing(path: str | PathLike[str]) -> Iterator[BinaryIO]:
+    """A binary file that replaces ``path`` when the block has ended without an error.
+
+    Through a symbolic link its target is replaced. What is no ordinary file, such as a pipe or
+    ``/dev/stdout``, is written in place.
+
+    Raises
+    ------
+    OutputError
+        The system's reason why it cannot be written, and the path.
+    """
+    target = Path(path)
+    try:
+        if target.exists() and not target.is_file():
+            with target.open("wb") as file:
+                yield file
+        else:
+            with _draft_of(target.resolve()) as file:
+                yield file
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {error.strerror or error}.") from error
+
+
+@contextmanager
+def _draft_of(target: Path) -> Iterator[BinaryIO]:
+    draft = target.with_name(f".certimetric-{secrets.token_hex(8)}.part")
+    try:
+        with draft.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_text(path: str | PathLike[str], text: str) -> None:
+    """Write UTF-8, line ends as they are."""
+    with writing(path) as file:
+        file.write(text.encode())
+
+
+def save_picture(figure: "Figure", path: Path) -> None:
+    """Write a figure of matplotlib; the suffix says the format."""
+    with writing(path) as file:
+        figure.savefig(file, format=path.suffix[1:].lower(), dpi=_DOTS)
