@@ -18,6 +18,8 @@ pub enum Error {
     Code { row: usize, code: i64 },
     /// The caller asked to stop (Ctrl-C or a callback that raised).
     Interrupted,
+    /// The threads do not compute as IEEE 754 has it, and it is not known how to make them.
+    Arithmetic,
     /// The thread pool could not be started.
     Threads { reason: String },
 }
@@ -39,6 +41,11 @@ impl fmt::Display for Error {
             Self::Code { row, code } => {
                 write!(f, "row {row} has class code {code}, which is not a class")
             }
+            Self::Arithmetic => write!(
+                f,
+                "the floating-point unit does not round to nearest or takes subnormal numbers for zero; some \
+                 library of this process has set it so, as those built with -ffast-math do"
+            ),
             Self::Interrupted => write!(f, "interrupted"),
             Self::Threads { reason } => write!(f, "the thread pool could not be started: {reason}"),
         }

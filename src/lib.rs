@@ -17,7 +17,8 @@
 //!
 //! The modules, each importing only from those before it:
 //!
-//! * [`error`], [`parallel`]: errors as data; chunks of work, progress, cancellation.
+//! * [`error`], [`environment`], [`parallel`]: errors as data; the mode of floating-point arithmetic; chunks of
+//!   work, progress, cancellation.
 //! * [`geometry`]: slices in, numbers out: rounding, products, the closed-form triplet, the least-norm
 //!   program, exact comparisons.
 //! * [`metric`]: components, bounds on their norm, the embedding and its errors.
@@ -25,6 +26,7 @@
 //! * [`certify`]: the radius of 1-NN, from screening to the proven interval.
 
 pub mod certify;
+pub mod environment;
 pub mod error;
 pub mod geometry;
 pub mod metric;

@@ -3,6 +3,7 @@
 //! A pool per call: rayon's global pool would deadlock in a child after `fork`. Chunks are fixed by the
 //! caller, never by the number of threads, so the answer cannot depend on it.
 
+use crate::environment::standardise;
 use crate::error::{Error, Result};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -80,6 +81,7 @@ impl Team {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(jobs)
                 .thread_name(|i| format!("certimetric-{i}"))
+                .start_handler(|_| drop(standardise()))
                 .build()
                 .map_err(|e| Error::Threads { reason: e.to_string() })
         };

@@ -46,8 +46,6 @@ class Index:
     @property
     def n_features(self) -> int: ...
     @property
-    def spectral_norm_bound(self) -> float: ...
-    @property
     def memory_bytes(self) -> int: ...
     def kneighbors(
         self,
@@ -111,4 +109,7 @@ def triplet_radius(
     progress: _Progress = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]: ...  # signed radii (m,), perturbations (m, d)
 def spectral_norm_bound(components: NDArray[np.float64]) -> float: ...
+def standardise_arithmetic() -> (
+    None
+): ...  # of the calling thread, which ends with the work: to nearest, subnormals
 def build_info() -> dict[str, str]: ...  # version, profile ("release" | "debug"), target, simd

@@ -1,9 +1,10 @@
-//! The one doorway from Python to the core: GIL, threads, progress, Ctrl-C, errors.
+//! The one doorway from Python to the core: GIL, threads and their arithmetic, progress, Ctrl-C, errors.
 //!
 //! The work runs on a thread of its own. The calling thread waits without the GIL and wakes up ten times a
 //! second and more to look for signals and to report progress; a signal or a callback that raises stops
 //! the workers at their next row.
 
+use crate::environment::standardise;
 use crate::error::{Error, Result};
 use crate::parallel::{Control, Team};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
@@ -35,7 +36,7 @@ pub fn enter<R: Send>(
         let (sender, mut receiver) = channel();
         let shared = &control;
         scope.spawn(move || {
-            let result = Team::new(jobs).and_then(|team| work(&team, shared));
+            let result = standardise().and_then(|()| Team::new(jobs)).and_then(|team| work(&team, shared));
             // The receiver is dropped only after a panic in the calling thread.
             drop(sender.send(result));
         });
@@ -67,6 +68,12 @@ pub fn enter<R: Send>(
     })
 }
 
+/// Gives the calling thread the standard mode, which it keeps: for threads that the Python layer makes.
+#[pyfunction]
+pub fn standardise_arithmetic() -> PyResult<()> {
+    standardise().map_err(to_python)
+}
+
 /// Calls the progress callback, not too often.
 struct Reporter<'a, 'py> {
     progress: Option<&'a Bound<'py, PyAny>>,
@@ -90,7 +97,7 @@ impl Reporter<'_, '_> {
 fn to_python(error: Error) -> PyErr {
     match error {
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),
-        Error::Threads { .. } => PyRuntimeError::new_err(error.to_string()),
+        Error::Threads { .. } | Error::Arithmetic => PyRuntimeError::new_err(error.to_string()),
         _ => PyValueError::new_err(error.to_string()),
     }
 }

@@ -68,11 +68,6 @@ impl Index {
     }
 
     #[getter]
-    fn spectral_norm_bound(&self) -> f64 {
-        self.core.metric().spectral_norm_up()
-    }
-
-    #[getter]
     fn memory_bytes(&self) -> usize {
         self.core.memory_bytes()
     }

@@ -29,6 +29,7 @@ fn build_info() -> BTreeMap<&'static str, String> {
 fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<index::Index>()?;
     module.add_function(wrap_pyfunction!(build_info, module)?)?;
+    module.add_function(wrap_pyfunction!(enter::standardise_arithmetic, module)?)?;
     module.add_function(wrap_pyfunction!(search::pairwise_distances, module)?)?;
     module.add_function(wrap_pyfunction!(search::triplet_radius, module)?)?;
     module.add_function(wrap_pyfunction!(search::spectral_norm_bound, module)?)?;

@@ -64,9 +64,14 @@ pub fn triplet_radius<'py>(
 
 /// An upper bound on `‖G‖₂`.
 #[pyfunction]
-pub fn spectral_norm_bound(components: PyReadonlyArray2<'_, f64>) -> PyResult<f64> {
+pub fn spectral_norm_bound(py: Python<'_>, components: PyReadonlyArray2<'_, f64>) -> PyResult<f64> {
     let features = components.shape()[1];
-    Ok(metric(features, Some(matrix("components", &components, features)?)).spectral_norm_up())
+    let values = matrix("components", &components, features)?;
+    let call = Call { jobs: 1, time_limit: None, progress: None };
+    enter(py, &call, |_, control| {
+        let stop = || control.is_interrupted();
+        Ok(Metric::from_components_until(features, values, &stop).spectral_norm_up())
+    })
 }
 
 fn metric(features: usize, components: Option<&[f64]>) -> Metric {
