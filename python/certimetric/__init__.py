@@ -39,7 +39,17 @@ _HOMES = {
 }
 """Where names are from."""
 
-_MODULES = ("certification", "datasets", "display", "exceptions", "metric", "metrics", "neighbors", "search")
+_MODULES = (
+    "certification",
+    "datasets",
+    "display",
+    "exceptions",
+    "metric",
+    "metrics",
+    "neighbors",
+    "search",
+    "testing",
+)
 
 if TYPE_CHECKING:
     from certimetric import metrics

@@ -8,24 +8,21 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import certimetric as cm
+from certimetric import testing
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A training set, test points, components G (None: Euclidean) and a number of neighbours."""
+METRICS = ["euclidean", "full", "low_rank", "tall", "diagonal", "blind"]
+KINDS = ["blobs", "uniform", "integers", "curved"]
 
-    rows: Array
-    labels: Labels
-    points: Array
-    components: Array | None = None
+
+@dataclass(frozen=True, eq=False)
+class Problem(testing.Problem):
+    """A problem with a number of neighbours that vote."""
+
     n_neighbors: int = 1
-
-    @property
-    def metric(self) -> Any:
-        return "euclidean" if self.components is None else cm.Mahalanobis.from_components(self.components)
 
     def fit(self) -> Any:
         return cm.CertifiedKNeighborsClassifier(self.n_neighbors, metric=self.metric).fit(
@@ -39,57 +36,17 @@ class Problem:
 def make_problem(
     seed: int, n_rows: int, n_features: int, kind: str, metric: str, n_points: int = 6
 ) -> Problem:
-    """``kind``: blobs | uniform | integers | curved (near a surface); ``metric``: see make_components."""
-    rng = np.random.default_rng(seed)
-    n_classes = int(rng.integers(2, 5))
-    total = n_rows + n_points
-    if kind == "integers":
-        rows = rng.integers(-5, 6, size=(total, n_features)).astype(float)
-    elif kind == "uniform":
-        rows = rng.random((total, n_features))
-    elif kind == "curved":
-        rows = np.sin(rng.normal(size=(total, 2)) @ rng.normal(size=(2, n_features)))
-        rows += 0.05 * rng.normal(size=rows.shape)
-    else:
-        centers = 3 * rng.normal(size=(n_classes, n_features))
-        rows = centers[rng.integers(0, n_classes, size=total)] + rng.normal(size=(total, n_features))
-    direction = rng.normal(size=n_features)
-    # Labels follow a direction with some noise, so that radii of all sizes occur.
-    score = rows @ direction + 0.3 * np.std(rows @ direction) * rng.normal(size=total)
-    labels = np.searchsorted(np.quantile(score, np.arange(1, n_classes) / n_classes), score)
-    components = make_components(rng, n_features, metric)
-    return Problem(rows[:n_rows], labels[:n_rows].astype(np.int64), rows[n_rows:], components)
-
-
-def make_components(rng: np.random.Generator, n_features: int, metric: str) -> Array | None:
-    """Components: euclidean (None) | full | low_rank (p < d) | tall (p > d) | diagonal | blind (zeros)."""
-    if metric == "euclidean":
-        return None
-    height = {"low_rank": max(1, n_features // 2), "tall": n_features + 2}.get(metric, n_features)
-    g = rng.normal(size=(height, n_features))
-    if metric == "diagonal":
-        g = np.diag(np.exp(rng.normal(size=n_features)))
-    if metric == "blind" and n_features > 1:
-        g[:, rng.integers(n_features)] = 0.0
-    return g
-
-
-METRICS = ["euclidean", "full", "low_rank", "tall", "diagonal", "blind"]
-KINDS = ["blobs", "uniform", "integers", "curved"]
+    return Problem(**vars(testing.make_problem(seed, n_rows, n_features, kind, metric, n_points)))
 
 
 def problems(
     max_rows: int = 60, max_features: int = 8, metrics: list[str] = METRICS, kinds: list[str] = KINDS
 ) -> st.SearchStrategy[Problem]:
-    """Seeded problems; shrinking leads to fewer rows and features."""
-    return st.builds(
-        make_problem,
-        seed=st.integers(0, 2**32 - 1),
-        n_rows=st.integers(4, max_rows),
-        n_features=st.integers(1, max_features),
-        kind=st.sampled_from(kinds),
-        metric=st.sampled_from(metrics),
+    """Ordinary problems at scale 1."""
+    drawn = testing.problems(
+        kinds=kinds, metrics=metrics, scales=[1.0], min_rows=4, max_rows=max_rows, max_features=max_features
     )
+    return drawn.map(lambda problem: Problem(**vars(problem)))
 
 
 def assert_same_radii(first: Any, second: Any, scale: float = 1.0, tolerance: float = 1e-8) -> None:
