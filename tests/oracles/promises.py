@@ -1,10 +1,10 @@
 """What one answer of ``certify`` promises, checked in exact arithmetic; each broken promise is a sentence."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -76,7 +76,14 @@ class VoteOracle:
         return loss is not None and (thick is None or loss.squared_radius < thick.squared_radius)
 
 
-Oracle = RationalNearestNeighbor | VoteOracle
+class Oracle(Protocol):
+    """What the promises are checked against."""
+
+    rows: Sequence[Vector]
+
+    def predict(self, point: Vector) -> int: ...
+    def has_lost(self, point: Vector, label: int) -> bool: ...
+    def squared_radius(self, point: Vector, label: int | None = None) -> Fraction | float: ...
 
 
 def vote_oracle_of(case: TinyCase, k: int, rule: Rule) -> VoteOracle:
@@ -125,8 +132,7 @@ def unsound(oracle: Oracle, point: list[float], answer: Answer, label: int | Non
         yield f"unknown status {answer.status!r}"
     if (answer.status == "misclassified") == correct:
         yield f"status {answer.status} though the answer is {'right' if correct else 'wrong'}"
-    farthest = max(squared_distance(point, row) for row in oracle.rows)
-    if answer.status == "exact" and not is_tight(answer, root(farthest)):
+    if answer.status == "exact" and not is_tight(answer) and not is_tight(answer, reach(oracle, point)):
         yield f"status exact with interval [{answer.lower!r}, {answer.upper!r}]"
     if correct and math.isfinite(answer.upper):
         if not oracle.has_lost(answer.adversarial, predicted):
@@ -136,15 +142,20 @@ def unsound(oracle: Oracle, point: list[float], answer: Answer, label: int | Non
             yield f"adversarial point lies at {root(reached)!r}, beyond upper {answer.upper!r}"
 
 
-def is_tight(answer: Answer, reach: float = 0.0) -> bool:
-    """Whether the interval is narrow: [∞, ∞], nine digits, or what binary64 resolves at distance ``reach``.
+def reach(oracle: Oracle, point: Vector) -> float:
+    """Distance to the farthest row."""
+    return root(max(squared_distance(point, row) for row in oracle.rows))
+
+
+def is_tight(answer: Answer, farthest: float = 0.0) -> bool:
+    """Whether the interval is narrow: [∞, ∞], nine digits, or what binary64 resolves at ``farthest``.
 
     The last clause is for points next to a wall, whose radius is far below the distance to the rows; the
     constant is a few steps of the subnormal grid.
     """
     if answer.lower == answer.upper:
         return True
-    return answer.upper - answer.lower <= max(TIGHT * answer.upper, RESOLVED * reach, 1e-322)
+    return answer.upper - answer.lower <= max(TIGHT * answer.upper, RESOLVED * farthest, 1e-322)
 
 
 def root(square_of_it: Fraction | float) -> float:
