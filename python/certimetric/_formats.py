@@ -2,6 +2,9 @@
 
 import csv
 import lzma
+import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +23,7 @@ from certimetric.exceptions import DataError
 __all__ = [
     "READ_ERRORS",
     "check_file",
+    "first_line",
     "kind_of",
     "read_csv",
     "read_libsvm",
@@ -32,14 +36,30 @@ __all__ = [
 READ_ERRORS = (
     OSError,
     ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    SyntaxError,
+    MemoryError,
     EOFError,
-    KeyError,
     csv.Error,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
 )
-"""What the libraries raise for damaged files (Arrow's errors derive from ValueError and OSError)."""
+"""What the libraries raise for damaged files, which numpy reads as Python in part; Arrow's derive from these.
+
+The size that a file claims may pass the memory; an archive may be encrypted.
+"""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, on one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
 
 _SUFFIXES = {
     ".npz": "npz",
@@ -108,14 +128,28 @@ def read_npz(
         x_names = (x_key,) if x_key else _names("X", split)
         rows_name = next((name for name in x_names if name in archive), None)
         if rows_name is None:
-            there = ", ".join(archive.files) or "nothing"
-            raise DataError(f"{path}: has no array {' or '.join(map(repr, x_names))}; it has {there}.")
+            wanted = " or ".join(map(repr, x_names))
+            raise DataError(f"{path}: has no array {wanted}; it has {_listed(archive.files)}.")
         if y_key and y_key not in archive:
-            raise DataError(f"{path}: has no array {y_key!r}; it has {', '.join(archive.files)}.")
+            raise DataError(f"{path}: has no array {y_key!r}; it has {_listed(archive.files)}.")
         # Labels belong to the rows that were found: X_train goes with y_train, X with y.
         labels_name = y_key or rows_name.replace("X", "y", 1)
-        labels = archive[labels_name] if labels_name in archive and labels_name != rows_name else None
-        return archive[rows_name], labels
+        has_labels = labels_name in archive and labels_name != rows_name
+        labels = _array(archive, labels_name, path) if has_labels else None
+        return _array(archive, rows_name, path), labels
+
+
+def _array(archive: Any, name: str, path: Path) -> NDArray[Any]:
+    """An array of an npz; for a member that is none, numpy returns its bytes."""
+    array = archive[name]
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path}: {name} is not an array.")
+    return array
+
+
+def _listed(names: list[str]) -> str:
+    """Some names on one line, whatever is in them."""
+    return ", ".join(" ".join(name.split()) for name in names[:12]) or "nothing"
 
 
 def _names(stem: str, split: str | None) -> tuple[str, ...]:
@@ -155,10 +189,13 @@ def read_csv(path: Path, label: str | None, n_features: int | None) -> tuple[Flo
         "quotechar": '"',
         "encoding": "utf-8-sig",
     }
-    rows = np.loadtxt(path, usecols=features, ndmin=2, dtype=np.float64, **options)
-    if column is None:
-        return rows, None
-    labels = np.loadtxt(path, usecols=[column], ndmin=1, dtype=str, **options)
+    with warnings.catch_warnings():
+        # Lines without anything are skipped; numpy would say that it does not count them.
+        warnings.simplefilter("ignore", UserWarning)
+        rows = np.loadtxt(path, usecols=features, ndmin=2, dtype=np.float64, **options)
+        if column is None:
+            return rows, None
+        labels = np.loadtxt(path, usecols=[column], ndmin=1, dtype=str, **options)
     if "" in labels:
         raise DataError(f"{path}: data row {labels.tolist().index('') + 1} has no label.")
     return rows, _natural(labels)
@@ -167,7 +204,7 @@ def read_csv(path: Path, label: str | None, n_features: int | None) -> tuple[Flo
 def _label_column(path: Path, names: list[str], label: str | None, n_features: int | None) -> int | None:
     if label is not None:
         if label not in names:
-            raise DataError(f"{path}: has no column {label!r}; it has {', '.join(names[:12])}.")
+            raise DataError(f"{path}: has no column {label!r}; it has {_listed(names)}.")
         return names.index(label)
     if len(names) == n_features:
         return None
@@ -188,7 +225,7 @@ def _natural(labels: NDArray[Any]) -> NDArray[Any]:
     """Labels as integers or numbers where they all are, as they came otherwise."""
     try:
         numbers = labels.astype(np.float64)
-    except ValueError:
+    except (TypeError, ValueError):
         return labels
     whole = (
         np.isfinite(numbers).all() and (numbers == np.rint(numbers)).all() and (np.abs(numbers) < 2**53).all()
@@ -209,9 +246,9 @@ def read_parquet(
     for target, number in enumerate(features):
         try:
             rows[:, target] = table.column(number).to_numpy()
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             name = table.column_names[number]
-            raise DataError(f"{path}: column {name!r} does not hold numbers: {error}") from error
+            raise DataError(f"{path}: column {name!r} does not hold numbers: {first_line(error)}") from error
     return rows, None if column is None else _natural(np.array(table.column(column).to_pylist()))
 
 
@@ -232,7 +269,7 @@ def read_metric_array(path: Path) -> tuple[str, NDArray[Any]]:
     with open_archive(path) as archive:
         for name in ("components_", "components", "G", "M"):
             if name in archive:
-                return ("matrix" if name == "M" else "components"), archive[name]
+                return ("matrix" if name == "M" else "components"), _array(archive, name, path)
         raise DataError(
-            f"{path}: has neither components_, components, G nor M; it has {', '.join(archive.files)}."
+            f"{path}: has neither components_, components, G nor M; it has {_listed(archive.files)}."
         )

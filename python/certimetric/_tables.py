@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certimetric._files import write_text, writing
-from certimetric._formats import READ_ERRORS, check_file, open_archive
+from certimetric._formats import READ_ERRORS, check_file, first_line, open_archive
 from certimetric._optional import require
 from certimetric.certification import Certification, RunInfo
 from certimetric.exceptions import DataError, InputError
@@ -142,7 +142,7 @@ def _load_npz(path: Path) -> Certification:
     except DataError:
         raise
     except READ_ERRORS as error:
-        raise DataError(f"{path}: cannot be read as npz: {error}") from error
+        raise DataError(f"{path}: cannot be read as npz: {first_line(error)}") from error
     header = str(found.pop(_KEY, "{}"))
     return _from_columns(header, lambda name, kind: _unpacked(found[name], kind), path)
 
@@ -156,22 +156,26 @@ def _load_parquet(path: Path) -> Certification:
     parquet = require("pyarrow.parquet", extra="io")
     try:
         table = parquet.read_table(path)
-    except (arrow.ArrowException, OSError) as error:
-        raise DataError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from error
-    header = (table.schema.metadata or {}).get(_KEY.encode(), b"{}").decode()
+    except (arrow.ArrowException, *READ_ERRORS) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {first_line(error)}") from error
+    header = (table.schema.metadata or {}).get(_KEY.encode(), b"{}")
     return _from_columns(header, lambda name, kind: _numpy_column(table.column(name), kind), path)
 
 
 def _from_columns(
-    text: str, column: Callable[[str, np.dtype[Any]], NDArray[Any]], path: Path
+    text: str | bytes, column: Callable[[str, np.dtype[Any]], NDArray[Any]], path: Path
 ) -> Certification:
-    header = json.loads(text)
-    if header.get("layout") != _LAYOUT:
-        raise DataError(f"{path}: not written by Certification.save, or by another version of it.")
-    arrays: dict[str, Any] = {"y": None, "adversarial": None, "seconds": None}
-    for name, kind in header["types"].items():
-        arrays[name] = column(name, np.dtype(kind))
-    return Certification(run=RunInfo.from_dict(header["run"]), **arrays)
+    try:
+        header = json.loads(text)
+        if isinstance(header, dict) and header.get("layout") == _LAYOUT:
+            arrays: dict[str, Any] = {"y": None, "adversarial": None, "seconds": None}
+            for name, kind in dict(header["types"]).items():
+                arrays[name] = column(name, np.dtype(kind))
+            return Certification(run=RunInfo.from_dict(header["run"]), **arrays)
+    except READ_ERRORS as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise DataError(f"{path}: not as Certification.save wrote it: {reason}") from error
+    raise DataError(f"{path}: not written by Certification.save, or by another version of it.")
 
 
 def _numpy_column(column: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -180,4 +184,4 @@ def _numpy_column(column: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
         return np.asarray(flat, dtype=dtype).reshape(len(column), column.type.list_size)
     if dtype.kind in "UO":
         return np.array(column.to_pylist(), dtype=dtype)
-    return np.asarray(column.to_numpy(), dtype=dtype)
+    return np.asarray(column.to_numpy().astype(dtype, casting="same_kind"))

@@ -96,7 +96,9 @@ def _to_float64(values: ArrayLike, name: str) -> FloatArray:
         )
     if array.dtype.kind == "O":
         array = _from_objects(array, name)
-    return np.ascontiguousarray(array, dtype=np.float64) if array.ndim else np.asarray(array, np.float64)
+    # Numbers of more than 64 bits may become infinity or NaN, which callers refuse.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(array, dtype=np.float64) if array.ndim else np.asarray(array, np.float64)
 
 
 def _from_objects(array: NDArray[Any], name: str) -> FloatArray:

@@ -172,7 +172,7 @@ def _guarded(source: Path, reader: Callable[[], Any]) -> Any:
     except CertimetricError:
         raise
     except _formats.READ_ERRORS as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = _formats.first_line(error)
         raise DataError(f"{source}: cannot be read as {_formats.kind_of(source)}: {reason}") from error
 
 
