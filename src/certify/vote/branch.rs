@@ -3,6 +3,7 @@
 use crate::certify::vote::cost::Cost;
 use crate::certify::vote::decide::Costs;
 use crate::certify::vote::program::Active;
+use crate::certify::vote::record::{Child, End};
 use crate::certify::vote::tree::{Node, Split, Tree};
 use crate::certify::vote::{Kind, Pair, State};
 
@@ -27,7 +28,7 @@ impl Tree<'_, '_> {
         node: Node,
         (states, active): (Vec<State>, Active),
         costs: Costs,
-    ) {
+    ) -> End {
         let mut best: Option<Way> = None;
         for way in self.out_ways(pair, &costs).into_iter().chain(self.in_ways(pair, &costs)) {
             if best.as_ref().is_none_or(|b| way.score < b.score) {
@@ -36,28 +37,42 @@ impl Tree<'_, '_> {
         }
         let Some(way) = best else {
             // Everything is decided, but the program could not be solved: what is proven stays open.
-            return self.give_up(node.proven);
+            return self.give_up(&node);
         };
         let (before, last) =
             if way.out { (State::Inside, State::Outside) } else { (State::Outside, State::Inside) };
         let value = self.program.value;
-        let bounds: Vec<(f64, f64)> = way
-            .rows
-            .iter()
-            .map(|&(cost, k)| (cost.value.max(node.bound), self.prove(k, !way.out, cost).max(node.proven)))
-            .collect();
-        let rows = way.rows.iter().map(|r| r.1).collect();
+        let mut bounds = Vec::with_capacity(way.rows.len());
+        for &(cost, k) in &way.rows {
+            let proven = self.prove(k, !way.out, cost);
+            // Of a row that is excluded by triplets counts say that it is not inside.
+            let weights = match proven > node.proven {
+                true if cost.is_triplet() => None,
+                true => self.shared(&self.weights),
+                false => node.weights.clone(),
+            };
+            bounds.push((cost.value.max(node.bound), proven.max(node.proven), weights));
+        }
+        let rows: Vec<usize> = way.rows.iter().map(|r| r.1).collect();
+        let positions = rows.iter().map(|&k| self.field.entries[k].position).collect();
         let (pair, held) = (node.split.pair, self.held.clone());
         let split = Split { pair, states, active, rows, before, last, held }.share();
-        for (child, (bound, proven)) in bounds.into_iter().enumerate() {
+        let mut children = Vec::new();
+        for (child, (bound, proven, weights)) in bounds.into_iter().enumerate() {
             if proven < self.target {
-                self.open(Node { split: split.clone(), child, bound, proven });
+                let number = self.number();
+                children.push(Child::Node(number));
+                self.open(Node { split: split.clone(), child, bound, proven, number, weights });
+            } else {
+                children.push(weights.map_or(Child::Excluded, |weights| Child::Closed(weights.to_vec())));
             }
         }
         if way.rest {
-            let child = way.rows.len();
-            self.open(Node { split, child, bound: value.max(node.bound), proven: node.proven });
+            let (child, number) = (way.rows.len(), self.number());
+            children.push(Child::Node(number));
+            self.open(Node { split, child, bound: value.max(node.bound), number, ..node });
         }
+        End::Split { rows: positions, before, children }
     }
 
     fn score(&self, rows: &[(Cost, usize)]) -> f64 {

@@ -1,6 +1,7 @@
 //! What one more decision costs at least: bounds for many rows at once, and the weights that prove them.
 
 use crate::certify::vote::program::gather;
+use crate::certify::vote::record::Reason;
 use crate::certify::vote::tree::Tree;
 use crate::certify::vote::{Kind, Pair, State};
 
@@ -35,6 +36,11 @@ enum Proof {
 }
 
 impl Cost {
+    /// Whether the value is a triplet bound.
+    pub(super) fn is_triplet(&self) -> bool {
+        matches!(self.by, Proof::Triplet)
+    }
+
     fn raise(&mut self, value: f64, by: Proof) {
         if value > self.value {
             *self = Self { value, by };
@@ -279,19 +285,24 @@ impl Tree<'_, '_> {
         near
     }
 
-    pub(super) fn in_proven(&mut self, pair: &Pair, k: usize, near: &Near) -> bool {
-        if self.program.levels[k] > self.program.threshold && self.step_proven(k, true) {
-            return true;
+    /// Why a row cannot be inside below the target, if that is proven.
+    pub(super) fn in_proven(&mut self, pair: &Pair, k: usize, near: &Near) -> Option<Reason> {
+        let alone = self.program.levels[k] > self.program.threshold && self.step_proven(k, true)
+            || near.outside.iter().any(|&i| self.both_proven(k, i));
+        if alone {
+            return Some(Reason::Weights(self.noted(&self.weights)));
         }
-        if near.outside.iter().any(|&i| self.both_proven(k, i)) {
-            return true;
-        }
-        ranks(pair, self.kind(pair, k), near).into_iter().filter(|r| r.1 > 0).any(|(list, rank)| {
-            let mut proven = 0;
-            opponents(list, near).filter(|&i| i != k).any(|i| {
-                proven += usize::from(self.both_proven(k, i));
-                proven >= rank
-            })
+        ranks(pair, self.kind(pair, k), near).into_iter().filter(|r| r.1 > 0).find_map(|(list, rank)| {
+            let mut proven = Vec::new();
+            for i in opponents(list, near).filter(|&i| i != k) {
+                if self.both_proven(k, i) {
+                    proven.push((self.field.entries[i].position, self.noted(&self.weights)));
+                }
+                if proven.len() >= rank {
+                    return Some(Reason::OneOf(proven));
+                }
+            }
+            None
         })
     }
 }

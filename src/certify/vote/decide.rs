@@ -1,6 +1,7 @@
 //! What a node decides without branching: counts, and rows whose other choice is proven to cost the target.
 
 use crate::certify::vote::cost::{Cost, inside_of};
+use crate::certify::vote::record::{Fixed, Reason};
 use crate::certify::vote::tree::Tree;
 use crate::certify::vote::{Kind, Pair, State};
 
@@ -124,31 +125,47 @@ impl Tree<'_, '_> {
             && rivals + thirds >= pair.others
     }
 
-    /// Decides free rows that only have one choice below the target; if there are none, what the others cost.
-    pub(super) fn decide(&mut self, pair: &Pair, states: &mut [State]) -> Option<Costs> {
+    /// Decides free rows that only have one choice below the target, and says why; if there are none, what the others
+    /// cost.
+    pub(super) fn decide(
+        &mut self,
+        pair: &Pair,
+        states: &mut [State],
+        fixed: &mut Vec<Fixed>,
+    ) -> Option<Costs> {
         let target = self.target;
+        let before = fixed.len();
+        let position = |tree: &Self, k: usize| tree.field.entries[k].position;
         let inside = inside_of(states);
         let out = self.costs_outside(pair, states, &inside);
-        let mut changed = false;
         for (cost, k) in &out {
             if cost.value >= target && self.out_proven(*k, &inside) {
-                (states[*k], changed) = (State::Inside, true);
+                let reason = Reason::Weights(self.noted(&self.weights));
+                states[*k] = State::Inside;
+                fixed.push(Fixed { row: position(self, *k), state: State::Inside, reason });
             }
         }
-        if changed {
+        if fixed.len() > before {
             return None;
         }
         let near = self.near(pair, states);
         let rows = self.free_others(pair, states);
         let costs = self.in_costs(pair, &rows, &near);
         for (cost, &k) in costs.iter().zip(&rows) {
-            if self.triplet_cost(pair, k) >= target || cost.value >= target && self.in_proven(pair, k, &near)
-            {
-                (states[k], changed) = (State::Outside, true);
+            let reason = if self.triplet_cost(pair, k) >= target {
+                Some(Reason::Excluded)
+            } else if cost.value >= target {
+                self.in_proven(pair, k, &near)
+            } else {
+                None
+            };
+            if let Some(reason) = reason {
+                states[k] = State::Outside;
+                fixed.push(Fixed { row: position(self, k), state: State::Outside, reason });
             }
         }
         let into = costs.into_iter().zip(rows).collect();
-        (!changed).then_some(Costs { out, into, inside: near.inside })
+        (fixed.len() == before).then_some(Costs { out, into, inside: near.inside })
     }
 
     /// The costs after a program that decided nothing.

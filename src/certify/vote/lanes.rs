@@ -4,6 +4,7 @@
 //! Neither the number of lanes nor the length of a round depends on the number of threads, so the answer does not either.
 
 use crate::certify::vote::field::Field;
+use crate::certify::vote::record::Record;
 use crate::certify::vote::tree::{BEGINNING, End, Leaf, Node, Tree};
 use crate::parallel::share_out;
 use std::sync::atomic::Ordering;
@@ -36,7 +37,8 @@ impl<'f, 'a> Tree<'f, 'a> {
 
     fn run_in_lanes(&mut self, most: u64) -> End {
         let mut fields = vec![self.field.clone(); LANES];
-        let mut lanes: Vec<Tree<'_, 'a>> = fields.iter_mut().map(|field| self.lane(field)).collect();
+        let mut lanes: Vec<Tree<'_, 'a>> =
+            fields.iter_mut().enumerate().map(|(i, field)| self.lane(i, field)).collect();
         let mut nodes: Vec<Node> = self.heap.drain().chain(self.stack.drain(..)).collect();
         nodes.sort_by(|a, b| a.bound.total_cmp(&b.bound));
         for (i, node) in nodes.into_iter().enumerate() {
@@ -48,7 +50,7 @@ impl<'f, 'a> Tree<'f, 'a> {
     }
 
     /// A search that knows what this one knows, without its nodes.
-    fn lane<'g>(&self, field: &'g mut Field<'a>) -> Tree<'g, 'a>
+    fn lane<'g>(&self, number: usize, field: &'g mut Field<'a>) -> Tree<'g, 'a>
     where
         'f: 'g,
     {
@@ -56,6 +58,7 @@ impl<'f, 'a> Tree<'f, 'a> {
         // It does not begin: the field stays as it is.
         lane.nodes = BEGINNING + 1;
         lane.most_held = self.most_held.saturating_sub(self.held.load(Ordering::Relaxed)) / LANES;
+        lane.record = self.record.as_ref().map(|_| Record::of_lane(number));
         lane.tried.clone_from(&self.tried);
         lane.triplets.clone_from(&self.triplets);
         lane.judges.clone_from(&self.judges);
@@ -70,6 +73,9 @@ impl<'f, 'a> Tree<'f, 'a> {
         self.nodes += lane.nodes - (BEGINNING + 1);
         self.program.solved += lane.program.solved;
         self.program.steps += lane.program.steps;
+        if let (Some(record), Some(more)) = (&mut self.record, lane.take_record()) {
+            record.steps.extend(more.steps);
+        }
         if let Some(leaf) = lane.best.take()
             && self.best.as_ref().is_none_or(|best| leaf.value < best.value)
         {

@@ -19,6 +19,7 @@ pub mod decide;
 pub mod field;
 pub mod lanes;
 pub mod program;
+pub mod record;
 #[cfg(test)]
 mod tests;
 pub mod tree;

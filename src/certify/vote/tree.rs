@@ -5,6 +5,7 @@ use crate::certify::vote::case::{Case, Witness};
 use crate::certify::vote::field::{Field, Weight};
 use crate::certify::vote::lanes::ALONE;
 use crate::certify::vote::program::{Active, Outcome, Program};
+use crate::certify::vote::record::{self, Fixed, Record, Step, Weights, by_position};
 use crate::certify::vote::{Kind, Pair, State};
 use crate::geometry::rounding::up;
 use std::cmp::Ordering;
@@ -56,9 +57,18 @@ pub struct Node {
     pub bound: f64,
     /// Squared, proven.
     pub proven: f64,
+    /// For a record: its number, and the weights behind `proven`; those of a root are its counts.
+    pub number: u64,
+    pub weights: Option<Arc<Weights>>,
 }
 
 impl Node {
+    /// What is proven of it without a search.
+    fn end(&self) -> record::End {
+        let weights = self.weights.as_deref();
+        weights.map_or(record::End::Contradiction, |weights| record::End::Closed(weights.clone()))
+    }
+
     fn states(&self, rows: usize) -> Vec<State> {
         let mut states = self.split.states.clone();
         states.resize(rows, State::Free);
@@ -144,6 +154,8 @@ pub struct Tree<'f, 'a> {
     pub(super) values: Vec<f64>,
     pub(super) probe: Probe,
     buffers: (Vec<f64>, Vec<u32>),
+    /// What is proven and how, if anybody wants to know.
+    pub record: Option<Record>,
 }
 
 /// So many nodes at first look for a better point near their own, and later one of so many.
@@ -190,6 +202,7 @@ impl<'f, 'a> Tree<'f, 'a> {
             values: Vec::new(),
             probe: Probe::default(),
             buffers: Default::default(),
+            record: None,
         }
     }
 
@@ -207,6 +220,7 @@ impl<'f, 'a> Tree<'f, 'a> {
     pub fn plant(&mut self) {
         self.compare_with_class();
         for pair in 0..self.pairs.len() {
+            let number = self.number();
             let proven = self.pair_bound(&self.pairs[pair]);
             if proven >= self.target {
                 continue;
@@ -220,7 +234,7 @@ impl<'f, 'a> Tree<'f, 'a> {
                 last: State::Free,
                 held: self.held.clone(),
             };
-            self.open(Node { split: root.share(), child: 0, bound: proven, proven });
+            self.open(Node { split: root.share(), child: 0, bound: proven, proven, number, weights: None });
         }
     }
 
@@ -234,9 +248,7 @@ impl<'f, 'a> Tree<'f, 'a> {
                 return End::Stopped;
             }
             self.nodes += 1;
-            if node.proven < self.target {
-                self.expand(&node);
-            }
+            self.visit(&node);
             if self.target < target && self.nodes <= BEGINNING {
                 target = self.target;
                 if self.is_crowded() {
@@ -245,6 +257,32 @@ impl<'f, 'a> Tree<'f, 'a> {
             }
         }
         End::Complete
+    }
+
+    fn visit(&mut self, node: &Node) {
+        let mut fixed = Vec::new();
+        let end = if node.proven < self.target { self.expand(node, &mut fixed) } else { node.end() };
+        if let Some(record) = &mut self.record {
+            record.steps.insert(node.number, Step { fixed, end });
+        }
+    }
+
+    /// A number for one more node; the first ones are those of the pairs' roots.
+    pub(super) fn number(&mut self) -> u64 {
+        self.record.as_mut().map_or(0, Record::number)
+    }
+
+    /// Weights for the record, if there is one.
+    pub(super) fn noted(&self, weights: &[Weight]) -> Weights {
+        if self.record.is_some() { by_position(self.field, weights) } else { Vec::new() }
+    }
+
+    /// The record, with what is proven of nodes that wait.
+    pub fn take_record(&mut self) -> Option<Record> {
+        let mut record = self.record.take()?;
+        let open = self.open_nodes().map(|node| (node.number, Step { fixed: Vec::new(), end: node.end() }));
+        record.steps.extend(open);
+        Some(record)
     }
 
     /// Nodes that wait.
@@ -279,14 +317,16 @@ impl<'f, 'a> Tree<'f, 'a> {
         }
     }
 
-    fn close(&mut self) {
+    fn close(&mut self) -> record::End {
         self.program.active.signed(&mut self.weights);
         self.floor = self.floor.min(self.field.bound(&self.weights, self.target));
+        record::End::Closed(self.noted(&self.weights))
     }
 
-    /// Leaves a node behind that is proven to be this far away.
-    pub(super) fn give_up(&mut self, proven: f64) {
-        self.floor = self.floor.min(proven);
+    /// Leaves a node behind with what is proven of it.
+    pub(super) fn give_up(&mut self, node: &Node) -> record::End {
+        self.floor = self.floor.min(node.proven);
+        node.end()
     }
 
     /// Whether `weights` prove that nothing below the target is left.
@@ -294,7 +334,7 @@ impl<'f, 'a> Tree<'f, 'a> {
         self.field.bound(&self.weights, self.target) >= self.target
     }
 
-    fn expand(&mut self, node: &Node) {
+    fn expand(&mut self, node: &Node, fixed: &mut Vec<Fixed>) -> record::End {
         let pair = self.pairs[node.split.pair];
         let mut states = node.states(self.field.len());
         let mut active = node.split.active.clone();
@@ -302,7 +342,7 @@ impl<'f, 'a> Tree<'f, 'a> {
         let mut costs = loop {
             states.resize(self.field.len(), State::Free);
             if !self.propagate(&pair, &mut states) {
-                return;
+                return record::End::Contradiction;
             }
             required.clear();
             let decided = states.iter().enumerate().filter(|s| *s.1 != State::Free);
@@ -312,14 +352,11 @@ impl<'f, 'a> Tree<'f, 'a> {
             active.clone_from(&self.program.active);
             match outcome {
                 Outcome::Pruned => return self.close(),
-                Outcome::Infeasible if active.rows.is_empty() => {
-                    self.floor = self.floor.min(node.proven);
-                    return;
-                }
+                Outcome::Infeasible if active.rows.is_empty() => return self.give_up(node),
                 Outcome::Infeasible => {
-                    let proven = self.contradiction(&required);
+                    let (proven, weights) = self.contradiction(&required);
                     self.floor = self.floor.min(proven);
-                    return;
+                    return record::End::Closed(weights);
                 }
                 Outcome::Optimal | Outcome::Stalled => {}
             }
@@ -329,15 +366,15 @@ impl<'f, 'a> Tree<'f, 'a> {
                     continue;
                 }
                 if self.accept(pair) {
-                    return;
+                    return record::End::Closed(self.noted(&self.weights));
                 }
             }
             self.program.active.signed(&mut self.base);
-            if let Some(costs) = self.decide(&pair, &mut states) {
+            if let Some(costs) = self.decide(&pair, &mut states, fixed) {
                 break costs;
             }
         };
-        let proven = node.proven.max(self.field.bound(&self.base, f64::INFINITY));
+        let node = self.raised(node);
         if self.nodes < FIRST_DIVES || self.nodes.is_multiple_of(DIVES) {
             self.dive_from_here(&pair);
             self.program.restart(self.field, &active);
@@ -345,7 +382,21 @@ impl<'f, 'a> Tree<'f, 'a> {
             self.set_threshold(&required);
             costs = self.costs(&pair, &states);
         }
-        self.branch(&pair, Node { proven, ..node.clone() }, (states, active), costs);
+        self.branch(&pair, node, (states, active), costs)
+    }
+
+    /// A node with the bound of its program, where that is better.
+    fn raised(&self, node: &Node) -> Node {
+        let proven = self.field.bound(&self.base, f64::INFINITY);
+        if proven <= node.proven {
+            return node.clone();
+        }
+        Node { proven, weights: self.shared(&self.base), ..node.clone() }
+    }
+
+    /// Weights for the record of several nodes.
+    pub(super) fn shared(&self, weights: &[Weight]) -> Option<Arc<Weights>> {
+        self.record.as_ref().map(|_| Arc::new(by_position(self.field, weights)))
     }
 
     /// While no constraint is active any threshold between the rows serves.
@@ -360,12 +411,13 @@ impl<'f, 'a> Tree<'f, 'a> {
         self.program.threshold = if high.is_finite() { high } else { low };
     }
 
-    /// The best bound on the way along a constraint that contradicts the others, up to rounding.
-    fn contradiction(&mut self, required: &[(usize, bool)]) -> f64 {
+    /// The best bound on the way along a constraint that contradicts the others, up to rounding, and its weights.
+    fn contradiction(&mut self, required: &[(usize, bool)]) -> (f64, Weights) {
+        let mut best = (0.0, Vec::new());
         self.program.active.signed(&mut self.weights);
-        let mut best = self.field.fine_bound(&self.weights);
+        self.offer(self.field.fine_bound(&self.weights), &mut best);
         self.program.doubtful.signed(&mut self.weights);
-        best = best.max(self.field.fine_bound(&self.weights));
+        self.offer(self.field.fine_bound(&self.weights), &mut best);
         let Some((k, inside)) = self.program.most_violated(self.field, required) else { return best };
         self.field.prepare(&[k]);
         let total: f64 = self.program.active.weights.iter().sum();
@@ -375,17 +427,24 @@ impl<'f, 'a> Tree<'f, 'a> {
             let mut length = total.max(f64::MIN_POSITIVE) / 16.0;
             for _ in 0..40 {
                 self.program.stepped((k, inside, weight), length.min(step.length), &mut self.weights);
-                best = best.max(self.field.bound(&self.weights, self.target));
-                if best >= self.target || length > step.length {
+                self.offer(self.field.bound(&self.weights, self.target), &mut best);
+                if best.0 >= self.target || length > step.length {
                     break;
                 }
                 length *= 2.0;
             }
             // Beyond a row whose weight vanishes the way goes on without it.
-            if best >= self.target || step.blocking.is_none() || self.program.active.rows.len() < 2 {
+            if best.0 >= self.target || step.blocking.is_none() || self.program.active.rows.len() < 2 {
                 return best;
             }
             weight = self.program.advance(self.field, (k, inside, weight), step);
+        }
+    }
+
+    /// Keeps the weights that the last bound is of, if it is the best one.
+    fn offer(&self, bound: f64, best: &mut (f64, Weights)) {
+        if bound > best.0 {
+            *best = (bound, self.noted(&self.weights));
         }
     }
 
