@@ -16,7 +16,7 @@ pub mod witness;
 
 use crate::certify::nearest::{Draft, NearestCertifier};
 use crate::certify::scene::Scene;
-use crate::certify::vote::case::Question;
+use crate::certify::vote::case::{Method, Question};
 use crate::certify::vote::certifier::VoteCertifier;
 use crate::certify::witness::Proof;
 use crate::error::{Error, Result};
@@ -149,7 +149,12 @@ pub fn certify_votes(
     let work = |tile: &mut Tile, certifier: &mut VoteCertifier, batch: &Batch| {
         batch.certify_votes(tile, certifier, question)
     };
-    for_points(index, points, (team, control), |_, _| VOTES_CHUNK, |_| VoteCertifier::default(), work)
+    // A search may take long at any point; bounds and attacks take much the same at all.
+    let chunk = |tile: usize, count: usize| match question.method {
+        Method::Exact => VOTES_CHUNK,
+        Method::Bound | Method::Attack => tile.min(count.div_ceil(SHARES * team.jobs())).max(VOTES_CHUNK),
+    };
+    for_points(index, points, (team, control), chunk, |_| VoteCertifier::default(), work)
 }
 
 /// Shares points out in chunks, of a size that depends on that of a tile and the number of points.
