@@ -168,8 +168,20 @@ impl Probe {
         found: &mut Vec<u32>,
         visit: impl FnMut(usize, f64, f64),
     ) {
+        self.visit_closer(scene, (limit, f64::INFINITY), found, visit);
+    }
+
+    /// The same for rows that are within `reach` of the test point, too.
+    pub fn visit_closer(
+        &self,
+        scene: &Scene,
+        (limit, reach): (f64, f64),
+        found: &mut Vec<u32>,
+        visit: impl FnMut(usize, f64, f64),
+    ) {
         // d(z, x) ≤ d(p, x) + d(z, p).
-        let threshold = scene.index.ladder().threshold(scene.query.point, limit + self.moved);
+        let reach = reach.min(limit + self.moved);
+        let threshold = scene.index.ladder().threshold(scene.query.point, reach);
         scene.scores.scan_around(
             scene.index,
             scene.kernels,

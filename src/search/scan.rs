@@ -130,6 +130,24 @@ impl Scores<'_> {
         }
     }
 
+    /// Positions of the `count` least scores of `ranges`, in no order.
+    pub fn least(&self, ranges: &[Range<usize>], count: usize, found: &mut Vec<(f32, u32)>) {
+        self.seeds(ranges, count, found);
+        let highest = found.iter().map(|s| self.scores[s.1 as usize]).fold(f32::NEG_INFINITY, f32::max);
+        let threshold = if found.len() < count { f32::INFINITY } else { highest };
+        found.clear();
+        for range in ranges {
+            self.scan(range.clone(), threshold, |position| {
+                found.push((self.scores[position], position as u32));
+                threshold
+            });
+        }
+        if found.len() > count {
+            found.select_nth_unstable_by(count, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            found.truncate(count);
+        }
+    }
+
     /// Positions of the least score in each of the `count` panels with the least minima of `ranges`.
     pub fn seeds(&self, ranges: &[Range<usize>], count: usize, panels: &mut Vec<(f32, u32)>) {
         panels.clear();

@@ -15,6 +15,8 @@ const JUDGES: usize = 6;
 impl Tree<'_, '_> {
     /// The least bound of the pairs over the rows that the field has by now, squared and proven.
     pub fn root_bound(&mut self) -> f64 {
+        // A few products of single rows are all that is needed here.
+        self.choose_judges();
         self.compare_with_class();
         let pairs = self.pairs;
         pairs.iter().map(|pair| self.refined_bound(pair)).fold(f64::INFINITY, f64::min)
@@ -50,7 +52,6 @@ impl Tree<'_, '_> {
         if left.is_empty() {
             return false;
         }
-        self.field.prepare(&[j]);
         let more = self.against(j, &left);
         self.triplets[j].extend(more);
         self.keep_largest(j);
@@ -69,7 +70,11 @@ impl Tree<'_, '_> {
         combine_in_ladder(scene.index, ends.into_iter().filter(|_| share.is_finite()), &mut displacement);
         self.probe.place_in_ladder(scene.index, scene.query, &displacement);
         let limit = self.probe.ladder_distance(scene.kernels, scene.index, entry.position);
-        self.probe.visit_near(scene, limit, &mut found, |position, _, _| near.push(position));
+        // A row of the class that is farther from the test point than `j` has no bound.
+        let reach =
+            scene.index.ladder().within(scene.kernels, entry.position, scene.query.point, f64::INFINITY);
+        let reach = reach.map_or(f64::INFINITY, |(_, high)| high);
+        self.probe.visit_closer(scene, (limit, reach), &mut found, |position, _, _| near.push(position));
         self.field.add(near.iter().copied());
         // Of the class only judges and rows that are near at that point can matter.
         let near = near.into_iter().filter_map(|position| self.field.find(position));
@@ -80,8 +85,7 @@ impl Tree<'_, '_> {
 
     /// Compares the rows that were added since the last time with the nearest rows of the class.
     pub(super) fn compare_with_class(&mut self) {
-        if self.judges.is_empty() {
-            self.judges = self.case.nearest_own(self.field, self.case.question.k + JUDGES);
+        if self.choose_judges() {
             self.field.prepare(&self.judges);
         }
         for j in self.triplets.len()..self.field.len() {
@@ -92,6 +96,15 @@ impl Tree<'_, '_> {
             self.judged.push(first);
             self.refined.push(false);
         }
+    }
+
+    /// The first judges; `false`: there are some.
+    fn choose_judges(&mut self) -> bool {
+        let is_first = self.judges.is_empty();
+        if is_first {
+            self.judges = self.case.nearest_own(self.field, self.case.question.k + JUDGES);
+        }
+        is_first
     }
 
     /// Puts a row's triplet bounds in order, largest first, and drops those that no pair asks for.

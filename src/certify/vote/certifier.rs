@@ -111,7 +111,11 @@ impl Case<'_> {
     fn certify(&self, neighbors: &mut NeighborSearch, radius: Radius) -> Radius {
         let index = self.scene.index;
         let mut field = Field::new(index, self.scene.query, self.nearest[0]);
-        self.add_nearest(neighbors, &mut field);
+        field.add(self.nearest.iter().copied());
+        match self.question.method {
+            Method::Bound => self.add_promising(&mut field),
+            Method::Attack | Method::Exact => self.add_nearest(neighbors, &mut field),
+        }
         let mut known = Known::default();
         match self.question.method {
             Method::Attack => known.offer(self.attack(&mut field)),
@@ -237,10 +241,22 @@ impl Case<'_> {
         tree.root_bound().min(known).sqrt() * (1.0 - f64::EPSILON)
     }
 
-    /// The nearest rows of the class and of the others, and all K neighbours.
+    /// Rows of the class and of the others with the least scores: which ones matters little to a bound.
+    fn add_promising(&self, field: &mut Field) {
+        let Scene { scores, class, .. } = self.scene;
+        let k = self.question.k;
+        let others = self.scene.others();
+        let mut found = Vec::new();
+        let lists = [(std::slice::from_ref(class), self.most_own() + 1 + JUDGES), (&others[..], k + JUDGES)];
+        for (ranges, count) in lists {
+            scores.least(ranges, count, &mut found);
+            field.add(found.iter().map(|f| f.1 as usize));
+        }
+    }
+
+    /// The nearest rows of the class and of the others.
     fn add_nearest(&self, neighbors: &mut NeighborSearch, field: &mut Field) {
         let Scene { index, kernels, scores, query, class, .. } = self.scene;
-        field.add(self.nearest.iter().copied());
         let k = self.question.k;
         let others = self.scene.others();
         let lists = [(std::slice::from_ref(class), k + FIRST_OWN), (&others[..], 2 * k + FIRST_OTHERS)];
