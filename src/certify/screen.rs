@@ -24,6 +24,15 @@ use crate::search::ladder::{Point, RowLimit};
 /// `(1 − θ)a² − e²/θ ≤ (a − e)²` takes the errors of the images out of the squares.
 const THETA: f64 = 1.0 / (1u64 << 20) as f64;
 
+/// What the rows that a test is made of are to have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Their weighted mean constraint alone puts other rows at least `T` away.
+    Mean,
+    /// The constraint of each of them does.
+    Each,
+}
+
 /// The test: rows beyond the limit around `y` are proven to have `r_j ≥ T`.
 #[derive(Debug, Default)]
 pub struct Screen {
@@ -41,6 +50,21 @@ impl Screen {
     /// The test for the threshold `target`, from positions of class-c rows and their weights, and one rival
     /// at the boundary, whose normal is a good guess at `V`.
     pub fn aim(&mut self, index: &Index, query: &Query, weights: &[(usize, f64)], rival: usize, target: f64) {
+        self.aim_at(index, query, (weights, Claim::Mean), rival, target);
+    }
+
+    /// The same for one of two claims.
+    ///
+    /// For each row `i` that `x̄` is the mean of, `‖M(x_j − x_i)‖ ≤ ‖M(x_j − x̄)‖ + ρ` with the largest of their
+    /// `ρ_i = ‖M(x_i − x̄)‖`: `b̄ = max d_i² + 2Tρ` makes one test of all.
+    pub fn aim_at(
+        &mut self,
+        index: &Index,
+        query: &Query,
+        (weights, claim): (&[(usize, f64)], Claim),
+        rival: usize,
+        target: f64,
+    ) {
         let ladder = index.ladder();
         let p = index.embedding().dimensions();
         let total: f64 = weights.iter().map(|w| w.1).sum();
@@ -54,7 +78,7 @@ impl Screen {
             None => ladder.decode_point(query.point, &mut self.image),
             Some(_) => self.image.copy_from_slice(query.image),
         }
-        let (mut mean_square, mut error) = (0.0, 0.0f64);
+        let (mut mean_square, mut largest_square, mut error) = (0.0, 0.0f64, 0.0f64);
         for &(position, weight) in weights {
             let share = weight / total;
             self.load(index, position);
@@ -63,14 +87,20 @@ impl Screen {
             self.difference.clone_from(&self.row);
             axpy(&mut self.difference, -1.0, &self.image);
             let own = ladder.error(position);
-            mean_square += share * (norm_up(&self.difference) + own + query.point.error).powi(2);
+            let square = (norm_up(&self.difference) + own + query.point.error).powi(2);
+            mean_square += share * square;
+            largest_square = largest_square.max(square);
             error = error.max(own);
         }
         let error = up(ladder.largest_error() + query.point.error.max(error));
         let norm = index.embedding().norm;
         // ‖M v‖ ≤ ‖Bᵀv̂‖ + 2‖B‖e: what embedding, defect and rounding can add to a normal.
         let reach = target / (1.0 - THETA);
-        let base = up((up(mean_square) + error * error / THETA) / (1.0 - THETA) + 4.0 * reach * norm * error);
+        let own_square = match claim {
+            Claim::Mean => mean_square,
+            Claim::Each => largest_square + 2.0 * target * norm * (self.spread(index, weights) + 4.0 * error),
+        };
+        let base = up((up(own_square) + error * error / THETA) / (1.0 - THETA) + 4.0 * reach * norm * error);
         let normal = self.normal_of(index, rival).max(0.5 * reach * norm * norm).max(f64::MIN_POSITIVE);
         let alpha = reach / normal;
         let start = squared_norm(&self.image);
@@ -82,6 +112,17 @@ impl Screen {
         let base = base + reach * normal + (end - start) + spread + rounding;
         self.limit = RowLimit { base, slope: up(alpha) };
         ladder.encode(&self.image, 0.0, &mut self.centre);
+    }
+
+    /// How far the images of some rows lie from the mean at most.
+    fn spread(&mut self, index: &Index, weights: &[(usize, f64)]) -> f64 {
+        let length = |&(position, _): &(usize, f64)| {
+            self.load(index, position);
+            self.difference.clone_from(&self.row);
+            axpy(&mut self.difference, -1.0, &self.mean);
+            norm_up(&self.difference)
+        };
+        weights.iter().map(length).fold(0.0, f64::max)
     }
 
     fn load(&mut self, index: &Index, position: usize) {

@@ -2,7 +2,7 @@
 
 use crate::certify::interval::{is_exact, status_of};
 use crate::certify::scene::Scene;
-use crate::certify::screen::Screen;
+use crate::certify::screen::{Claim, Screen};
 use crate::certify::vote::case::{Case, Method, Question, Witness, votes};
 use crate::certify::vote::field::Field;
 use crate::certify::vote::tree::{End, Tree};
@@ -11,6 +11,7 @@ use crate::certify::{Radius, Status};
 use crate::geometry::rounding::{scale_by, scale_down, up};
 use crate::search::index::Index;
 use crate::search::neighbors::{NeighborSearch, high};
+use std::cell::OnceCell;
 use std::time::Instant;
 
 /// Nearest rows that the attack begins with: of the class, and of all others, besides some for each vote.
@@ -309,28 +310,43 @@ impl Case<'_> {
     fn add_candidates(&self, field: &mut Field, limit: f64) -> bool {
         let Scene { index, kernels, scores, query, .. } = self.scene;
         let ladder = index.ladder();
-        let reach = up(self.reach + 2.0 * index.metric().scaled_norm_up() * limit);
         let most_own = self.most_own();
         let judges = if limit.is_finite() { self.nearest_own(field, most_own + 1 + JUDGES) } else { vec![] };
+        let first = judges.get(..=most_own);
+        let position = |&i: &usize| field.entries[i].position;
+        // A row inside is nearer than the last of the K neighbours, and than one of any `own + 1` rows of the class.
+        let distance = |i: &usize| high(index.squared_distance(position(i), query));
+        let farthest = first.map_or(f64::INFINITY, |own| own.iter().map(distance).fold(0.0, f64::max));
+        let reach = up(self.reach.min(farthest) + 2.0 * index.metric().scaled_norm_up() * limit);
         // Any row does as an example of how long normals are.
         let rival = field.entries.iter().find(|entry| entry.class as usize != self.class);
-        let aimed = |&i: &usize| {
-            let own = field.entries[i].position;
+        let aimed = |judges: &[usize]| {
+            let own: Vec<_> = judges.iter().map(|i| (position(i), 1.0)).collect();
             let mut screen = Screen::default();
-            screen.aim(index, query, &[(own, 1.0)], rival.map_or(own, |r| r.position), limit);
+            let rival = rival.map_or(own[0].0, |r| r.position);
+            screen.aim_at(index, query, (&own, Claim::Each), rival, limit);
             screen
         };
-        let screens: Vec<Screen> = judges.iter().map(aimed).collect();
+        // One test for the first judges drops most rows; few meet the others.
+        let all = first.map(aimed);
+        let screens: Vec<OnceCell<Screen>> = judges.iter().map(|_| OnceCell::new()).collect();
+        let is_beyond = |screen: &Screen, position: usize| {
+            let limit = screen.limit.of(index.normal_squares()[position]);
+            ladder.within(kernels, position, &screen.centre, limit).is_none()
+        };
         let mut found = Vec::new();
         let threshold = ladder.threshold(query.point, reach);
         for range in self.scene.others() {
             scores.scan(range, threshold, |position| {
-                let normal = index.normal_squares()[position];
-                let mut before = 0;
-                let dropped = screens.iter().any(|screen| {
-                    let limit = screen.limit.of(normal);
-                    before += usize::from(ladder.within(kernels, position, &screen.centre, limit).is_none());
-                    before > most_own
+                if all.as_ref().is_some_and(|all| is_beyond(all, position)) || field.find(position).is_some()
+                {
+                    return threshold;
+                }
+                let mut beyond = 0;
+                let dropped = screens.iter().zip(&judges).any(|(screen, &i)| {
+                    let screen = screen.get_or_init(|| aimed(&[i]));
+                    beyond += usize::from(is_beyond(screen, position));
+                    beyond > most_own
                 });
                 if !dropped {
                     found.push(position);
