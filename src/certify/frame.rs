@@ -127,7 +127,7 @@ impl Frame {
             Space::Rows | Space::Differences => self.gather_difference(index, query, out),
         }
         out.norm = norm_up(&out.row);
-        out.dual_norm = norm_up(out.dual());
+        out.dual_norm = if out.dual.is_empty() { out.norm } else { norm_up(&out.dual) };
     }
 
     fn gather_difference(&mut self, index: &Index, query: &Query, out: &mut Member) {

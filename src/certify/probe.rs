@@ -168,20 +168,8 @@ impl Probe {
         found: &mut Vec<u32>,
         visit: impl FnMut(usize, f64, f64),
     ) {
-        self.visit_closer(scene, (limit, f64::INFINITY), found, visit);
-    }
-
-    /// The same for rows that are within `reach` of the test point, too.
-    pub fn visit_closer(
-        &self,
-        scene: &Scene,
-        (limit, reach): (f64, f64),
-        found: &mut Vec<u32>,
-        visit: impl FnMut(usize, f64, f64),
-    ) {
         // d(z, x) ≤ d(p, x) + d(z, p).
-        let reach = reach.min(limit + self.moved);
-        let threshold = scene.index.ladder().threshold(scene.query.point, reach);
+        let threshold = scene.index.ladder().threshold(scene.query.point, limit + self.moved);
         scene.scores.scan_around(
             scene.index,
             scene.kernels,
@@ -190,6 +178,21 @@ impl Probe {
             found,
             visit,
         );
+    }
+
+    /// Calls `visit` for the rows of the predicted class that may be nearer than its goal, the row at a position, to one of
+    /// some points, and nearer to the test point than the farthest goal.
+    pub fn visit_nearer(scene: &Scene, points: &[(Self, usize)], visit: impl FnMut(usize)) {
+        let Scene { index, kernels, query, .. } = *scene;
+        let high = |point: &Point, position: usize| {
+            let interval = index.ladder().within(kernels, position, point, f64::INFINITY);
+            interval.map_or(f64::INFINITY, |(_, high)| high)
+        };
+        let around: Vec<_> =
+            points.iter().map(|(probe, goal)| (&probe.point, high(&probe.point, *goal))).collect();
+        let reach = points.iter().map(|p| high(query.point, p.1)).fold(0.0, f64::max);
+        let threshold = index.ladder().threshold(query.point, reach);
+        scene.scores.scan_around_any(index, kernels, (scene.class.clone(), threshold), &around, visit);
     }
 
     /// Into `near`: rows of the predicted class that are not known yet and nearer to `p` than the row at a position, by the

@@ -132,9 +132,13 @@ impl Scores<'_> {
 
     /// Positions of the `count` least scores of `ranges`, in no order.
     pub fn least(&self, ranges: &[Range<usize>], count: usize, found: &mut Vec<(f32, u32)>) {
-        self.seeds(ranges, count, found);
-        let highest = found.iter().map(|s| self.scores[s.1 as usize]).fold(f32::NEG_INFINITY, f32::max);
-        let threshold = if found.len() < count { f32::INFINITY } else { highest };
+        // Each panel holds a row with the score of its minimum.
+        let whole = |range: &Range<usize>| range.start.div_ceil(PANEL)..range.end / PANEL;
+        let mut minima: Vec<f32> = ranges.iter().flat_map(whole).map(|panel| self.minima[panel]).collect();
+        let threshold = match count.checked_sub(1).filter(|&last| last < minima.len()) {
+            Some(last) => *minima.select_nth_unstable_by(last, f32::total_cmp).1,
+            None => f32::INFINITY,
+        };
         found.clear();
         for range in ranges {
             self.scan(range.clone(), threshold, |position| {
@@ -145,6 +149,44 @@ impl Scores<'_> {
         if found.len() > count {
             found.select_nth_unstable_by(count, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             found.truncate(count);
+        }
+    }
+
+    /// The same for several points at once, each with its limit: calls `visit` for the positions that may be within the limit of
+    /// any.
+    pub fn scan_around_any(
+        &self,
+        index: &Index,
+        kernels: &Kernels,
+        (range, threshold): (Range<usize>, f32),
+        points: &[(&Point, f64)],
+        mut visit: impl FnMut(usize),
+    ) {
+        let ladder = index.ladder();
+        let ((panels, halves), k) = (ladder.panels(), ladder.thin_width());
+        let limits: Vec<f32> = points.iter().map(|&(q, limit)| ladder.threshold(q, limit)).collect();
+        for panel in range.start / PANEL..range.end.div_ceil(PANEL) {
+            if self.minima[panel] > threshold {
+                continue;
+            }
+            let (block, halves) =
+                (&panels[panel * PANEL * k..][..PANEL * k], &halves[panel * PANEL..][..PANEL]);
+            let inside = range.start.max(panel * PANEL)..range.end.min((panel + 1) * PANEL);
+            let mut seen = [false; PANEL];
+            for (&(q, limit), &most) in points.iter().zip(&limits) {
+                let scores = kernels.panel_scores(q.thin(k), block, halves);
+                for position in inside.clone() {
+                    let lane = position % PANEL;
+                    if scores[lane] <= most
+                        && self.scores[position] <= threshold
+                        && !seen[lane]
+                        && ladder.within(kernels, position, q, limit).is_some()
+                    {
+                        seen[lane] = true;
+                        visit(position);
+                    }
+                }
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! the `s`-th smallest of these (Wang et al., NeurIPS 2020). Any rows of the class give a valid bound; the least
 //! of all rows are looked at again with all rows of the class that can raise theirs.
 
-use crate::certify::probe::combine_in_ladder;
+use crate::certify::probe::{Probe, combine_in_ladder};
 use crate::certify::vote::tree::Tree;
 use crate::certify::vote::{Kind, Pair};
 
@@ -34,14 +34,21 @@ impl Tree<'_, '_> {
         loop {
             let cost = |k: usize| self.triplet_cost(pair, k);
             rows.select_nth_unstable_by(rank - 1, |&a, &b| cost(a).total_cmp(&cost(b)).then(a.cmp(&b)));
-            let Some(&row) = rows[..rank].iter().find(|&&k| !self.refined[k]) else {
+            // What does not cost more than the last of the least cannot raise the bound.
+            let least = cost(rows[rank - 1]);
+            let mut open = rows[..rank].to_vec();
+            open.retain(|&k| self.refined[k] > least);
+            if open.is_empty() {
                 return self.pair_bound(pair);
-            };
+            }
             // Rows that were found for another row often say most of what there is to say.
-            let length = cost(row).sqrt();
-            if !self.compare_with_judges(row) {
-                self.refine(row, length);
-                self.refined[row] = true;
+            let compared = open.iter().filter(|&&row| self.compare_with_judges(row)).count();
+            if compared == 0 {
+                self.refine(&open, least.sqrt());
+                for row in open {
+                    self.compare_with_judges(row);
+                    self.refined[row] = least;
+                }
             }
         }
     }
@@ -59,28 +66,26 @@ impl Tree<'_, '_> {
         true
     }
 
-    /// Compares row `j` with every row of the class whose triplet bound may be larger than `cost`: at a point that far
-    /// towards `j` such a row is still nearer than `j`.
-    fn refine(&mut self, j: usize, cost: f64) {
-        let scene = self.case.scene;
-        let (mut displacement, mut found, mut near) = (Vec::new(), Vec::new(), Vec::new());
-        let entry = self.field.entries[j];
-        let share = cost / self.field.normal(j);
-        let ends = [(entry.position, share), (self.field.origin(), -share)];
-        combine_in_ladder(scene.index, ends.into_iter().filter(|_| share.is_finite()), &mut displacement);
-        self.probe.place_in_ladder(scene.index, scene.query, &displacement);
-        let limit = self.probe.ladder_distance(scene.kernels, scene.index, entry.position);
-        // A row of the class that is farther from the test point than `j` has no bound.
-        let reach =
-            scene.index.ladder().within(scene.kernels, entry.position, scene.query.point, f64::INFINITY);
-        let reach = reach.map_or(f64::INFINITY, |(_, high)| high);
-        self.probe.visit_closer(scene, (limit, reach), &mut found, |position, _, _| near.push(position));
-        self.field.add(near.iter().copied());
-        // Of the class only judges and rows that are near at that point can matter.
-        let near = near.into_iter().filter_map(|position| self.field.find(position));
-        let new: Vec<usize> = near.filter(|k| !self.judges.contains(k)).collect();
-        self.judges.extend(new);
-        self.compare_with_judges(j);
+    /// Finds the rows of the class whose triplet bounds with some rows may be larger than `length`: at a point that far
+    /// towards a row such a row of the class is still nearer.
+    fn refine(&mut self, rows: &[usize], length: f64) {
+        let (field, judges) = (&mut *self.field, &mut self.judges);
+        let (scene, query) = (self.case.scene, self.case.scene.query);
+        let (mut displacement, mut near) = (Vec::new(), Vec::new());
+        let mut place = |&j: &usize| {
+            let (mut probe, goal) = (Probe::default(), field.entries[j].position);
+            let share = length / field.normal(j);
+            let ends = [(goal, share), (field.origin(), -share)];
+            combine_in_ladder(scene.index, ends.into_iter().filter(|_| share.is_finite()), &mut displacement);
+            probe.place_in_ladder(scene.index, query, &displacement);
+            (probe, goal)
+        };
+        let points: Vec<_> = rows.iter().map(&mut place).collect();
+        Probe::visit_nearer(scene, &points, |position| near.push(position));
+        field.add(near.iter().copied());
+        let near = near.into_iter().filter_map(|position| field.find(position));
+        let new: Vec<usize> = near.filter(|k| !judges.contains(k)).collect();
+        judges.extend(new);
     }
 
     /// Compares the rows that were added since the last time with the nearest rows of the class.
@@ -94,7 +99,7 @@ impl Tree<'_, '_> {
             self.triplets.push(bounds);
             self.keep_largest(j);
             self.judged.push(first);
-            self.refined.push(false);
+            self.refined.push(f64::INFINITY);
         }
     }
 

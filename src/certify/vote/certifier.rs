@@ -334,26 +334,29 @@ impl Case<'_> {
             let limit = screen.limit.of(index.normal_squares()[position]);
             ladder.within(kernels, position, &screen.centre, limit).is_none()
         };
-        let mut found = Vec::new();
+        let (mut found, mut near) = (Vec::new(), Vec::new());
         let threshold = ladder.threshold(query.point, reach);
         for range in self.scene.others() {
-            scores.scan(range, threshold, |position| {
-                if all.as_ref().is_some_and(|all| is_beyond(all, position)) || field.find(position).is_some()
-                {
-                    return threshold;
+            let part = (range, threshold);
+            match &all {
+                Some(all) => {
+                    let around = (&all.centre, all.limit);
+                    scores.scan_around(index, kernels, part, around, &mut near, |at, _, _| found.push(at));
                 }
-                let mut beyond = 0;
-                let dropped = screens.iter().zip(&judges).any(|(screen, &i)| {
-                    let screen = screen.get_or_init(|| aimed(&[i]));
-                    beyond += usize::from(is_beyond(screen, position));
-                    beyond > most_own
-                });
-                if !dropped {
-                    found.push(position);
-                }
-                threshold
-            });
+                None => scores.scan(part.0, threshold, |at| {
+                    found.push(at);
+                    threshold
+                }),
+            }
         }
+        found.retain(|&position| {
+            let mut beyond = 0;
+            let mut drops = |(screen, &i): (&OnceCell<Screen>, &usize)| {
+                beyond += usize::from(is_beyond(screen.get_or_init(|| aimed(&[i])), position));
+                beyond > most_own
+            };
+            field.find(position).is_none() && !screens.iter().zip(&judges).any(&mut drops)
+        });
         // What the screen lets through is compared again without its tangents: of outlying points little is left.
         let target = up(limit * limit);
         field.add_where(found, |field, j| {

@@ -144,10 +144,10 @@ pub struct Tree<'f, 'a> {
     pub(super) tried: HashSet<(Option<u32>, usize, Vec<usize>)>,
     /// For each row of another class, squared triplet bounds against near rows of the class, largest first.
     pub(super) triplets: Vec<Vec<f64>>,
-    /// These rows of the class; with how many of them each row was compared, and which with all that matter.
+    /// These rows of the class; with how many of them each row was compared, and above which cost with all that matter.
     pub(super) judges: Vec<usize>,
     pub(super) judged: Vec<usize>,
-    pub(super) refined: Vec<bool>,
+    pub(super) refined: Vec<f64>,
     /// Of the program: what any further constraint is combined with.
     pub(super) base: Vec<Weight>,
     pub(super) weights: Vec<Weight>,
