@@ -8,6 +8,7 @@
 use crate::certify::probe::{Probe, combine_in_ladder};
 use crate::certify::vote::tree::Tree;
 use crate::certify::vote::{Kind, Pair};
+use std::ops::Range;
 
 /// Rows of the class that triplets are made of at first, besides K.
 const JUDGES: usize = 6;
@@ -55,15 +56,10 @@ impl Tree<'_, '_> {
 
     /// Compares row `j` with the judges that it was not compared with; `false`: there are none.
     fn compare_with_judges(&mut self, j: usize) -> bool {
-        let left = self.judges[self.judged[j]..].to_vec();
-        if left.is_empty() {
-            return false;
-        }
-        let more = self.against(j, &left);
-        self.triplets[j].extend(more);
-        self.keep_largest(j);
-        self.judged[j] = self.judges.len();
-        true
+        let left = self.judged[j]..self.judges.len();
+        self.judged[j] = left.end;
+        self.compare(j, left.clone());
+        !left.is_empty()
     }
 
     /// Finds the rows of the class whose triplet bounds with some rows may be larger than `length`: at a point that far
@@ -95,9 +91,8 @@ impl Tree<'_, '_> {
         }
         for j in self.triplets.len()..self.field.len() {
             let first = self.judges.len().min(self.case.question.k + JUDGES);
-            let bounds = self.against(j, &self.judges[..first]);
-            self.triplets.push(bounds);
-            self.keep_largest(j);
+            self.triplets.push(Vec::new());
+            self.compare(j, 0..first);
             self.judged.push(first);
             self.refined.push(f64::INFINITY);
         }
@@ -112,23 +107,22 @@ impl Tree<'_, '_> {
         is_first
     }
 
-    /// Puts a row's triplet bounds in order, largest first, and drops those that no pair asks for.
-    fn keep_largest(&mut self, j: usize) {
-        let most = self.case.most_own() + 1;
-        let bounds = &mut self.triplets[j];
-        if bounds.len() > most {
-            bounds.select_nth_unstable_by(most, |a, b| b.total_cmp(a));
-            bounds.truncate(most);
-        }
-        bounds.sort_unstable_by(|a, b| b.total_cmp(a));
-    }
-
-    /// Squared triplet bounds of one row against some of the class.
-    fn against(&self, j: usize, judges: &[usize]) -> Vec<f64> {
+    /// Compares row `j` with some judges: keeps its triplet bounds in order, largest first, but for those that no pair asks
+    /// for.
+    fn compare(&mut self, j: usize, judges: Range<usize>) {
         if self.is_own(j) {
-            return Vec::new();
+            return;
         }
-        judges.iter().map(|&i| self.field.triplet_bound(j, i)).collect()
+        let (most, bounds) = (self.case.most_own() + 1, &mut self.triplets[j]);
+        for &i in &self.judges[judges] {
+            let least = bounds.get(most - 1).copied().unwrap_or(0.0);
+            let bound = self.field.triplet_bound_above(j, i, least);
+            if bound > least {
+                let place = bounds.partition_point(|&known| known >= bound);
+                bounds.truncate(most - 1);
+                bounds.insert(place, bound);
+            }
+        }
     }
 
     fn is_own(&self, k: usize) -> bool {

@@ -69,14 +69,14 @@ impl<'a> Field<'a> {
             index,
             query,
             frame,
-            entries: Vec::new(),
-            halves: Vec::new(),
+            entries: Vec::with_capacity(USUAL),
+            halves: Vec::with_capacity(USUAL),
             scale: 0.0,
-            squares: Vec::new(),
-            known: HashMap::new(),
-            rows: Vec::new(),
+            squares: Vec::with_capacity(USUAL),
+            known: HashMap::with_capacity(USUAL),
+            rows: Vec::with_capacity(USUAL * index.embedding().dimensions()),
             duals: Vec::new(),
-            products: Vec::new(),
+            products: Vec::with_capacity(USUAL),
             prepared: 0,
             order: Vec::new(),
             next: 0,
@@ -366,15 +366,26 @@ impl<'a> Field<'a> {
     /// `(d²(z, x_j) − d²(z, x_i))² / (4 ‖M(x_j − x_i)‖²)`.
     #[must_use]
     pub fn triplet_bound(&self, j: usize, i: usize) -> f64 {
+        self.triplet_bound_above(j, i, 0.0)
+    }
+
+    /// The same, or 0 where it is not above `least`.
+    #[must_use]
+    pub fn triplet_bound_above(&self, j: usize, i: usize, least: f64) -> f64 {
         let (first, second) = (&self.entries[j], &self.entries[i]);
         let gap = first.half.value - second.half.value;
         let numerator = gap - up(first.half.error + second.half.error + f64::EPSILON * gap.abs());
         if numerator <= 0.0 {
             return 0.0;
         }
+        let apart = self.apart(j, i);
+        // What follows only rounds the quotient down.
+        if gap * gap <= least * apart {
+            return 0.0;
+        }
         let (norms, duals) = (first.norm + second.norm, first.dual_norm + second.dual_norm);
         let rounding = gamma(self.depth() + 8) * norms * duals;
-        let product = up(self.apart(j, i) + rounding);
+        let product = up(apart + rounding);
         // Of ⟨t_j, w_i⟩ and ⟨t_i, w_j⟩ one is kept for both: the error of the duals counts twice.
         let length = 2.0 * norms;
         let norm = if self.frame.space() == Space::Rows {
@@ -476,6 +487,8 @@ impl<'a> Field<'a> {
     }
 }
 
+/// Most points have fewer rows.
+const USUAL: usize = 64;
 /// Fewer new rows are multiplied one by one.
 const MANY: usize = 32;
 /// Products of at least so many rows are made at once; fewer are not worth the packing of all rows.
