@@ -346,7 +346,7 @@ def test_progress_of_a_search_tells_the_share_that_is_proven(votes, capsys, monk
 
 @pytest.mark.parametrize("options", [{}, {"eps": 0.1}, {"node_limit": 2, "return_adversarial": True}])
 def test_progress_does_not_change_the_answer(votes, monkeypatch, options):
-    monkeypatch.setattr("certimetric._batches._FIRST", 7)
+    monkeypatch.setattr("certimetric._batches.FIRST", 7)
     model, points = votes
     labels = np.arange(len(points)) % 4
     shown, silent = (model.certify(points, labels, progress=p, **options).to_dict() for p in (True, False))
@@ -356,7 +356,7 @@ def test_progress_does_not_change_the_answer(votes, monkeypatch, options):
 
 
 def test_callback_hears_of_all_points_beside_the_share(votes, monkeypatch):
-    monkeypatch.setattr("certimetric._batches._FIRST", 7)
+    monkeypatch.setattr("certimetric._batches.FIRST", 7)
     model, points = votes
     heard = []
     model.certify(points, progress=True, callback=lambda done, total: heard.append((done, total)))
@@ -366,7 +366,7 @@ def test_callback_hears_of_all_points_beside_the_share(votes, monkeypatch):
 
 
 def test_time_limit_is_one_for_all_batches(votes, monkeypatch):
-    monkeypatch.setattr("certimetric._batches._FIRST", 7)
+    monkeypatch.setattr("certimetric._batches.FIRST", 7)
     model, points = votes
     cert = model.certify(points, time_limit=1e-6, progress=True)
     assert len(cert) == 90
