@@ -8,7 +8,7 @@ STAMPS := .build
 SOURCES := Cargo.toml $(wildcard Cargo.lock) pyproject.toml $(shell find src -name '*.rs' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow hunt lint format bench docs wheel clean
+.PHONY: help demo test test-slow hunt sanitize lint format bench docs wheel clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,11 @@ test-slow: $(STAMPS)/build  ## The slow tests too, with many more random example
 
 hunt: $(STAMPS)/build  ## Generated cases against exact arithmetic; ARGS="--cases 1000000 --seed 1", "--help"
 	PYTHONPATH=tests OPENBLAS_NUM_THREADS=1 $(BIN)/python -m hunt $(ARGS)
+
+# In a folder of its own, beside what is not instrumented.
+sanitize:  ## The Rust tests under AddressSanitizer (needs a nightly toolchain)
+	RUSTFLAGS=-Zsanitizer=address cargo +nightly test --quiet --lib --target-dir target/sanitize \
+		--target $(shell rustc -vV | sed -n 's/^host: //p')
 
 lint: $(STAMPS)/lint  ## Formatters, linters and type checkers, Rust and Python
 	cargo fmt --check

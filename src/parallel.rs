@@ -81,6 +81,7 @@ impl Team {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(jobs)
                 .thread_name(|i| format!("certimetric-{i}"))
+                // Where it fails it has failed in the thread that makes this pool, too, and work has not begun.
                 .start_handler(|_| drop(standardise()))
                 .build()
                 .map_err(|e| Error::Threads { reason: e.to_string() })

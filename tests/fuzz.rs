@@ -2,7 +2,7 @@
 
 use certimetric::certify::vote::Rule;
 use certimetric::certify::vote::case::{Method, Question};
-use certimetric::certify::{Points, Radius, Status, certify, certify_votes};
+use certimetric::certify::{Points, Radius, Status, Wanted, certify, certify_votes};
 use certimetric::error::Error;
 use certimetric::geometry::rounding::LARGEST_MAGNITUDE;
 use certimetric::metric::Metric;
@@ -162,7 +162,7 @@ fn ask_core(input: &Input, team: &Team) {
         Err(error) => return assert!(is_deserved(&error, input), "{error:?}"),
     };
     check_neighbors(input, &index, team);
-    let points = Points { queries, codes: input.truth.as_deref(), adversarial: true };
+    let points = Points { queries, codes: input.truth.as_deref(), wanted: Wanted { adversarial: true, proof: true } };
     for radius in certify(&index, points, team, &control).unwrap() {
         check_radius(input, &radius);
     }
