@@ -194,6 +194,13 @@ def test_a_run_that_was_stopped_before_anything_was_finished_leaves_nothing(file
     assert [path.name for path in files.iterdir()] == ["data.npz"]
 
 
+def test_what_others_put_into_the_folder_stays(files):
+    Path("run.npz.parts").mkdir()
+    Path("run.npz.parts/mine.txt").write_text("mine")
+    assert run("run.npz").exit_code == 0
+    assert [path.name for path in Path("run.npz.parts").iterdir()] == ["mine.txt"]
+
+
 @pytest.mark.parametrize(
     ("options", "difference"),
     [

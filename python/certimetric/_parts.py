@@ -9,7 +9,6 @@
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,8 +99,12 @@ class Parts:
         cert.save(self.folder / f"points-{start:09d}-{start + len(cert):09d}.npz")
 
     def remove(self) -> None:
-        """Remove the folder: its points are in the result, or there are none."""
-        shutil.rmtree(self.folder)
+        """Remove what is kept, which is in the result by now or is nothing; what others put there stays."""
+        for pattern in ("run.json", "points-*-*.npz", ".certimetric-*.part"):
+            for path in self.folder.glob(pattern):
+                path.unlink()
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
