@@ -139,6 +139,7 @@ fn question(bytes: &mut Bytes, n: usize) -> Question {
         node_limit: [0, 1, 10, 300][bytes.below(4)],
         max_memory: [0, 1000, usize::MAX][bytes.below(3)],
         time_limit: (bytes.below(8) == 0).then(|| Duration::from_micros(u64::from(bytes.byte()))),
+        proof: true,
     }
 }
 
@@ -162,7 +163,8 @@ fn ask_core(input: &Input, team: &Team) {
         Err(error) => return assert!(is_deserved(&error, input), "{error:?}"),
     };
     check_neighbors(input, &index, team);
-    let points = Points { queries, codes: input.truth.as_deref(), wanted: Wanted { adversarial: true, proof: true } };
+    let points =
+        Points { queries, codes: input.truth.as_deref(), wanted: Wanted { adversarial: true, proof: true } };
     for radius in certify(&index, points, team, &control).unwrap() {
         check_radius(input, &radius);
     }

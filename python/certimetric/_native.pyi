@@ -86,6 +86,7 @@ class Index:
         max_memory: int | None = None,  # bytes of open nodes a row, beyond which its search is depth first
         point_limit: float | None = None,  # seconds a row
         adversarial: bool = False,
+        proofs: bool = False,
         time_limit: float | None = None,  # seconds for the call
         n_jobs: int = 1,
         progress: _Progress = None,

@@ -123,6 +123,7 @@ class Question:
             self.max_memory,
             self.point_time_limit,
             adversarial,
+            proofs,
             time_limit,
             n_jobs,
             progress,

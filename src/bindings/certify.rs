@@ -1,10 +1,10 @@
 //! Radii as a dictionary of arrays.
 
 use super::arrays::{into_matrix, into_vector};
-use crate::certify::witness::Proof;
+use super::proof::proof;
 use crate::certify::{Radius, Wanted};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::PyDict;
 
 /// Columns of the radii, and what was wanted besides.
 pub fn certificates(
@@ -26,7 +26,7 @@ pub fn certificates(
     columns.set_item("programs", counts(|r| r.programs))?;
     columns.set_item("steps", counts(|r| r.steps))?;
     columns.set_item("nodes", into_vector(py, radii.iter().map(|r| r.nodes as i64).collect()))?;
-    let proof = |r: &Radius| proof(py, r.proof.as_deref().unwrap_or(&Proof::default()));
+    let proof = |r: &Radius| proof(py, r.proof.as_deref());
     let proofs = wanted.proof.then(|| radii.iter().map(proof).collect::<PyResult<Vec<_>>>()).transpose()?;
     columns.set_item("proofs", proofs)?;
     let points = wanted.adversarial.then(|| {
@@ -35,10 +35,4 @@ pub fn certificates(
     });
     columns.set_item("adversarial", points)?;
     Ok(columns)
-}
-
-/// The lower end that is proven, and the rows and weights of each witness.
-fn proof<'py>(py: Python<'py>, proof: &Proof) -> PyResult<(f64, Bound<'py, PyList>)> {
-    let witnesses = proof.witnesses.iter().map(|w| w.iter().copied().unzip::<_, _, Vec<usize>, Vec<f64>>());
-    Ok((proof.lower, PyList::new(py, witnesses.collect::<Vec<_>>())?))
 }

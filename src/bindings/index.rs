@@ -127,7 +127,7 @@ impl Index {
 
     #[pyo3(signature = (
         queries, codes, k, majority, method, beyond = None, node_limit = None, max_memory = None,
-        point_limit = None, adversarial = false, time_limit = None, n_jobs = 1, progress = None
+        point_limit = None, adversarial = false, proofs = false, time_limit = None, n_jobs = 1, progress = None
     ))]
     fn certify_votes<'py>(
         &self,
@@ -142,6 +142,7 @@ impl Index {
         max_memory: Option<usize>,
         point_limit: Option<f64>,
         adversarial: bool,
+        proofs: bool,
         time_limit: Option<f64>,
         n_jobs: usize,
         progress: Option<Bound<'py, PyAny>>,
@@ -161,8 +162,9 @@ impl Index {
             node_limit: node_limit.unwrap_or(u64::MAX),
             max_memory: max_memory.unwrap_or(usize::MAX),
             time_limit: point_limit.map(seconds),
+            proof: proofs,
         };
-        let wanted = Wanted { adversarial, proof: false };
+        let wanted = Wanted { adversarial, proof: proofs };
         self.radii(py, (&queries, codes.as_ref(), wanted), &call, |points, team, control| {
             certify::certify_votes(&self.core, points, question, team, control)
         })

@@ -9,6 +9,7 @@ mod arrays;
 mod certify;
 mod enter;
 mod index;
+mod proof;
 mod search;
 
 use pyo3::prelude::*;

@@ -11,6 +11,7 @@
 use crate::certify::finish::Finisher;
 use crate::certify::scene::Scene;
 use crate::certify::screen::Screen;
+use crate::certify::vote::record::Ground;
 use crate::geometry::rounding::up;
 use crate::search::index::Index;
 use std::collections::BTreeSet;
@@ -23,6 +24,8 @@ pub type Witness = Vec<(usize, f64)>;
 pub struct Proof {
     pub lower: f64,
     pub witnesses: Vec<Witness>,
+    /// Under a vote, in place of witnesses.
+    pub ground: Option<Ground>,
 }
 
 /// Witnesses that are tried on a row before it gets one of its own.
@@ -157,7 +160,7 @@ pub fn in_callers_terms(scene: &Scene, lower: f64, witnesses: Vec<Witness>) -> P
     let rename = |witness: Witness| witness.into_iter().map(|(i, w)| (index.row_index(i), w)).collect();
     let mut witnesses: Vec<Witness> = witnesses.into_iter().map(rename).collect();
     witnesses.extend(unseen_copies(scene, index).into_iter().map(|i| vec![(i, 1.0)]));
-    Proof { lower, witnesses }
+    Proof { lower, witnesses, ground: None }
 }
 
 fn unseen_copies(scene: &Scene, index: &Index) -> BTreeSet<usize> {

@@ -35,6 +35,8 @@ pub struct Question {
     /// Bytes of open nodes beyond which the search goes depth first.
     pub max_memory: usize,
     pub time_limit: Option<Duration>,
+    /// Whether to say what proves the lower end.
+    pub proof: bool,
 }
 
 /// What a point may take beyond its time limit for its first adversarial point.

@@ -5,8 +5,10 @@ use crate::certify::scene::Scene;
 use crate::certify::screen::{Claim, Screen};
 use crate::certify::vote::case::{Case, Method, Question, Witness, votes};
 use crate::certify::vote::field::Field;
+use crate::certify::vote::record::{Ground, Record};
 use crate::certify::vote::tree::{End, Tree};
 use crate::certify::vote::{Pair, Rule, is_lost};
+use crate::certify::witness::Proof;
 use crate::certify::{Radius, Status};
 use crate::geometry::rounding::{scale_by, scale_down, up};
 use crate::search::index::Index;
@@ -56,7 +58,11 @@ impl VoteCertifier {
         // Attacks begin with the ways that change the fewest neighbours.
         pairs.sort_by_key(|pair| pair.changes(&votes, predicted));
         if pairs.is_empty() || question.k >= index.len() {
-            return Radius { lower: f64::INFINITY, status: Status::Exact, ..radius };
+            // Counts are the proof.
+            let ground = Some(Ground::default());
+            let proof = Proof { lower: f64::INFINITY, witnesses: Vec::new(), ground };
+            let proof = question.proof.then(|| Box::new(proof));
+            return Radius { lower: f64::INFINITY, status: Status::Exact, proof, ..radius };
         }
         let scene = Scene { class: index.class_range(predicted), ..scene };
         let case = Case { scene: &scene, question, class: predicted, nearest, reach, pairs, begun };
@@ -92,9 +98,18 @@ struct Known {
     nodes: u64,
     programs: u64,
     steps: u64,
+    /// Behind the lower end, if it is wanted.
+    ground: Ground,
 }
 
 impl Known {
+    /// A lower end, with what proves it.
+    fn raise(&mut self, lower: f64, ground: impl FnOnce() -> Ground) {
+        if lower > self.lower {
+            (self.lower, self.ground) = (lower, ground());
+        }
+    }
+
     fn upper(&self) -> f64 {
         self.witness.as_ref().map_or(f64::INFINITY, |w| w.length)
     }
@@ -120,18 +135,23 @@ impl Case<'_> {
         let mut known = Known::default();
         match self.question.method {
             Method::Attack => known.offer(self.attack(&mut field)),
-            Method::Bound => known.lower = self.bound(&mut field),
+            Method::Bound => self.bound(&mut field, &mut known),
             Method::Exact => {
                 self.exact(&mut field, &mut known);
                 // A search that a limit ended may know less than the bound.
                 if self.is_open(&known) {
-                    known.lower = known.lower.max(self.bound(&mut field));
+                    self.bound(&mut field, &mut known);
                 }
             }
         }
         let upper = known.upper();
         let lower = known.lower.min(upper);
+        let proof = self.question.proof.then(|| {
+            let ground = Some(known.ground.renamed(|position| index.row_index(position)));
+            Box::new(Proof { lower: scale_down(lower, index.exponent()), witnesses: Vec::new(), ground })
+        });
         Radius {
+            proof,
             lower: scale_down(lower, index.exponent()),
             upper: known.witness.as_ref().map_or(f64::INFINITY, |w| w.unscaled_length),
             status: status_of(lower, upper, self.reach, self.scene.control),
@@ -207,6 +227,7 @@ impl Case<'_> {
         let mut target = up(limit * limit);
         loop {
             let mut tree = Tree::new(field, self, (pairs, verify), target);
+            tree.record = self.question.proof.then(Record::default);
             let most = self.question.node_limit.saturating_sub(known.nodes);
             let end = tree.run(most);
             let lower = tree.lower();
@@ -214,7 +235,9 @@ impl Case<'_> {
             known.programs += tree.work().0;
             known.steps += tree.work().1;
             // Rows that are not here are proven to matter beyond the limit only; its square is rounded up.
-            known.lower = known.lower.max((lower.sqrt() * (1.0 - f64::EPSILON)).min(limit));
+            let lower = (lower.sqrt() * (1.0 - f64::EPSILON)).min(limit);
+            let record = tree.take_record().unwrap_or_default();
+            known.raise(lower, || Ground::new(self.all_judges(&tree), pairs, record));
             let (leaf, witness) = (tree.best.take(), tree.witness.take());
             target = tree.target;
             let matters: Vec<bool> = (0..tree.field.len()).map(|k| tree.may_matter(k)).collect();
@@ -230,16 +253,30 @@ impl Case<'_> {
     }
 
     /// The order-statistic bound over triplets: the bounds of the roots.
-    fn bound(&self, field: &mut Field) -> f64 {
+    fn bound(&self, field: &mut Field, known: &mut Known) {
         let majority = [Pair::majority(self.question.k)];
         let pairs = if !self.question.k.is_multiple_of(2) { &majority[..] } else { &self.pairs[..] };
         // Rows that are not here yet can only lower the bound: it says which of them might.
         let mut tree = Tree::new(field, self, (pairs, false), f64::INFINITY);
-        let known = tree.root_bound();
-        if !self.add_candidates(tree.field, up(known.sqrt())) {
-            return 0.0;
+        let first = tree.root_bound();
+        if self.add_candidates(tree.field, up(first.sqrt())) {
+            let lower = tree.root_bound().min(first).sqrt() * (1.0 - f64::EPSILON);
+            known.raise(lower, || Ground::new(self.all_judges(&tree), pairs, Record::default()));
         }
-        tree.root_bound().min(known).sqrt() * (1.0 - f64::EPSILON)
+    }
+
+    /// Positions of rows that decide which other rows matter.
+    fn all_judges(&self, tree: &Tree) -> Vec<usize> {
+        if !self.question.proof {
+            return Vec::new();
+        }
+        let own = self.nearest_own(tree.field, self.most_own() + 1 + JUDGES);
+        let mut judges: Vec<usize> =
+            own.iter().chain(&tree.judges).map(|&k| tree.field.entries[k].position).collect();
+        judges.extend(&self.nearest);
+        judges.sort_unstable();
+        judges.dedup();
+        judges
     }
 
     /// Rows of the class and of the others with the least scores: which ones matters little to a bound.

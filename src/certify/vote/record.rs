@@ -3,8 +3,8 @@
 //! Rows are positions. Whoever knows the counts of a pair can follow a record from the root: each [`Fixed`] row and each
 //! [`End`] is justified by weights, whose bound is a matter of arithmetic, or by counts alone.
 
-use crate::certify::vote::State;
 use crate::certify::vote::field::{Field, Weight};
+use crate::certify::vote::{Pair, State};
 use std::collections::HashMap;
 
 /// Positions of rows with their weights: positive inside, negative outside.
@@ -84,4 +84,81 @@ impl Record {
 #[must_use]
 pub fn by_position(field: &Field, weights: &[Weight]) -> Weights {
     weights.iter().map(|&(k, w)| (field.entries[k].position, w)).collect()
+}
+
+/// What proves a lower end under a vote: rows of which enough are nearer than each row that is not mentioned, and for each
+/// way to lose the nodes of its search from the root on.
+#[derive(Debug, Clone, Default)]
+pub struct Ground {
+    pub judges: Vec<usize>,
+    pub ways: Vec<(Pair, Vec<Step>)>,
+}
+
+impl Ground {
+    /// Of pairs whose roots are the record's first nodes.
+    #[must_use]
+    pub fn new(judges: Vec<usize>, pairs: &[Pair], mut record: Record) -> Self {
+        let ways = pairs.iter().enumerate().map(|(root, pair)| (*pair, in_order(&mut record, root as u64)));
+        Self { judges, ways: ways.collect() }
+    }
+
+    /// The same with the caller's rows in place of positions.
+    #[must_use]
+    pub fn renamed(mut self, name: impl Fn(usize) -> usize) -> Self {
+        self.judges.iter_mut().for_each(|row| *row = name(*row));
+        for step in self.ways.iter_mut().flat_map(|way| &mut way.1) {
+            step.each_row(|row| *row = name(*row));
+        }
+        self
+    }
+}
+
+/// The nodes under one, each before its children; children by their place. A root that was not opened is a contradiction.
+fn in_order(record: &mut Record, root: u64) -> Vec<Step> {
+    let (mut numbers, mut steps) = (vec![root], Vec::new());
+    while let Some(&number) = numbers.get(steps.len()) {
+        let nothing = Step { fixed: Vec::new(), end: End::Contradiction };
+        let mut step = record.steps.remove(&number).unwrap_or(nothing);
+        if let End::Split { children, .. } = &mut step.end {
+            for child in children {
+                if let Child::Node(number) = child {
+                    numbers.push(*number);
+                    *number = numbers.len() as u64 - 1;
+                }
+            }
+        }
+        steps.push(step);
+    }
+    steps
+}
+
+impl Step {
+    fn each_row(&mut self, mut rename: impl FnMut(&mut usize)) {
+        let rename_all = |weights: &mut Weights, rename: &mut dyn FnMut(&mut usize)| {
+            weights.iter_mut().for_each(|weight| rename(&mut weight.0));
+        };
+        for Fixed { row, reason, .. } in &mut self.fixed {
+            rename(row);
+            match reason {
+                Reason::Weights(weights) => rename_all(weights, &mut rename),
+                Reason::OneOf(rows) => rows.iter_mut().for_each(|(row, weights)| {
+                    rename(row);
+                    rename_all(weights, &mut rename);
+                }),
+                Reason::Excluded => (),
+            }
+        }
+        match &mut self.end {
+            End::Contradiction => (),
+            End::Closed(weights) => rename_all(weights, &mut rename),
+            End::Split { rows, children, .. } => {
+                rows.iter_mut().for_each(&mut rename);
+                for child in children {
+                    if let Child::Closed(weights) = child {
+                        rename_all(weights, &mut rename);
+                    }
+                }
+            }
+        }
+    }
 }

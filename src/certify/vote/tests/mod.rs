@@ -48,6 +48,7 @@ fn question(k: usize, rule: Rule) -> Question {
         node_limit: u64::MAX,
         max_memory: usize::MAX,
         time_limit: None,
+        proof: false,
     }
 }
 
