@@ -144,3 +144,59 @@ impl Screen {
         dot(&self.difference, &self.row).max(0.0).sqrt()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::simd::Kernels;
+    use crate::metric::Metric;
+    use crate::parallel::{Control, Team};
+    use crate::search::index::Training;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    /// `(d_j² − d_i²) / (2 ‖M(x_j − x_i)‖)` for a diagonal `G`.
+    fn triplet(g: &[f64], z: &[f64], own: &[f64], other: &[f64]) -> f64 {
+        let square = |power: i32, a: &[f64], b: &[f64]| -> f64 {
+            (0..3).map(|k| (g[k].powi(power) * (a[k] - b[k])).powi(2)).sum()
+        };
+        (square(1, z, other) - square(1, z, own)) / (2.0 * square(2, own, other).sqrt())
+    }
+
+    proptest! {
+        #[test]
+        fn rows_beyond_a_test_of_each_are_as_far_behind_every_one(
+            rows in prop::collection::vec(-100i32..100, 3 * 40), z in prop::collection::vec(-100i32..100, 3),
+            g in prop::array::uniform3(0.25..2.0f64), is_euclidean in any::<bool>(), target in 0.0..0.5f64,
+        ) {
+            let [values, z] = [rows, z].map(|list| list.into_iter().map(f64::from).collect::<Vec<_>>());
+            // The first class gathers near the test point.
+            let near = |k: usize, x: f64| if k < 12 { z[k % 3] + (x - z[k % 3]) / 8.0 } else { x };
+            let values: Vec<f64> = values.iter().enumerate().map(|(k, &x)| near(k, x)).collect();
+            let codes: Vec<i64> = (0..40).map(|row| i64::from(row >= 4)).collect();
+            let g = if is_euclidean { [1.0; 3] } else { g };
+            let metric = if is_euclidean {
+                Metric::euclidean(3)
+            } else {
+                Metric::from_components(3, &[g[0], 0.0, 0.0, 0.0, g[1], 0.0, 0.0, 0.0, g[2]])
+            };
+            let training =
+                Training { rows: Arc::new(values), codes: &codes, classes: 2, metric, rotation: None };
+            let index = Index::build(training, &Team::new(1).unwrap(), &Control::default()).unwrap();
+            let embedded = index.embed_queries(&z);
+            let (query, kernels) = (embedded.query(0, &z), Kernels::best());
+            let own: Vec<_> = (0..4).map(|position| (position, 1.0)).collect();
+            let mut screen = Screen::default();
+            screen.aim_at(&index, &query, (&own, Claim::Each), 4, target);
+            for other in 4..40 {
+                let limit = screen.limit.of(index.normal_squares()[other]);
+                if index.ladder().within(kernels, other, &screen.centre, limit).is_none() {
+                    for (own, _) in &own {
+                        let bound = triplet(&g, &z, index.row(*own), index.row(other)) * index.scale();
+                        prop_assert!(bound >= target * (1.0 - 1e-12));
+                    }
+                }
+            }
+        }
+    }
+}
