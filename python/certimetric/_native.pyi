@@ -19,12 +19,16 @@ class Certificates(TypedDict):
     programs: NDArray[np.uint32]  # (m,) quadratic programs begun
     steps: NDArray[np.uint32]  # (m,) active-set steps taken
     nodes: NDArray[np.int64]  # (m,) nodes of the search over sets of neighbours; 0 from ``certify``
+    digits: NDArray[np.uint8]  # (m,) index into DIGITS: what the most delicate comparison of distances needed
     adversarial: NDArray[np.float64] | None  # (m, d); a row without one repeats the test point
     # (m,) the lower end that witnesses prove, and the training rows and weights of each of them
     proofs: list[tuple[float, list[tuple[list[int], list[float]]]]] | None
 
 STATUSES: tuple[str, ...]
 """("exact", "bounded", "misclassified", "unfinished")"""
+
+DIGITS: tuple[str, ...]
+"""("binary64", "doubled", "integers")"""
 
 @final
 class Index:

@@ -26,6 +26,7 @@ pub fn certificates(
     columns.set_item("programs", counts(|r| r.programs))?;
     columns.set_item("steps", counts(|r| r.steps))?;
     columns.set_item("nodes", into_vector(py, radii.iter().map(|r| r.nodes as i64).collect()))?;
+    columns.set_item("digits", into_vector(py, radii.iter().map(|r| r.digits as u8).collect()))?;
     let proof = |r: &Radius| proof(py, r.proof.as_deref());
     let proofs = wanted.proof.then(|| radii.iter().map(proof).collect::<PyResult<Vec<_>>>()).transpose()?;
     columns.set_item("proofs", proofs)?;

@@ -34,7 +34,8 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(search::pairwise_distances, module)?)?;
     module.add_function(wrap_pyfunction!(search::triplet_radius, module)?)?;
     module.add_function(wrap_pyfunction!(search::spectral_norm_bound, module)?)?;
-    let names = pyo3::types::PyTuple::new(module.py(), crate::certify::Status::NAMES)?;
-    module.add("STATUSES", names)?;
+    let names = |names| pyo3::types::PyTuple::new(module.py(), names);
+    module.add("STATUSES", names(crate::certify::Status::NAMES.as_slice())?)?;
+    module.add("DIGITS", names(crate::geometry::predicates::Digits::NAMES.as_slice())?)?;
     Ok(())
 }

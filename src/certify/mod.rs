@@ -21,6 +21,7 @@ use crate::certify::vote::certifier::VoteCertifier;
 use crate::certify::witness::Proof;
 use crate::error::{Error, Result};
 use crate::geometry::matrix::product_nt;
+use crate::geometry::predicates::{Digits, digits_of};
 use crate::geometry::simd::Kernels;
 use crate::parallel::{Control, Team};
 use crate::search::embed::{Embedded, Query};
@@ -76,6 +77,8 @@ pub struct Radius {
     pub steps: u32,
     /// Nodes of the search over sets of neighbours.
     pub nodes: u64,
+    /// What its most delicate comparison of distances needed.
+    pub digits: Digits,
 }
 
 impl Default for Radius {
@@ -92,6 +95,7 @@ impl Default for Radius {
             programs: 0,
             steps: 0,
             nodes: 0,
+            digits: Digits::default(),
         }
     }
 }
@@ -231,7 +235,9 @@ impl Batch<'_> {
             let (clock, query) = (Instant::now(), embedded.query(i, row));
             // The class comes with the neighbours.
             let scene = Scene { index, kernels, scores: tile.scores(i), query: &query, class: 0..0, control };
-            *radius = certifier.certify(scene, expected.map(|codes| codes[i]), question);
+            let expected = expected.map(|codes| codes[i]);
+            let (found, digits) = digits_of(|| certifier.certify(scene, expected, question));
+            *radius = Radius { digits, ..found };
             radius.seconds = clock.elapsed().as_secs_f64();
             control.advance(1);
         }
@@ -294,8 +300,12 @@ impl Part<'_> {
             let expected = expected.map(|codes| codes[id]);
             // The class comes with the draft.
             let scene = self.scene(i, &query, 0..0);
-            let mut draft = certifier.search(scene, expected);
-            certifier.prepare(&self.scene(i, &query, draft.class.clone()), &mut draft);
+            let (mut draft, digits) = digits_of(|| {
+                let mut draft = certifier.search(scene, expected);
+                certifier.prepare(&self.scene(i, &query, draft.class.clone()), &mut draft);
+                draft
+            });
+            draft.radius.digits = digits;
             draft.radius.seconds = share + clock.elapsed().as_secs_f64();
             drafts.push(draft);
         }
@@ -320,7 +330,8 @@ impl Part<'_> {
             let (clock, query) = (Instant::now(), self.query(i));
             let input = if draft.row.is_empty() { None } else { inputs.next() };
             let scene = self.scene(i, &query, draft.class.clone());
-            radii[i] = certifier.finish(&scene, draft, input, wanted);
+            let (found, digits) = digits_of(|| certifier.finish(&scene, draft, input, wanted));
+            radii[i] = Radius { digits: digits.max(found.digits), ..found };
             radii[i].seconds += share + clock.elapsed().as_secs_f64();
             control.advance(1);
         }

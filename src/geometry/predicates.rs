@@ -7,7 +7,40 @@
 use crate::geometry::dot::two_sum;
 use crate::geometry::rounding::{gamma, up};
 use num_bigint::BigInt;
+use std::cell::Cell;
 use std::cmp::Ordering;
+
+/// With how many digits a comparison was decided.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Digits {
+    /// Binary64 and a bound on its error.
+    #[default]
+    Binary64,
+    /// Twice as many, and a bound on the error.
+    Doubled,
+    /// All: integers.
+    Integers,
+}
+
+impl Digits {
+    /// Names, in the order of the discriminants.
+    pub const NAMES: [&'static str; 3] = ["binary64", "doubled", "integers"];
+}
+
+thread_local! {
+    /// The most digits that a comparison on this thread has needed; written where one leaves binary64, which is rare.
+    static MOST: Cell<Digits> = const { Cell::new(Digits::Binary64) };
+}
+
+fn note(digits: Digits) {
+    MOST.set(MOST.get().max(digits));
+}
+
+/// What the work returns, and the most digits that one of its comparisons needed.
+pub fn digits_of<T>(work: impl FnOnce() -> T) -> (T, Digits) {
+    MOST.set(Digits::Binary64);
+    (work(), MOST.get())
+}
 
 /// Orders `d(z, a)` and `d(z, b)` exactly, `d(u, v) = ‖G(u − v)‖` with `G (p, d)`, or Euclidean.
 #[must_use]
@@ -15,8 +48,10 @@ pub fn compare_distances(z: &[f64], a: &[f64], b: &[f64], components: Option<&[f
     if components.is_none()
         && let Some(order) = compare_doubled(z, a, b)
     {
+        note(Digits::Doubled);
         return order;
     }
+    note(Digits::Integers);
     let lowest = lowest_place([z, a, b]);
     match components {
         None => match (narrow(z, lowest), narrow(a, lowest), narrow(b, lowest)) {
@@ -241,6 +276,16 @@ mod tests {
         assert_eq!(compare_doubled(&[2.0], &[a], &[b]), Some(Ordering::Greater));
         assert_eq!(compare_distances(&[2.0], &[a], &[3.0], None), Ordering::Equal);
         assert_eq!(compare_doubled(&[2.0], &[a], &[3.0]), None);
+    }
+
+    #[test]
+    fn work_knows_the_most_digits_that_it_needed() {
+        let far = || compare_distances(&[0.0], &[1.0], &[3.0], None);
+        let tie = || compare_distances(&[0.0], &[1.0], &[-1.0], None);
+        assert_eq!(digits_of(|| 7), (7, Digits::Binary64));
+        assert_eq!(digits_of(far), (Ordering::Less, Digits::Doubled));
+        assert_eq!(digits_of(|| (tie(), far()).0), (Ordering::Equal, Digits::Integers));
+        assert_eq!(digits_of(|| 7).1, Digits::Binary64);
     }
 
     #[test]

@@ -16,7 +16,7 @@ from fractions import Fraction
 import numpy as np
 
 from certimetric.testing import Problem
-from oracles.promises import Oracle
+from oracles.promises import Oracle, VoteOracle
 from oracles.rational import Vector
 
 FAR = 1000.0
@@ -39,7 +39,7 @@ class Disguise:
             ways *= lengths / np.linalg.norm(ways, axis=1, keepdims=True)
             rows = np.vstack([rows, ways])
             labels = np.append(labels, rng.integers(0, labels.max() + 2, size=self.n_far))
-        constants = _extent(problem) * rng.normal(size=self.n_constant)
+        constants = _extent(problem) * rng.uniform(-1.0, 1.0, size=self.n_constant)
         g = problem.components
         return Problem(
             _with_columns(rows, constants),
@@ -93,6 +93,10 @@ class Undressed:
     def squared_radius(self, point: Vector, label: int | None = None) -> Fraction | float:
         predicted, radius = self._look_up(point)
         return Fraction(0) if label is not None and label != predicted else radius
+
+    def is_thin(self, point: Vector) -> bool:
+        """Whether the class loses on a mere face at r*, which a single neighbour never does."""
+        return isinstance(self._oracle, VoteOracle) and self._oracle.is_thin(point[: self._n_features])
 
     def has_lost(self, point: Vector, label: int) -> bool:
         return self._oracle.has_lost(point[: self._n_features], label)

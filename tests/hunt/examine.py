@@ -98,6 +98,7 @@ def _broken(scene: Scene, tally: Tally) -> Iterator[tuple[str, str]]:
         answers, truths = question.ask(clf, scene.dressed.points, scene.labels, eps)
         if question.way == "exact":
             eps = radius_to_decide(scene.rng, answers)
+            tally.counts.update(question.digits(clf, scene.dressed.points))
         for number, answer in enumerate(answers):
             case = (oracles[key], scene.dressed.points[number].tolist(), answer, truths[number])
             for sentence in _judge(scene, question, case, tally):
@@ -116,13 +117,20 @@ def _judge(
     tally.counts["cases"] += 1
     yield from unsound(oracle, point, answer, truth)
     if question.way == "exact" and answer.status != "misclassified" and 0 < radius < math.inf:
-        name = "one" if question.k == 1 else "votes"
-        tally.counts[name] += 1
-        if is_tight(answer) or is_tight(answer, reach(oracle, point)):
-            tally.counts[f"proven {name}"] += 1
-            # A radius far below the distances has few digits at all, and so have subnormal numbers.
-            if root(radius) > max(1e-3 * reach(oracle, point), 1e-290):
-                tally.widest[name] = max(tally.widest[name], 1 - answer.lower / answer.upper)
+        _count_proof("one" if question.k == 1 else "votes", oracle, point, answer, tally)
+
+
+def _count_proof(name: str, oracle: Undressed, point: list[float], answer: Answer, tally: Tally) -> None:
+    """Whether the radius itself was found; not where the class loses on a face, which is no defect."""
+    far = reach(oracle, point)
+    if is_tight(answer) or is_tight(answer, far):
+        tally.counts[f"proven {name}"] += 1
+        # A radius far below the distances has few digits at all, and so have subnormal numbers.
+        if answer.lower > max(1e-3 * far, 1e-290):
+            tally.widest[name] = max(tally.widest[name], 1 - answer.lower / answer.upper)
+    elif oracle.is_thin(point):
+        return
+    tally.counts[name] += 1
 
 
 def _broken_order(scene: Scene, clf: Any, tally: Tally) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from certimetric import _native
 from oracles.promises import Answer
 from oracles.rational_knn import Rule
 
@@ -43,6 +44,15 @@ class Question:
         columns = (cert.lower, cert.upper, cert.status, cert.predicted, cert.adversarial)
         found = [Answer(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
         return found, [None] * len(points) if truth is None else truth.tolist()
+
+    def digits(self, clf: Any, points: np.ndarray) -> list[str]:
+        """What the most delicate comparison of distances of each point needed."""
+        index = clf._index.get()
+        if self.k == 1:
+            found = index.certify(points, None)
+        else:
+            found = index.certify_votes(points, None, self.k, self.rule == "majority", "exact")
+        return [_native.DIGITS[number] for number in found["digits"]]
 
 
 def questions(rng: np.random.Generator, n_rows: int) -> Iterator[Question]:

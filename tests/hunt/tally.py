@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from certimetric import _native
+
 
 @dataclass(frozen=True)
 class Violation:
@@ -22,7 +24,8 @@ class Tally:
     """Counts and extremes of one kind of data, or of several.
 
     ``counts`` has "data sets"; "cases"; "violations"; "exact" questions about one neighbour ("one") or
-    several ("votes") for a class that was predicted and loses somewhere, and how many of these are proven.
+    several ("votes") for a class that was predicted and loses on more than a face, and how many of these are
+    "proven one" and "proven votes"; what the comparisons for these questions needed, by the core's names.
     ``widest`` has the largest width in units of ``upper`` among the proven, "one" and "votes".
     """
 
@@ -39,7 +42,17 @@ class Tally:
         self.violations += other.violations
 
 
-HEAD = ("kind", "data sets", "cases", "violations", "proven, K = 1", "widest", "proven, K > 1", "widest")
+HEAD = (
+    "kind",
+    "data sets",
+    "cases",
+    "violations",
+    "proven, K = 1",
+    "widest",
+    "proven, K > 1",
+    "widest",
+    *_native.DIGITS,
+)
 
 
 def table(tallies: dict[str, Tally]) -> str:
@@ -55,6 +68,11 @@ def _row(kind: str, tally: Tally) -> str:
     counts = tally.counts
     cells = [kind, *(f"{counts[name]:,}" for name in ("data sets", "cases", "violations"))]
     for name in ("one", "votes"):
-        asked = counts[name]
-        cells += [f"{counts[f'proven {name}'] / asked:.2%}" if asked else "–", f"{tally.widest[name]:.0e}"]
+        cells += [_share(counts[f"proven {name}"], counts[name]), f"{tally.widest[name]:.0e}"]
+    compared = sum(counts[name] for name in _native.DIGITS)
+    cells += [_share(counts[name], compared) for name in _native.DIGITS]
     return "| " + " | ".join(cells) + " |"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "–"

@@ -127,3 +127,10 @@ def test_a_replay_prints_lines_that_make_the_arrays(capsys) -> None:
     exec(capsys.readouterr().out, names)
     expected = testing.random_problem(11, kinds=["grid"], n_points=12)
     np.testing.assert_array_equal(names["rows"][: len(expected.rows)], expected.rows)
+
+
+def test_digits_are_counted_where_distances_tie() -> None:
+    tallies = examine_some(range(24), ["cospherical", "blobs"])
+    assert tallies["cospherical"].counts["integers"] > 0
+    counts = tallies["blobs"].counts
+    assert counts["binary64"] > 0.9 * (counts["doubled"] + counts["integers"])

@@ -155,7 +155,8 @@ def is_tight(answer: Answer, farthest: float = 0.0) -> bool:
     """
     if answer.lower == answer.upper:
         return True
-    return answer.upper - answer.lower <= max(TIGHT * answer.upper, RESOLVED * farthest, 1e-322)
+    width = max(TIGHT * answer.upper, RESOLVED * farthest, 1e-322)
+    return math.isfinite(answer.upper) and answer.upper - answer.lower <= width
 
 
 def root(square_of_it: Fraction | float) -> float:
