@@ -19,7 +19,11 @@ from certimetric import datasets
 from certimetric.exceptions import DataError
 from files import WRITERS
 
-SETTINGS = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(
+    max_examples=settings().max_examples // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+"""Half of the profile's examples for each of two dozen tests; a file may be written again."""
 
 EDITS = st.lists(
     st.tuples(

@@ -1,4 +1,4 @@
-"""Two folders of tests share the oracles; they import them by name in every import mode of pytest."""
+"""The hunt imports the oracles and itself by name, in every import mode of pytest."""
 
 import sys
 from pathlib import Path

@@ -130,7 +130,7 @@ def test_a_replay_prints_lines_that_make_the_arrays(capsys) -> None:
 
 
 def test_digits_are_counted_where_distances_tie() -> None:
-    tallies = examine_some(range(24), ["cospherical", "blobs"])
+    tallies = examine_some(range(10), ["cospherical", "blobs"])
     assert tallies["cospherical"].counts["integers"] > 0
     counts = tallies["blobs"].counts
     assert counts["binary64"] > 0.9 * (counts["doubled"] + counts["integers"])
