@@ -65,9 +65,9 @@ class RationalNearestNeighbor:
         n_features = len(self.rows[0])
         if components is None:
             components = [[int(i == j) for j in range(n_features)] for i in range(n_features)]
-        exact = [[Fraction(value) for value in row] for row in components]
-        self._component_scale = common_denominator(exact)
-        self._components = to_integers(exact, self._component_scale)
+        self.components = [[Fraction(value) for value in row] for row in components]
+        self._component_scale = common_denominator(self.components)
+        self._components = to_integers(self.components, self._component_scale)
         self._rows_scale = common_denominator(self.rows)
 
     def squared_distances(self, point: Vector) -> list[Fraction]:
@@ -148,8 +148,19 @@ class RationalNearestNeighbor:
 
 def least_norm_point(normals: list[Integers], offsets: Integers, n_features: int) -> tuple[Integers, int]:
     """Least-norm point of the non-empty polyhedron ``Aδ ≤ b``, as integers over one positive integer."""
+    active, multipliers, determinant = least_norm_multipliers(normals, offsets, n_features)
+    point = [0] * n_features
+    for k, multiplier in zip(active, multipliers, strict=True):
+        point = [value + multiplier * entry for value, entry in zip(point, normals[k], strict=True)]
+    return point, determinant
+
+
+def least_norm_multipliers(
+    normals: list[Integers], offsets: Integers, n_features: int
+) -> tuple[tuple[int, ...], Integers, int]:
+    """The active constraints at that point, det·μ ≤ 0 and det, with ``δ = Aᵀμ``."""
     if all(offset >= 0 for offset in offsets):
-        return [0] * n_features, 1
+        return (), [], 1
     for size in range(1, n_features + 1):
         for subset in combinations(range(len(normals)), size):
             active = [normals[i] for i in subset]
@@ -161,7 +172,7 @@ def least_norm_point(normals: list[Integers], offsets: Integers, n_features: int
                 continue
             point = [dot(column, multipliers) for column in zip(*active, strict=True)]
             if all(dot(a, point) <= determinant * b for a, b in zip(normals, offsets, strict=True)):
-                return point, determinant
+                return subset, multipliers, determinant
     raise ArithmeticError("the polyhedron is empty, which a cell with its own row inside cannot be")
 
 

@@ -1,0 +1,337 @@
+"""The checker of certificates: what it takes, what it says of damage, and that it stands alone."""
+
+import ast
+import base64
+import hashlib
+import json
+import re
+import struct
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import certimetric as cm
+from certimetric import certificate as checker
+from certimetric.certificate import Verifier, decode, encode, sha256_of_metric, sha256_of_training, verify
+from oracles.certificates import make_certificate
+from oracles.tiny import TinyCase
+from properties.data import METRICS, make_problem
+
+ROWS = [[4.0, 1.0], [0.0, 0.0], [0.0, 2.0], [9.0, 9.0]]
+LABELS = [1, 0, 0, 1]
+CASE = TinyCase(ROWS, LABELS, None, [[1.0, 1.0]])
+
+
+@pytest.fixture
+def good():
+    """A certificate of the radius 7/8 of (1, 1), which two rows of its class prove together."""
+    certificate = make_certificate(CASE, CASE.points[0])
+    assert (certificate["lower"], certificate["upper"]) == (0.875, 0.875)
+    assert certificate["witnesses"][0] == [[1, 2], [1.0, 1.0]]
+    assert verify(certificate, ROWS, LABELS)
+    return certificate
+
+
+def test_a_certificate_is_a_dict_or_its_text(good):
+    text = json.dumps(good)
+    for form in (good, text, text.encode(), f"\n {text} \n"):
+        assert verify(form, ROWS, LABELS) == checker.Verdict(True)
+
+
+def without(name):
+    return lambda good: {key: value for key, value in good.items() if key != name}
+
+
+def changed(**fields):
+    return lambda good: good | fields
+
+
+HUGE = 10**400
+DAMAGE = {
+    "no object": (lambda good: [good], "not a JSON object"),
+    "no JSON value at all": (lambda good: object(), "not a JSON object"),
+    "text that is not JSON": (lambda good: "{", "not JSON that can be read"),
+    "bytes that are not text": (lambda good: b"\xff\xfe\x00", "not JSON that can be read"),
+    "text nested too deeply": (lambda good: "[" * 200_000, "not JSON that can be read"),
+    "an integer with too many digits": (lambda good: "9" * 100_000, "not JSON that can be read"),
+    "a name that occurs twice": (lambda good: '{"lower": 1, "lower": 2}', "a name occurs twice"),
+    "another format": (changed(format="certificate"), "format is not 'certimetric.certificate'"),
+    "another version": (changed(version=2), "version is not 1"),
+    "a version that is no integer": (changed(version=1.0), "version is not 1"),
+    "another norm": (changed(norm=1), "norm is not 2"),
+    "another training set": (changed(training="0" * 64), "training is not '[0-9a-f]{64}'"),
+    "another metric": (changed(metric="0" * 64), "metric is not 'euclidean'"),
+    "a missing field": (without("index"), "its fields are not those of version 1"),
+    "a proof that version 1 does not have": (changed(tree=[]), "its fields are not those of version 1"),
+    "no neighbors": (changed(n_neighbors=0), "n_neighbors is not an integer from 1 to 4"),
+    "a boolean for a number of neighbors": (changed(n_neighbors=True), "n_neighbors is not an integer"),
+    "more neighbors than rows": (changed(n_neighbors=5), "n_neighbors is not an integer from 1 to 4"),
+    "a negative index": (changed(index=-1), "index is not an integer"),
+    "another rule": (changed(rule="unanimity"), "rule is neither"),
+    "a rule that is no text": (changed(rule=["plurality"]), "rule is neither"),
+    "a point of another length": (changed(point=encode([1.0])), "a point is not the base64 of 2 finite"),
+    "a point of half a number": (changed(point="AAAA"), "a point is not the base64"),
+    "a point that is no base64": (changed(point="é*"), "a point is not the base64"),
+    "a point that is a list": (changed(point=[1.0, 1.0]), "a point is not the base64"),
+    "a point with NaN": (changed(point=encode([1.0, np.nan])), "a point is not the base64 of 2 finite"),
+    "an infinite adversarial point": (changed(adversarial=encode([np.inf, 0.0])), "a point is not the"),
+    "no point": (changed(point=None), "a point is not the base64"),
+    "a label that is a list": (changed(label=[0]), "a label is not text"),
+    "a label that is NaN": (changed(label=float("nan")), "a label is not text"),
+    "a prediction that is null": (changed(predicted=None), "a label is not text"),
+    "a label of another kind": (changed(predicted=False), "predicted is not what the nearest rows say"),
+    "a wrong prediction": (changed(predicted=1), "predicted is not what the nearest rows say"),
+    "a label that is missed": (changed(label=1), "the label is missed, but the ends not 0"),
+    "a lower end that is NaN": (changed(lower=float("nan")), "lower is not a binary64 number"),
+    "a lower end that is text": (changed(lower="1"), "lower is not a binary64 number"),
+    "a lower end that is a boolean": (changed(lower=True), "lower is not a binary64 number"),
+    "a lower end that is too large": (changed(lower=HUGE), "lower is not a binary64 number"),
+    "a lower end of too many digits": (changed(lower=2**60 + 1), "lower is not a binary64 number"),
+    "a negative lower end": (changed(lower=-1.0), "lower is not a binary64 number"),
+    "an upper end that is infinite": (changed(upper=float("inf")), "upper is not a binary64 number"),
+    "an upper end without its point": (changed(adversarial=None), "upper has no adversarial point"),
+    "an upper end below its point": (changed(upper=0.87), "the adversarial point is beyond upper"),
+    "a point that keeps the answer": (
+        changed(adversarial=encode([1.5, 1.0])),
+        "the adversarial point does not change the answer",
+    ),
+    "a lower end beyond the radius": (changed(lower=0.875 + 2**-53), "no witness proves lower of row 0"),
+    "an infinite lower end": (changed(lower=None), "no witness proves lower of row 0"),
+    "no witnesses": (changed(witnesses=[]), "no witness proves lower of row 0"),
+    "witnesses that are no list": (changed(witnesses={}), "witnesses is not a list"),
+    "a witness without weights": (changed(witnesses=[[[0, 1]]]), "not rows and as many weights"),
+    "a witness of fewer weights": (changed(witnesses=[[[0, 1], [1.0]]]), "not rows and as many weights"),
+    "a witness of nothing": (changed(witnesses=[[[], []]]), "not rows and as many weights"),
+    "a witness that is text": (changed(witnesses=["ab"]), "not rows and as many weights"),
+    "an index out of range": (changed(witnesses=[[[4], [1.0]]]), "a row of a witness is not an integer"),
+    "a negative index of a row": (changed(witnesses=[[[-1], [1.0]]]), "a row of a witness is not"),
+    "an index that is a boolean": (changed(witnesses=[[[True], [1.0]]]), "a row of a witness is not"),
+    "an index that is huge": (changed(witnesses=[[[HUGE], [1.0]]]), "a row of a witness is not"),
+    "an index of another class": (changed(witnesses=[[[1, 0], [1, 1]]]), "a witness has another class"),
+    "a weight of 0": (changed(witnesses=[[[0], [0.0]]]), "a weight is not positive"),
+    "a negative weight": (changed(witnesses=[[[1, 2], [2.0, -1.0]]]), "a weight is not a binary64"),
+    "an infinite weight": (changed(witnesses=[[[0], [float("inf")]]]), "a weight is not a binary64"),
+    "a weight that is too large": (changed(witnesses=[[[0], [HUGE]]]), "a weight is not a binary64"),
+    "several neighbors with a lower end": (
+        changed(n_neighbors=2, upper=None, adversarial=None),
+        "no proofs of a lower end for several neighbours",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damage_is_rejected_in_words(good, case):
+    damage, reason = DAMAGE[case]
+    verdict = verify(damage(good), ROWS, LABELS)
+    assert not verdict
+    assert not verdict.accepted
+    assert re.search(reason, verdict.reason), verdict.reason
+
+
+@pytest.mark.parametrize("token", ["NaN", "Infinity", "-Infinity", "1e999", "true", "-1"])
+@pytest.mark.parametrize("end", ["lower", "upper"])
+def test_tokens_that_are_no_radius_are_rejected(good, end, token):
+    text = json.dumps(good).replace(f'"{end}": 0.875', f'"{end}": {token}')
+    assert token in text
+    assert "is not a binary64 number of at least 0" in verify(text, ROWS, LABELS).reason
+
+
+def test_weights_have_any_scale(good):
+    rows, weights = good["witnesses"][0]
+    for scale in (1e-300, 1.0, 1e300, 5e-324):
+        assert verify(good | {"witnesses": [[rows, [scale for _ in weights]]]}, ROWS, LABELS)
+    assert verify(good | {"witnesses": [[rows, [1 for _ in weights]]]}, ROWS, LABELS)
+
+
+def test_witnesses_that_prove_nothing_do_no_harm(good):
+    witnesses = [[[1], [1.0]], *good["witnesses"], [[2], [1e-200]]]
+    assert verify(good | {"witnesses": witnesses}, ROWS, LABELS)
+
+
+def test_work_has_an_end(good, monkeypatch):
+    monkeypatch.setattr(checker, "_WORK", 2**16)
+    assert verify(good, ROWS, LABELS)
+    many = good | {"witnesses": [[[1], [1.0]]] * 100}
+    assert "too much work" in verify(many, ROWS, LABELS).reason
+
+
+def test_a_row_that_repeats_one_of_a_lower_index_needs_no_witness():
+    rows, labels = [[0.0, 1.0], [-0.0, 1.0], [5.0, 5.0]], [0, 1, 0]
+    certificate = make_certificate(TinyCase(rows, labels, None, []), [0.0, 2.0])
+    assert (certificate["lower"], certificate["upper"], certificate["witnesses"]) == (None, None, [])
+    assert verify(certificate, rows, labels)
+    # The other way round its row wins every tie, so nothing is proven of it.
+    order = [1, 0, 2]
+    turned = make_certificate(TinyCase([rows[i] for i in order], [1, 0, 0], None, []), [0.0, 2.0])
+    assert turned["predicted"] == 1
+    claim = turned | {"predicted": 0, "label": 0, "lower": None, "upper": None}
+    assert not verify(claim, [rows[i] for i in order], [1, 0, 0])
+
+
+def test_one_class_has_an_infinite_radius_for_any_vote():
+    case = TinyCase(ROWS, [3, 3, 3, 3], None, [])
+    certificate = make_certificate(case, [1.0, 1.0])
+    assert certificate["lower"] is None
+    for k in range(1, 5):
+        assert verify(certificate | {"n_neighbors": k, "rule": "majority"}, ROWS, [3, 3, 3, 3])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["a", "b", "b", "a"], [True, False, False, True], [-1.0, 0.5, 0.5, -1.0], [2**60, -3, -3, 2**60]],
+)
+def test_labels_are_text_numbers_or_booleans(good, labels):
+    made = good | {"training": sha256_of_training(ROWS, labels), "label": labels[1], "predicted": labels[1]}
+    assert verify(json.dumps(made), ROWS, labels)
+    assert not verify(json.dumps(made | {"predicted": labels[0]}), ROWS, labels)
+    # Two votes each: the smallest label wins.
+    tie = made | {"n_neighbors": 4, "lower": 0.0, "upper": 0.0, "adversarial": None, "label": "?"}
+    assert verify(json.dumps(tie | {"predicted": min(labels)}), ROWS, labels)
+    assert not verify(json.dumps(tie | {"predicted": max(labels)}), ROWS, labels)
+
+
+def test_whole_numbers_are_the_same_labels_as_integers_and_as_floats(good):
+    assert verify(good | {"label": 0.0, "predicted": 0}, ROWS, LABELS)
+
+
+def test_metrics_are_components_or_objects_that_have_them(good):
+    G = np.array([[1.0, 0.5], [0.0, 2.0], [1.0, 1.0]])
+    case = TinyCase(ROWS, LABELS, G.tolist(), [])
+    certificate = make_certificate(case, [1.0, 1.0])
+    for metric in (G, G.tolist(), cm.Mahalanobis.from_components(G)):
+        assert verify(certificate, ROWS, LABELS, metric)
+        assert "metric is not" in verify(good, ROWS, LABELS, metric).reason
+    for metric in (None, "euclidean", cm.Mahalanobis.euclidean(), cm.Mahalanobis.euclidean(2)):
+        assert verify(good, ROWS, LABELS, metric)
+        assert "metric is not" in verify(certificate, ROWS, LABELS, metric).reason
+
+
+BAD = {
+    "text": (([["a", "b"]], [0]), "X_train must be a matrix of numbers"),
+    "one dimension": (([1.0, 2.0], [0, 1]), "X_train must be a matrix of numbers"),
+    "no rows": ((np.empty((0, 2)), []), "X_train must be a matrix of numbers"),
+    "NaN": (([[np.nan, 1.0]], [0]), "X_train contains NaN"),
+    "too few labels": ((ROWS, [0, 1]), "y_train must have one label for each row"),
+    "a label that is NaN": ((ROWS, [0, 1, np.nan, 2]), "a label is not text, a finite number"),
+    "mixed labels": ((ROWS, np.array([0, 1, "a", "b"], dtype=object)), "y_train must not mix"),
+    "another metric by name": ((ROWS, LABELS, "cosine"), "metric must be a matrix of numbers"),
+    "components of other features": ((ROWS, LABELS, np.eye(3)), "metric must have X_train's features"),
+    "infinite components": ((ROWS, LABELS, np.full((2, 2), np.inf)), "metric contains NaN or infinity"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_training_data_and_metrics_are_refused(case):
+    arguments, message = BAD[case]
+    with pytest.raises(ValueError, match=message):
+        Verifier(*arguments)
+
+
+def test_hashes_are_those_of_the_format():
+    rows, labels = [[1.0, -0.0], [0.5, 3.0]], ["é", "b"]
+    numbers = struct.pack("<4d", 1.0, -0.0, 0.5, 3.0)
+    text = b'{"shape":[2,2],"y":["\\u00e9","b"]}\n'
+    assert sha256_of_training(rows, labels) == hashlib.sha256(text + numbers).hexdigest()
+    assert sha256_of_training(np.asfortranarray(rows), np.array(labels)) == sha256_of_training(rows, labels)
+    assert sha256_of_metric(rows) == hashlib.sha256(b'{"shape":[2,2]}\n' + numbers).hexdigest()
+    assert sha256_of_training(rows, [1, 0]) != sha256_of_training(rows, [1.0, 0.0])
+    assert sha256_of_training(rows, [1, 0]) == sha256_of_training(
+        np.float32(rows), np.array([1, 0], np.uint8)
+    )
+
+
+@given(st.lists(st.floats(allow_nan=False), max_size=5))
+def test_numbers_come_back_from_base64_bit_for_bit(numbers):
+    assert encode(numbers) == base64.b64encode(struct.pack(f"<{len(numbers)}d", *numbers)).decode()
+    assert struct.pack(f"<{len(numbers)}d", *decode(encode(numbers))) == struct.pack(
+        f"<{len(numbers)}d", *numbers
+    )
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_arbitrary_json_gets_a_verdict_and_no_false_claim(data):
+    """Fields of a good certificate are replaced; what is then accepted says no more than that one."""
+    good = make_certificate(CASE, CASE.points[0])
+    names = data.draw(st.sets(st.sampled_from(sorted(good)), min_size=1, max_size=3))
+    strange = good | {name: data.draw(JSON, label=name) for name in sorted(names)}
+    assert verify(data.draw(JSON, label="instead"), ROWS, LABELS).reason
+    for form in (strange, json.dumps(strange)):
+        verdict = verify(form, ROWS, LABELS)
+        assert verdict or verdict.reason
+        if verdict and strange["label"] == 0 and strange["point"] == good["point"]:
+            assert strange["lower"] is not None
+            assert strange["lower"] <= 0.875
+            assert strange["upper"] is None or strange["upper"] >= 0.875
+
+
+@given(st.text(max_size=40) | st.binary(max_size=40))
+def test_arbitrary_text_gets_a_verdict(text):
+    assert verify(text, ROWS, LABELS).reason
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("shift", [0.0, 1e3, 1e9])
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e60, 1e-200])
+def test_bounds_of_the_filter_hold_of_the_exact_distances(metric, shift, scale):
+    problem = make_problem(5, 40, 6, "blobs", metric)
+    rows, G = scale * (problem.rows + shift), problem.components
+    rows[3], rows[4] = rows[5], np.nextafter(rows[5], np.inf)
+    home = Verifier(rows, problem.labels, G)
+    components = np.eye(6) if G is None else G
+    exact = [[Fraction(value) for value in row] for row in components.tolist()]
+    for point in (rows[5], scale * (problem.points[0] + shift), np.zeros(6)):
+        low, high = home.near.bounds(home.image(point[None]), np.arange(40))
+        assert scale == 1e-200 or shift == 1e9 or (high[7:] <= (1 + 1e-6) * low[7:] + 1e-9 * scale).all()
+        for row, least, most in zip(rows.tolist(), low.tolist(), high.tolist(), strict=True):
+            gap = [Fraction(a) - Fraction(b) for a, b in zip(row, point.tolist(), strict=True)]
+            squared = sum(sum(g * u for g, u in zip(line, gap, strict=True)) ** 2 for line in exact)
+            assert Fraction(least) ** 2 <= squared
+            assert most == np.inf or squared <= Fraction(most) ** 2
+
+
+def test_the_file_imports_nothing_of_the_library_and_is_short():
+    source = Path(checker.__file__).read_text(encoding="utf-8")
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(source))
+        for name in (
+            [a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", "")]
+        )
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert imported <= {*sys.stdlib_module_names, "numpy"}
+    assert len(source.splitlines()) < 400
+
+
+def test_importing_it_does_not_load_the_core():
+    code = "import sys, certimetric.certificate; assert 'certimetric._native' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_copy_of_the_file_alone_checks_certificates(good, tmp_path):
+    copy = tmp_path / "sceptic.py"
+    copy.write_bytes(Path(checker.__file__).read_bytes())
+    (tmp_path / "good.json").write_text(json.dumps(good), encoding="utf-8")
+    code = f"""
+import sys
+import sceptic
+text = open("good.json").read()
+assert sceptic.verify(text, {ROWS}, {LABELS})
+assert not sceptic.verify(text.replace('"lower": 0.875', '"lower": 0.876'), {ROWS}, {LABELS})
+assert not any(name.startswith("certimetric") for name in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
