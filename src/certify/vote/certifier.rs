@@ -154,7 +154,7 @@ impl Case<'_> {
             proof,
             lower: scale_down(lower, index.exponent()),
             upper: known.witness.as_ref().map_or(f64::INFINITY, |w| w.unscaled_length),
-            status: status_of(lower, upper, self.reach, self.scene.control),
+            status: status_of(lower, upper, self.resolution(), self.scene.control),
             rival: known.witness.as_ref().map_or(-1, |w| index.row_index(w.rival) as i64),
             adversarial: known.witness.map(|w| w.row),
             nodes: known.nodes,
@@ -169,9 +169,15 @@ impl Case<'_> {
         self.question.beyond.map(|eps| scale_by(eps, -self.scene.index.exponent()))
     }
 
+    /// A distance in input space no larger than that to the last neighbour: what binary64 points resolve is a share of it.
+    fn resolution(&self) -> f64 {
+        let norm = self.scene.index.metric().scaled_norm_up();
+        if norm > 0.0 { self.reach / norm } else { 0.0 }
+    }
+
     /// Whether the question has no answer yet.
     fn is_open(&self, known: &Known) -> bool {
-        !is_exact(known.lower, known.upper(), self.reach)
+        !is_exact(known.lower, known.upper(), self.resolution())
             && self.beyond().is_none_or(|eps| known.lower <= eps && known.upper() > eps)
     }
 

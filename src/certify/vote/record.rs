@@ -80,10 +80,10 @@ impl Record {
     }
 }
 
-/// Weights by position.
+/// Weights by position, but for those of zero.
 #[must_use]
 pub fn by_position(field: &Field, weights: &[Weight]) -> Weights {
-    weights.iter().map(|&(k, w)| (field.entries[k].position, w)).collect()
+    weights.iter().filter(|w| w.1 != 0.0).map(|&(k, w)| (field.entries[k].position, w)).collect()
 }
 
 /// What proves a lower end under a vote: rows of which enough are nearer than each row that is not mentioned, and for each
