@@ -283,6 +283,30 @@ def test_arbitrary_text_gets_a_verdict(text):
     assert verify(text, ROWS, LABELS).reason
 
 
+def test_rows_that_coincide_in_the_metric_are_settled_by_the_lowest_index_of_a_witness():
+    """G sees the first feature only: rows 0, 1 and 3 are one place, row 4 another."""
+    rows, labels, G = (
+        [[0.0, 1.0], [0.0, 2.0], [2.0, 0.0], [0.0, 3.0], [7.0, 0.0]],
+        [0, 1, 0, 0, 1],
+        [[1.0, 0.0]],
+    )
+    certificate = make_certificate(TinyCase(rows, labels, G, []), [0.5, 0.0])
+    tie, wall = [[0], [1.0]], [[2], [1.0]]
+    assert certificate["witnesses"] == [tie, wall]
+    for witness in (tie, [[0, 3], [1.0, 2.0]], [[3, 0], [1.0, 2.0]]):
+        assert verify(certificate | {"witnesses": [witness, wall]}, rows, labels, G)
+    for witness in ([[3], [1.0]], [[0, 2], [1.0, 1.0]]):
+        verdict = verify(certificate | {"witnesses": [witness, wall]}, rows, labels, G)
+        assert verdict.reason == "no witness proves lower of row 1"
+
+
+def test_bounds_of_the_filter_hold_where_the_metric_cancels():
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(60, 2)) + 1e9 * rng.normal(size=(60, 1))
+    assert_bounds_hold(rows, np.array([[1.0, -1.0]]), rows[0], "near")
+    assert_bounds_hold(rows, np.array([[1.0, -1.0]]), rows[0], "far")
+
+
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("shift", [0.0, 1e3, 1e9])
 @pytest.mark.parametrize("scale", [1.0, 1e-30, 1e60, 1e-200])
@@ -290,17 +314,33 @@ def test_bounds_of_the_filter_hold_of_the_exact_distances(metric, shift, scale):
     problem = make_problem(5, 40, 6, "blobs", metric)
     rows, G = scale * (problem.rows + shift), problem.components
     rows[3], rows[4] = rows[5], np.nextafter(rows[5], np.inf)
-    home = Verifier(rows, problem.labels, G)
-    components = np.eye(6) if G is None else G
-    exact = [[Fraction(value) for value in row] for row in components.tolist()]
     for point in (rows[5], scale * (problem.points[0] + shift), np.zeros(6)):
-        low, high = home.near.bounds(home.image(point[None]), np.arange(40))
+        low, high = assert_bounds_hold(rows, G, point, "near")
+        assert_bounds_hold(rows, G, point, "far")
+        # And they tell something, where neither underflow nor the shift is in the way.
         assert scale == 1e-200 or shift == 1e9 or (high[7:] <= (1 + 1e-6) * low[7:] + 1e-9 * scale).all()
-        for row, least, most in zip(rows.tolist(), low.tolist(), high.tolist(), strict=True):
-            gap = [Fraction(a) - Fraction(b) for a, b in zip(row, point.tolist(), strict=True)]
-            squared = sum(sum(g * u for g, u in zip(line, gap, strict=True)) ** 2 for line in exact)
-            assert Fraction(least) ** 2 <= squared
-            assert most == np.inf or squared <= Fraction(most) ** 2
+
+
+def assert_bounds_hold(rows, G, point, name):
+    """Bounds of ``‖G(x − p)‖``, or of ``‖M(x − p)‖`` by the images that are called far."""
+    home = Verifier(rows, np.zeros(len(rows), dtype=int), G)
+    image = home.image(point[None])
+    if name == "far" and G is not None:
+        image = image.times(G)
+    low, high = getattr(home, name).bounds(image, np.arange(len(rows)))
+    exact = [] if G is None else [[Fraction(value) for value in row] for row in G.tolist()]
+    for row, least, most in zip(rows.tolist(), low.tolist(), high.tolist(), strict=True):
+        gap = [Fraction(a) - Fraction(b) for a, b in zip(row, point.tolist(), strict=True)]
+        if G is not None:
+            gap = [sum(g * u for g, u in zip(line, gap, strict=True)) for line in exact]
+        if G is not None and name == "far":
+            gap = [
+                sum(g * u for g, u in zip(column, gap, strict=True)) for column in zip(*exact, strict=True)
+            ]
+        squared = sum(u**2 for u in gap)
+        assert Fraction(least) ** 2 <= squared
+        assert most == np.inf or squared <= Fraction(most) ** 2
+    return low, high
 
 
 def test_the_file_imports_nothing_of_the_library_and_is_short():

@@ -40,6 +40,7 @@ _HOMES = {
 """Where names are from."""
 
 _MODULES = (
+    "certificate",
     "certification",
     "datasets",
     "display",

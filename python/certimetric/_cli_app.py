@@ -10,6 +10,7 @@ from certimetric import _cli_report as report
 from certimetric import _cli_reproduce as reproduce
 from certimetric import _cli_work as work
 from certimetric._cli_frame import Commands, Quiet, friendly, takes
+from certimetric._cli_verify import check, print_checked
 from certimetric._versions import show_versions, versions
 
 __all__ = ["app"]
@@ -115,6 +116,21 @@ def predict(
     report.write_labels(predicted, out)
     if prepared.test.y is not None:
         typer.echo(f"error {(predicted != prepared.test.y).mean():.4f} on {len(predicted)} points", err=True)
+
+
+@app.command()
+@friendly
+@takes(work.Training)
+def verify(
+    training: work.Training,
+    file: Annotated[Path, typer.Argument(help="Certificates, one a line: .jsonl, .jsonl.gz or .jsonl.zst.")],
+    quiet: Quiet = False,
+) -> None:
+    """Check certificates in exact arithmetic, each on its own; exit code 1: not all were accepted."""
+    checked = check(file, training, progress=not quiet)
+    print_checked(file, checked)
+    if not all(each.verdict for each in checked):
+        raise typer.Exit(1)
 
 
 @app.command()

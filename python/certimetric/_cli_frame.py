@@ -4,7 +4,7 @@ import functools
 import sys
 import traceback
 from collections.abc import Callable
-from inspect import Signature, signature
+from inspect import Parameter, Signature, signature
 from itertools import chain
 from typing import Annotated, Any, ParamSpec
 
@@ -83,8 +83,9 @@ def takes(*groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]
             ]
             command(*values, **options)
 
-        # typer reads the options from the signature.
-        vars(run)["__signature__"] = Signature([*chain(*shared), *own])
+        # typer reads the options from the signature. By name: those without a default may follow others.
+        named = [field.replace(kind=Parameter.KEYWORD_ONLY) for field in chain(*shared, own)]
+        vars(run)["__signature__"] = Signature(named)
         return run
 
     return decorate

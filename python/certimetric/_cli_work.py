@@ -28,10 +28,13 @@ __all__ = [
     "LARGEST_SEED",
     "Jobs",
     "Prepared",
+    "Reference",
     "Search",
     "Source",
+    "Training",
     "certify",
     "demo",
+    "fit_reference",
     "prepare",
 ]
 
@@ -42,20 +45,54 @@ Jobs = Annotated[int | None, Option("--jobs", help="Threads; -1: all processors.
 
 
 @dataclass(frozen=True)
-class Source:
-    """Files and choices of a run: the options that ``certify`` and ``predict`` share."""
+class Training:
+    """Training data and metric: the options of every command about a classifier."""
 
     train: Annotated[Path, Option("--train", help="Training data: npz, npy, csv, parquet or libsvm.")]
-    test: Annotated[
-        Path | None, Option("--test", help="Test data; default: the test half of the training npz.")
-    ] = None
     metric: Annotated[
         str, Option("--metric", help="euclidean, covariance, or a file (npz with G or M, npy with M).")
     ] = "euclidean"
-    neighbors: Annotated[int, Option("-k", "--neighbors", help="Number of neighbours that vote.")] = 1
     scale: Annotated[
         Literal["minmax", "255", "none"], Option("--scale", help="Scaling fitted on the training data.")
     ] = "none"
+    x_key: Annotated[str | None, Option("--x-key", help="Name of the features in an npz.")] = None
+    y_key: Annotated[str | None, Option("--y-key", help="Name of the labels in an npz.")] = None
+    label: Annotated[
+        str | None, Option("--label", help="Label column of a csv or parquet; default: the last.")
+    ] = None
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of data."""
+        return [self.train]
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """Where features and labels are, as arguments of the readers."""
+        return {"x_key": self.x_key, "y_key": self.y_key, "label": self.label}
+
+    def check(self) -> None:
+        """Names that no file has a use for, before anything is read."""
+        for option, value, purpose, kinds in (
+            ("--x-key", self.x_key, "names the features in an npz", ("npz",)),
+            ("--y-key", self.y_key, "names the labels in an npz", ("npz",)),
+            ("--label", self.label, "names the label column of a csv or parquet", ("csv", "parquet")),
+        ):
+            if value is None:
+                continue
+            given = [_formats.kind_of(path) for path in self.files]
+            if not set(given) & set(kinds):
+                raise InputError(f"{option} {purpose}, but the data is {' and '.join(dict.fromkeys(given))}.")
+
+
+@dataclass(frozen=True)
+class Source(Training):
+    """Files and choices of a run: the options that ``certify`` and ``predict`` share."""
+
+    test: Annotated[
+        Path | None, Option("--test", help="Test data; default: the test half of the training npz.")
+    ] = None
+    neighbors: Annotated[int, Option("-k", "--neighbors", help="Number of neighbours that vote.")] = 1
     limit: Annotated[
         int | None, Option("--limit", min=1, help="Only the first N test points (after shuffling).")
     ] = None
@@ -69,26 +106,17 @@ class Source:
         ),
     ] = None
     jobs: Jobs = None
-    x_key: Annotated[str | None, Option("--x-key", help="Name of the features in an npz.")] = None
-    y_key: Annotated[str | None, Option("--y-key", help="Name of the labels in an npz.")] = None
-    label: Annotated[
-        str | None, Option("--label", help="Label column of a csv or parquet; default: the last.")
-    ] = None
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of data."""
+        return [self.train] if self.test is None else [self.train, self.test]
 
     def check(self) -> None:
         """Numbers out of range and names that no file has a use for, before anything is read."""
         check_count(self.neighbors, "--neighbors")
         effective_jobs(self.jobs, "--jobs")
-        for option, value, purpose, kinds in (
-            ("--x-key", self.x_key, "names the features in an npz", ("npz",)),
-            ("--y-key", self.y_key, "names the labels in an npz", ("npz",)),
-            ("--label", self.label, "names the label column of a csv or parquet", ("csv", "parquet")),
-        ):
-            if value is None:
-                continue
-            given = [_formats.kind_of(path) for path in (self.train, self.test) if path is not None]
-            if not set(given) & set(kinds):
-                raise InputError(f"{option} {purpose}, but the data is {' and '.join(dict.fromkeys(given))}.")
+        super().check()
 
 
 @dataclass(frozen=True)
@@ -150,6 +178,15 @@ def parse_size(text: str) -> int:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """Scaled training rows, what scales test points, and the metric."""
+
+    X: FloatArray
+    scaler: Scaler
+    metric: Mahalanobis
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A fitted classifier and scaled test points."""
 
@@ -160,19 +197,22 @@ class Prepared:
 def prepare(source: Source) -> Prepared:
     """Read both files, scale by the training set, fit."""
     source.check()
-    keys = {"x_key": source.x_key, "y_key": source.y_key, "label": source.label}
-    train, test = datasets.read_halves(source.train, source.test, **keys, option="--test")
+    train, test = datasets.read_halves(source.train, source.test, **source.keys, option="--test")
     check_count(source.neighbors, "--neighbors", len(train.X))
     test = test.sample(source.limit, source.seed)
-    scaler = Scaler.fit(train.X, source.scale)
-    rows = scaler(train.X)
-    check_magnitude(rows, "scaled training data")
-    scaled = DataSet(scaler(test.X), test.y, test.name)
+    reference = fit_reference(source, train)
+    scaled = DataSet(reference.scaler(test.X), test.y, test.name)
     check_magnitude(scaled.X, "scaled test data")
-    classifier = CertifiedKNeighborsClassifier(
-        source.neighbors, metric=_metric(source.metric, rows), n_jobs=source.jobs
-    )
-    return Prepared(classifier.fit(rows, train.labels()), scaled)
+    classifier = CertifiedKNeighborsClassifier(source.neighbors, metric=reference.metric, n_jobs=source.jobs)
+    return Prepared(classifier.fit(reference.X, train.labels()), scaled)
+
+
+def fit_reference(training: Training, data: DataSet) -> Reference:
+    """Scale the training data, and make the metric."""
+    scaler = Scaler.fit(data.X, training.scale)
+    rows = scaler(data.X)
+    check_magnitude(rows, "scaled training data")
+    return Reference(rows, scaler, _metric(training.metric, rows))
 
 
 def _metric(choice: str, rows: FloatArray) -> Mahalanobis:

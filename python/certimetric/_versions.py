@@ -12,7 +12,7 @@ from certimetric import _native
 __all__ = ["__version__", "native_build", "show_versions", "versions"]
 
 _PACKAGES = ("numpy", "scikit-learn", "scipy", "joblib")
-_OPTIONAL = ("pyarrow", "pandas", "polars", "matplotlib", "typer", "rich")
+_OPTIONAL = ("pyarrow", "pandas", "polars", "zstandard", "matplotlib", "typer", "rich")
 
 
 def native_build() -> dict[str, str]:

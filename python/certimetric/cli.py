@@ -19,7 +19,8 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run ``certimetric``; exit codes: 0 done, 1 internal error, 2 a mistake in the input, 130 Ctrl-C.
 
-    Where the reader of a pipe goes away, SIGPIPE ends the program.
+    The code of ``verify`` is also 1 where a certificate is rejected. Where the reader of a pipe goes away,
+    SIGPIPE ends the program.
     """
     # A caller may have had it ignored, as nohup does.
     listens = signal.getsignal(signal.SIGINT) is signal.default_int_handler

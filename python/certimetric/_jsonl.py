@@ -1,0 +1,83 @@
+"""Files of one JSON object a line, plain or compressed; their lines are not read here."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import IO
+
+from certimetric import _formats
+from certimetric._optional import require
+from certimetric.exceptions import DataError
+
+__all__ = ["check_file", "read_lines"]
+
+_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+_CHUNK = 2**20
+
+
+def check_file(path: Path) -> None:
+    """Raise where there is no file, its suffix is unknown, or a library for it is missing."""
+    _formats.check_file(path)
+    if not path.name.lower().endswith(_SUFFIXES):
+        raise DataError(f"{path}: unknown format; known suffixes are {', '.join(_SUFFIXES)}.")
+    if _kind(path) == ".zst":
+        require("zstandard", extra="io")
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Numbers, from 1, and bytes of the lines that are not blank.
+
+    Raises
+    ------
+    DataError
+        The file is damaged, or ends before its compressed data does.
+    """
+    rest, number = b"", 0
+    for chunk in _guarded(path):
+        *whole, rest = (rest + chunk).split(b"\n")
+        for number, line in enumerate(whole, start=number + 1):  # noqa: B020 - it goes on counting
+            if line.strip():
+                yield number, line
+    if rest.strip():
+        yield number + 1, rest
+
+
+def _kind(path: Path) -> str:
+    return path.suffix.lower()
+
+
+def _guarded(path: Path) -> Iterator[bytes]:
+    """The content in pieces; whatever a damaged file raises becomes one line that names the file."""
+    damage: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error)
+    if _kind(path) == ".zst":
+        damage += (require("zstandard", extra="io").ZstdError,)
+    try:
+        with path.open("rb") as file:
+            yield from _unpacked(file, _kind(path))
+    except damage as error:
+        raise DataError(f"{path}: cannot be read as {_kind(path)[1:]}: {error}") from error
+
+
+def _unpacked(file: IO[bytes], kind: str) -> Iterator[bytes]:
+    if kind == ".zst":
+        yield from _frames(file)
+        return
+    with closing(gzip.GzipFile(fileobj=file) if kind == ".gz" else file) as source:
+        while chunk := source.read(_CHUNK):
+            yield chunk
+
+
+def _frames(file: IO[bytes]) -> Iterator[bytes]:
+    """What the frames of a zstd file have; zstandard's own reader takes a file that was cut off for whole."""
+    zstandard = require("zstandard", extra="io")
+    frame, rest = None, b""
+    while chunk := rest or file.read(_CHUNK):
+        frame = frame or zstandard.ZstdDecompressor().decompressobj()
+        yield frame.decompress(chunk)
+        rest = frame.unused_data
+        if frame.eof:
+            frame = None
+    if frame is not None:
+        raise EOFError("compressed file ended before the end of a frame")
