@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -121,8 +122,12 @@ def _count_proven(answer: "Certificates", beyond: float | None) -> int:
 
 def _joined(answers: "list[Certificates]") -> "Certificates":
     parts = [cast("dict[str, Any]", answer) for answer in answers]
-    whole = {
-        name: None if first is None else np.concatenate([part[name] for part in parts])
-        for name, first in parts[0].items()
-    }
+    whole = {name: _chained([part[name] for part in parts]) for name in parts[0]}
     return cast("Certificates", whole)
+
+
+def _chained(parts: list[Any]) -> Any:
+    """Arrays, lists or nothing, one after the other."""
+    if parts[0] is None:
+        return None
+    return list(chain(*parts)) if isinstance(parts[0], list) else np.concatenate(parts)

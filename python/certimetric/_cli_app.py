@@ -66,6 +66,13 @@ def certify(
         Path | None,
         typer.Option("--examples", help="Picture of adversarial examples; with it all radii are computed."),
     ] = None,
+    certificates: Annotated[
+        Path | None,
+        typer.Option(
+            "--certificates",
+            help="Proofs for `certimetric verify`, one a line: .jsonl, .jsonl.gz or .jsonl.zst.",
+        ),
+    ] = None,
     shape: Annotated[str, typer.Option("--shape", help="Shape of the images, such as 28x28.")] = "28x28",
     times: Annotated[
         bool,
@@ -83,7 +90,9 @@ def certify(
 ) -> None:
     """Certify test points and print the certified-error table."""
     radii = None if eps is None else report.parse_radii(eps)
-    outputs = report.Outputs(out, plot, examples, report.parse_shape(shape), times, resume)
+    outputs = report.Outputs(
+        out, plot, examples, certificates, report.parse_shape(shape), times=times, resume=resume
+    )
     outputs.check()
     search.check()
     prepared = work.prepare(source)
@@ -91,7 +100,13 @@ def certify(
     parts = outputs.parts
     with nullcontext() if parts is None else parts.kept():
         cert = work.certify(
-            prepared, search, radii, adversarial=examples is not None, progress=not quiet, parts=parts
+            prepared,
+            search,
+            radii,
+            adversarial=examples is not None,
+            certificates=certificates is not None,
+            progress=not quiet,
+            parts=parts,
         )
         try:
             outputs.write(cert, prepared.test.X)

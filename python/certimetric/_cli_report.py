@@ -1,6 +1,6 @@
 """What the commands print and write."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from rich.table import Table
 from certimetric import _formats, datasets
 from certimetric._curve import nice_radii
 from certimetric._files import save_picture, write_text
+from certimetric._jsonl import check_name
 from certimetric._optional import require
 from certimetric._parts import Parts
 from certimetric._validation import FloatArray, as_radii
@@ -76,6 +77,7 @@ class Outputs:
     out: Path | None = None
     plot: Path | None = None
     examples: Path | None = None
+    certificates: Path | None = None
     shape: tuple[int, ...] = (28, 28)
     times: bool = False
     resume: bool = False
@@ -98,6 +100,9 @@ class Outputs:
             if path is not None and path.suffix.lower() not in suffixes:
                 raise InputError(f"{option} must end in {', '.join(suffixes)}; got {path.name!r}.")
             check_output(path, option)
+        if self.certificates is not None:
+            check_name(self.certificates)
+            check_output(self.certificates, "--certificates")
         if self.out is not None and self.out.suffix.lower() == ".parquet":
             require("pyarrow.parquet", extra="io")
         if self.plot is not None or self.examples is not None:
@@ -113,8 +118,12 @@ class Outputs:
 
     def write(self, cert: Certification, rows: FloatArray) -> None:
         """Write all of them, and say so."""
+        if self.certificates is not None:
+            cert.save_certificates(self.certificates)
+            print(f"wrote {self.certificates}")
         if self.parts is not None and self.out is not None:
-            (cert if self.times else cert.without_times()).save(self.out)
+            result = replace(cert, certificates=None)
+            (result if self.times else result.without_times()).save(self.out)
             # Before anything is printed: where nobody reads it the program ends here.
             self.parts.remove()
             print(f"wrote {self.out}")

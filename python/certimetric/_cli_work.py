@@ -231,6 +231,7 @@ def certify(
     radii: FloatArray | None,
     *,
     adversarial: bool = False,
+    certificates: bool = False,
     progress: bool = False,
     parts: Parts | None = None,
 ) -> Certification:
@@ -243,7 +244,8 @@ def certify(
     if test.y is not None:
         label_codes(test.y, classifier.classes_, len(test.X), f"test data {test.name}")
     eps = None if radii is None or adversarial or not radii.any() else radii
-    options = {**search.arguments(), "eps": eps, "return_adversarial": adversarial, "progress": progress}
+    wanted = {"return_adversarial": adversarial, "return_certificates": certificates}
+    options = {**search.arguments(), **wanted, "eps": eps, "progress": progress}
     if parts is None:
         return classifier.certify(test.X, test.y, **options)
     return certify_in_parts(classifier, test.X, test.y, parts, **options)

@@ -70,6 +70,10 @@ def _merged(total: "Certificates", asked: NDArray[np.intp], answer: "Certificate
     arrays: dict[str, Any] = {name: None if array is None else array.copy() for name, array in old.items()}
     for name in ("seconds", "programs", "steps", "nodes"):
         arrays[name][asked] += new[name]
+    farther = new["lower"] > arrays["lower"][asked]
+    if arrays["proofs"] is not None:
+        for point in np.flatnonzero(farther):
+            arrays["proofs"][asked[point]] = new["proofs"][point]
     arrays["lower"][asked] = np.maximum(arrays["lower"][asked], new["lower"])
     arrays["status"][asked] = new["status"]
     closer = new["upper"] < arrays["upper"][asked]

@@ -1,17 +1,18 @@
-"""Files of one JSON object a line, plain or compressed; their lines are not read here."""
+"""Files of one JSON object a line, plain or compressed; what the lines say is not looked at here."""
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import IO
 
 from certimetric import _formats
+from certimetric._files import writing
 from certimetric._optional import require
 from certimetric.exceptions import DataError
 
-__all__ = ["check_file", "read_lines"]
+__all__ = ["check_file", "check_name", "read_lines", "write_lines"]
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 _CHUNK = 2**20
@@ -20,10 +21,27 @@ _CHUNK = 2**20
 def check_file(path: Path) -> None:
     """Raise where there is no file, its suffix is unknown, or a library for it is missing."""
     _formats.check_file(path)
+    check_name(path)
+
+
+def check_name(path: Path) -> None:
+    """Raise where the suffix is unknown, or a library for it is missing."""
     if not path.name.lower().endswith(_SUFFIXES):
         raise DataError(f"{path}: unknown format; known suffixes are {', '.join(_SUFFIXES)}.")
     if _kind(path) == ".zst":
         require("zstandard", extra="io")
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines; the same lines are the same file, byte for byte."""
+    check_name(path)
+    content = "".join(f"{line}\n" for line in lines).encode()
+    if _kind(path) == ".gz":
+        content = gzip.compress(content, mtime=0)
+    elif _kind(path) == ".zst":
+        content = require("zstandard", extra="io").ZstdCompressor(level=10).compress(content)
+    with writing(path) as file:
+        file.write(content)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:

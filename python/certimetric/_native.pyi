@@ -1,7 +1,7 @@
 """Types of the Rust core. Arrays must be C-contiguous float64 / int64; the Python layer sees to that."""
 
 from collections.abc import Callable
-from typing import TypedDict, final
+from typing import Any, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ class Certificates(TypedDict):
     nodes: NDArray[np.int64]  # (m,) nodes of the search over sets of neighbours; 0 from ``certify``
     digits: NDArray[np.uint8]  # (m,) index into DIGITS: what the most delicate comparison of distances needed
     adversarial: NDArray[np.float64] | None  # (m, d); a row without one repeats the test point
-    # (m,) the lower end that witnesses prove, and the training rows and weights of each of them
-    proofs: list[tuple[float, list[tuple[list[int], list[float]]]]] | None
+    # (m,) the lower end that is proven, and by what: the training rows and weights of witnesses, or a tree
+    proofs: list[tuple[float, list[tuple[list[int], list[float]]], dict[str, Any] | None]] | None
 
 STATUSES: tuple[str, ...]
 """("exact", "bounded", "misclassified", "unfinished")"""

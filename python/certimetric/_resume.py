@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certimetric._batches import FIRST, batches, remaining
+from certimetric._certificates import numbered
 from certimetric._digest import digest
 from certimetric._parts import Parts
 from certimetric._progress import Report, progress_line
@@ -54,6 +55,7 @@ def certify_in_parts(
             # With several radii each point is asked about more than once, so that there is no count within.
             within = tally.within if line is not None and np.size(options["eps"]) < 2 else None
             cert = classifier.certify(X[rows], labels, time_limit=left, callback=within, **options)
+            cert = numbered(cert, rows.start)
             if "unfinished" not in cert.status:
                 parts.put(rows.start, cert)
             found[rows.start] = cert

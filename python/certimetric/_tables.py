@@ -30,8 +30,9 @@ _LAYOUT = 2
 
 
 def columns(cert: Certification) -> dict[str, NDArray[Any]]:
-    """The one-dimensional arrays by name."""
-    return {name: array for name, array in cert.to_dict().items() if array.ndim == 1}
+    """The one-dimensional arrays by name; certificates are for those who ask for them."""
+    arrays = cert.to_dict()
+    return {name: array for name, array in arrays.items() if array.ndim == 1 and name != "certificates"}
 
 
 def to_pandas(cert: Certification) -> "pd.DataFrame":
@@ -58,6 +59,8 @@ def to_arrow(cert: Certification) -> "pa.Table":
     if cert.adversarial is not None:
         flat = arrow.array(np.ascontiguousarray(cert.adversarial).ravel())
         arrays["adversarial"] = arrow.FixedSizeListArray.from_arrays(flat, cert.adversarial.shape[1])
+    if cert.certificates is not None:
+        arrays["certificates"] = arrow.array(cert.certificates.tolist(), arrow.string())
     return arrow.table(arrays).replace_schema_metadata({_KEY: _header(cert)})
 
 
@@ -168,7 +171,7 @@ def _from_columns(
     try:
         header = json.loads(text)
         if isinstance(header, dict) and header.get("layout") == _LAYOUT:
-            arrays: dict[str, Any] = {"y": None, "adversarial": None, "seconds": None}
+            arrays: dict[str, Any] = {"y": None, "adversarial": None, "seconds": None, "certificates": None}
             for name, kind in dict(header["types"]).items():
                 arrays[name] = column(name, np.dtype(kind))
             return Certification(run=RunInfo.from_dict(header["run"]), **arrays)

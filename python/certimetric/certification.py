@@ -121,6 +121,9 @@ class Certification:
         Nodes of the search over sets of neighbours; 0 for a single neighbour, which needs none.
     run : RunInfo
         How it was made.
+    certificates : ndarray of shape (m,), object, or None
+        On request, for each point a line of JSON that :mod:`certimetric.certificate` checks without the
+        library's solver; None for a point that the time limit left out.
 
     Examples
     --------
@@ -142,6 +145,7 @@ class Certification:
     steps: IntArray
     nodes: IntArray
     run: RunInfo
+    certificates: NDArray[np.object_] | None = None
 
     def __post_init__(self) -> None:
         for name, array in self._arrays().items():
@@ -271,6 +275,25 @@ class Certification:
             The file cannot be written: no such folder, no space left, no permission.
         """
         from certimetric._tables import save
+
+        save(self, path)
+
+    def save_certificates(self, path: str | PathLike[str]) -> None:
+        """Write the certificates to a file, a line for each point that has one.
+
+        Parameters
+        ----------
+        path : path-like
+            ``.jsonl``, ``.jsonl.gz`` or ``.jsonl.zst`` (extra ``io``), which ``certimetric verify`` reads.
+
+        Raises
+        ------
+        InputError
+            Certified without ``return_certificates=True``.
+        DataError
+            Another suffix.
+        """
+        from certimetric._certificates import save
 
         save(self, path)
 

@@ -60,6 +60,7 @@ def frame(case: TinyCase, point: list[float], label: int, predicted: int) -> Cer
         "upper": None,
         "adversarial": None,
         "witnesses": [],
+        "tree": None,
     }
 
 
