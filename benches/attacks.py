@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
-from _data import Data, locate, scale_to_unit
+from _data import Data, locate
 from _figures import Figure, Settings, duration
 from certimetric import CertifiedKNeighborsClassifier
+from certimetric.datasets import Scaler
 
 POINTS = 100
 _HELD_OUT = 200
@@ -51,9 +52,8 @@ def whole(directory: Path | None, name: str) -> Rows:
 def scaled(name: str, X: NDArray[np.float64], y: NDArray[np.int64], test: NDArray[np.intp]) -> Data:
     """These rows for testing, in this order, all others for training."""
     train = np.setdiff1d(np.arange(len(X)), test)
-    rows, points = X[train], X[test]
-    scale_to_unit(rows, points, images=False)
-    return Data(name, rows, y[train], points, y[test])
+    scaler = Scaler.fit(X[train], "minmax")
+    return Data(name, scaler(X[train]), y[train], scaler(X[test]), y[test])
 
 
 def diabetes(directory: Path | None, seed: int) -> Data:

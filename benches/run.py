@@ -13,6 +13,7 @@ import threadpoolctl
 
 import attacks
 import authors
+import certificates
 import certification
 import metrics
 import neighbors
@@ -26,6 +27,7 @@ Case = Callable[[Settings], Iterator[Figure]]
 
 FAMILIES = {
     "certification": certification.CASES,
+    "certificates": certificates.CASES,
     "neighbors": neighbors.CASES,
     "metrics": metrics.CASES,
     "scaling": scaling.CASES,
