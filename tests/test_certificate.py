@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import certimetric as cm
@@ -74,8 +74,8 @@ DAMAGE = {
     "a boolean for a number of neighbors": (changed(n_neighbors=True), "n_neighbors is not an integer"),
     "more neighbors than rows": (changed(n_neighbors=5), "n_neighbors is not an integer from 1 to 4"),
     "a negative index": (changed(index=-1), "index is not an integer"),
-    "another rule": (changed(rule="unanimity"), "rule is neither"),
-    "a rule that is no text": (changed(rule=["plurality"]), "rule is neither"),
+    "another rule": (changed(rule="unanimity"), "rule is unknown"),
+    "a rule that is no text": (changed(rule=["plurality"]), "rule is unknown"),
     "a point of another length": (changed(point=encode([1.0])), "a point is not the base64 of 2 finite"),
     "a point of half a number": (changed(point="AAAA"), "a point is not the base64"),
     "a point that is no base64": (changed(point="é*"), "a point is not the base64"),
@@ -247,6 +247,18 @@ def test_hashes_are_those_of_the_format():
     )
 
 
+def test_many_rows_that_repeat_others_are_settled_at_once():
+    rows, labels = np.tile(np.arange(40.0).reshape(20, 2), (100, 1)), np.repeat([0, 1], [20, 1980])
+    certificate = make_certificate(TinyCase(ROWS, LABELS, None, []), [1.0, 1.0])
+    claim = certificate | {"training": sha256_of_training(rows, labels), "lower": None, "upper": None}
+    claim |= {"adversarial": None, "witnesses": []}
+    assert verify(claim, rows, labels)
+    labels[7] = 1
+    assert verify(claim | {"training": sha256_of_training(rows, labels)}, rows, labels).reason.endswith(
+        "row 7"
+    )
+
+
 @given(st.lists(st.floats(allow_nan=False), max_size=5))
 def test_numbers_come_back_from_base64_bit_for_bit(numbers):
     assert encode(numbers) == base64.b64encode(struct.pack(f"<{len(numbers)}d", *numbers)).decode()
@@ -262,7 +274,6 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150)
 @given(st.data())
 def test_arbitrary_json_gets_a_verdict_and_no_false_claim(data):
     """Fields of a good certificate are replaced; what is then accepted says no more than that one."""
@@ -309,10 +320,10 @@ def test_bounds_of_the_filter_hold_where_the_metric_cancels():
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("shift", [0.0, 1e3, 1e9])
-@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e60, 1e-200])
+@pytest.mark.parametrize("shift", [0.0, 1e9])
+@pytest.mark.parametrize("scale", [1.0, 1e60, 1e-200])
 def test_bounds_of_the_filter_hold_of_the_exact_distances(metric, shift, scale):
-    problem = make_problem(5, 40, 6, "blobs", metric)
+    problem = make_problem(5, 20, 6, "blobs", metric)
     rows, G = scale * (problem.rows + shift), problem.components
     rows[3], rows[4] = rows[5], np.nextafter(rows[5], np.inf)
     for point in (rows[5], scale * (problem.points[0] + shift), np.zeros(6)):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 # The filter sees data of magnitudes about 1: what underflow may lose, and lengths that it leaves to integers.
 TINY, _FAR = 2.0**-480, 2.0**250
 
-# Multiplications that one certificate may cost, some ten seconds; and what one of integers counts.
+# Multiplications that one certificate may cost, a minute at worst; and what one of integers counts.
 _WORK, _EXACT = 2**35, 512
 
 Array = NDArray[Any]
@@ -82,7 +82,7 @@ class Place:
     """A point: bounds of its distances to all rows, and exact ones as integers on the grid of both."""
 
     def __init__(self, home: "Home", point: Array) -> None:
-        self.home, self.point, self.work = home, point, _WORK
+        self.home, self.point, self.work = home, point, _WORK + 64 * home.X.size
         self.image = home.image(point[None])
         self.low, self.high = home.near.bounds(self.image, np.arange(len(home.X)))
         self.grid = min(home.grid, grid_of(point))
@@ -126,7 +126,7 @@ class Witness:
 
     def __init__(self, place: Place, rows: Array, weights: Array) -> None:
         self.place, self.rows, self.weights = place, rows, integers(weights, grid_of(weights))
-        self.total, self.images = int(self.weights.sum()), np.empty(0)
+        self.total, self.mean, self.squares = int(self.weights.sum()), np.empty(0), 0
 
     def surely(self, left: Array, lower: float) -> Array:
         """For which rows the filter proves the lower end; here N and v are divided by the total weight."""
@@ -149,11 +149,13 @@ class Witness:
     def proves(self, row: int, lower: float) -> bool:
         """Whether N and v prove the lower end for a row, in integers."""
         place, G = self.place, self.place.home.whole_G
-        if not self.images.size:
-            self.images = np.array([place.embedded(i) for i in self.rows.tolist()])
         image = place.embedded(row)
-        N = self.total * (image @ image) - self.weights @ (self.images**2).sum(axis=1)
-        v = place.times(None if G is None else G.T, self.total * image - self.weights @ self.images)
+        if not self.mean.size:
+            self.mean = 0 * image
+            for weight, own in zip(self.weights, map(place.embedded, self.rows.tolist()), strict=True):
+                self.mean, self.squares = self.mean + weight * own, self.squares + weight * (own @ own)
+        N = int(self.total * (image @ image) - self.squares)
+        v = place.times(None if G is None else G.T, self.total * image - self.mean)
         ties = N == 0 and not v.any() and self.rows.min() < row
         return bool(ties) or place.reaches(N, v, lower)
 
