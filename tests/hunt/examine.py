@@ -10,6 +10,7 @@ import numpy as np
 
 import certimetric as cm
 from certimetric import testing
+from certimetric.certificate import Verifier
 from certimetric.testing import Problem
 from hunt.disguise import Disguise, Undressed, draw_disguise
 from hunt.questions import Question, questions, radius_to_decide
@@ -88,6 +89,7 @@ def examine_some(seeds: Sequence[int], kinds: Sequence[str]) -> dict[str, Tally]
 def _broken(scene: Scene, tally: Tally) -> Iterator[tuple[str, str]]:
     """Broken promises, with the question and the point; counts go to the tally."""
     clf = scene.fit()
+    verifier = Verifier(scene.dressed.rows, scene.dressed.labels, scene.dressed.metric)
     yield from _broken_order(scene, clf, tally)
     oracles: dict[tuple[int, str], Undressed] = {}
     eps = 1.0
@@ -95,7 +97,7 @@ def _broken(scene: Scene, tally: Tally) -> Iterator[tuple[str, str]]:
         key = (question.k, "either" if question.k == 1 else question.rule)
         if key not in oracles:
             oracles[key] = scene.oracle(question)
-        answers, truths = question.ask(clf, scene.dressed.points, scene.labels, eps)
+        answers, truths, certificates = question.ask(clf, scene.dressed.points, scene.labels, eps)
         if question.way == "exact":
             eps = radius_to_decide(scene.rng, answers)
             tally.counts.update(question.digits(clf, scene.dressed.points))
@@ -103,6 +105,10 @@ def _broken(scene: Scene, tally: Tally) -> Iterator[tuple[str, str]]:
             case = (oracles[key], scene.dressed.points[number].tolist(), answer, truths[number])
             for sentence in _judge(scene, question, case, tally):
                 yield f"point {number}, {question}", sentence
+        for number, certificate in enumerate(certificates):
+            verdict = verifier.verify(certificate)
+            if not verdict:
+                yield f"point {number}, {question}", f"a certificate is rejected: {verdict.reason}"
 
 
 def _judge(

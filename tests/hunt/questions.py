@@ -34,16 +34,17 @@ class Question:
 
     def ask(
         self, clf: Any, points: np.ndarray, labels: np.ndarray, eps: float | None
-    ) -> tuple[list[Answer], list[int | None]]:
-        """The answers for all points, and the labels that were asked about."""
+    ) -> tuple[list[Answer], list[int | None], list[str]]:
+        """The answers for all points, the labels that were asked about, and certificates."""
         options = {**OPTIONS[self.way], **({"eps": eps} if self.way == "decide" else {})}
         truth = labels if self.labelled else None
         cert = clf.set_params(n_neighbors=self.k).certify(
-            points, truth, rule=self.rule, return_adversarial=True, **options
+            points, truth, rule=self.rule, return_adversarial=True, return_certificates=True, **options
         )
         columns = (cert.lower, cert.upper, cert.status, cert.predicted, cert.adversarial)
         found = [Answer(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
-        return found, [None] * len(points) if truth is None else truth.tolist()
+        truths = [None] * len(points) if truth is None else truth.tolist()
+        return found, truths, cert.certificates.tolist()
 
     def digits(self, clf: Any, points: np.ndarray) -> list[str]:
         """What the most delicate comparison of distances of each point needed."""

@@ -49,8 +49,8 @@ def test_a_planted_mistake_is_found(monkeypatch, spoil) -> None:
     honest = Question.ask
 
     def ask(self, *arguments):
-        answers, truths = honest(self, *arguments)
-        return [spoil(answer) for answer in answers], truths
+        answers, *others = honest(self, *arguments)
+        return [spoil(answer) for answer in answers], *others
 
     monkeypatch.setattr(Question, "ask", ask)
     found = Tally()
@@ -59,6 +59,18 @@ def test_a_planted_mistake_is_found(monkeypatch, spoil) -> None:
     assert len(found.violations) > 8
     assert {violation.kind for violation in found.violations} == {"blobs", "grid"}
     assert replay(found.violations[0].seed, ["blobs", "grid"]) == 1
+
+
+def test_a_certificate_that_is_rejected_is_a_violation(monkeypatch) -> None:
+    honest = Question.ask
+
+    def ask(self, *arguments):
+        *others, certificates = honest(self, *arguments)
+        return *others, [line.replace('"norm":2', '"norm":1') for line in certificates]
+
+    monkeypatch.setattr(Question, "ask", ask)
+    sentences = {violation.sentence for violation in examine(1, ["blobs"]).violations}
+    assert sentences == {"a certificate is rejected: norm is not 2"}
 
 
 def test_a_panic_is_a_violation(monkeypatch) -> None:
