@@ -4,11 +4,13 @@ import ast
 import base64
 import hashlib
 import json
+import math
 import re
 import shutil
 import struct
 import subprocess
 import sys
+from collections import UserDict
 from fractions import Fraction
 from pathlib import Path
 
@@ -135,6 +137,37 @@ def test_damage_is_rejected_in_words(good, case):
     assert re.search(reason, verdict.reason), verdict.reason
 
 
+WEIRD = {
+    "a dict of another kind": lambda good, tree: UserDict(good | {"tree": tree}),
+    "a dict that raises": lambda good, tree: Raising(good | {"tree": tree}),
+    "a set for a rival": lambda good, tree: good | {"tree": with_way(tree, rival=set())},
+    "an array for a side": lambda good, tree: good | {"tree": with_node(tree, fixed=[[0, SIDES, [[], []]]])},
+    "a huge integer for a side": lambda good, tree: (
+        good | {"tree": with_node(tree, rows=[0], before=10**5000, children=[None])}
+    ),
+}
+SIDES = np.array(["in", "out"])
+
+
+class Raising(dict):
+    def get(self, *_):
+        raise KeyError
+
+
+def with_way(tree, **fields):
+    return tree | {"ways": [tree["ways"][0] | fields]}
+
+
+def with_node(tree, **fields):
+    return with_way(tree, nodes=[fields])
+
+
+@pytest.mark.parametrize("case", WEIRD)
+def test_objects_that_json_does_not_have_are_rejected(good, case):
+    tree = {"judges": [], "ways": [{"rival": None, "own": 0, "nodes": []}]}
+    assert not verify(WEIRD[case](good, tree), ROWS, LABELS)
+
+
 @pytest.mark.parametrize("token", ["NaN", "Infinity", "-Infinity", "1e999", "true", "-1"])
 @pytest.mark.parametrize("end", ["lower", "upper"])
 def test_tokens_that_are_no_radius_are_rejected(good, end, token):
@@ -173,6 +206,20 @@ def test_a_row_that_repeats_one_of_a_lower_index_needs_no_witness():
     assert turned["predicted"] == 1
     claim = turned | {"predicted": 0, "label": 0, "lower": None, "upper": None}
     assert not verify(claim, [rows[i] for i in order], [1, 0, 0])
+
+
+@pytest.mark.parametrize(("labels", "radius"), [([0, 0, 1, 2], 0.0), ([0, 0, 0, 1], math.inf)])
+def test_where_all_rows_vote_a_majority_is_there_or_not(labels, radius):
+    """Two of four rows are the most of any class, and no majority."""
+    clf = cm.CertifiedKNeighborsClassifier(4).fit(ROWS, labels)
+    cert = clf.certify(CASE.points, rule="majority", return_certificates=True)
+    assert cert.lower == radius
+    certificate = json.loads(cert.certificates[0])
+    assert verify(certificate, ROWS, labels)
+    infinite = {"lower": None, "upper": None, "adversarial": None}
+    for tree in (certificate["tree"], {"judges": [], "ways": []}):
+        verdict = verify(certificate | infinite | {"tree": tree}, ROWS, labels)
+        assert bool(verdict) == (radius == math.inf and tree is not None), verdict.reason
 
 
 def test_one_class_has_an_infinite_radius_for_any_vote():
@@ -312,11 +359,13 @@ def test_rows_that_coincide_in_the_metric_are_settled_by_the_lowest_index_of_a_w
         assert verdict.reason == "no witness proves lower of row 1"
 
 
-def test_bounds_of_the_filter_hold_where_the_metric_cancels():
+@pytest.mark.parametrize(("scale", "weight"), [(1.0, 1.0), (1e100, 1e-158), (1e100, 1e-170), (1e-170, 1e140)])
+def test_bounds_of_the_filter_hold_where_the_metric_cancels(scale, weight):
+    """Also where the squares of its numbers, or of the rows, underflow."""
     rng = np.random.default_rng(3)
-    rows = rng.normal(size=(60, 2)) + 1e9 * rng.normal(size=(60, 1))
-    assert_bounds_hold(rows, np.array([[1.0, -1.0]]), rows[0], "near")
-    assert_bounds_hold(rows, np.array([[1.0, -1.0]]), rows[0], "far")
+    rows = scale * (rng.normal(size=(60, 2)) + 1e9 * rng.normal(size=(60, 1)))
+    assert_bounds_hold(rows, weight * np.array([[1.0, -1.0]]), rows[0], "near")
+    assert_bounds_hold(rows, weight * np.array([[1.0, -1.0]]), rows[0], "far")
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -121,7 +121,7 @@ class Verifier:
     def _read(self, given: Any) -> dict[str, Any]:
         """The fields, decoded, of a certificate that is well-formed and about this classifier."""
         data: Any = _parsed(given) if isinstance(given, str | bytes) else given
-        require(isinstance(data, dict), "it is not a JSON object")
+        require(type(data) is dict, "it is not a JSON object")
         known = {"format": "certimetric.certificate", "version": 1, "norm": 2, "metric": self.metric}
         for name, right in (known | {"training": self.training}).items():
             found = data.get(name)

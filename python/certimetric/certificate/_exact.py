@@ -60,7 +60,8 @@ class Image:
 
     def times(self, matrix: Array) -> "Image":
         """Products with a matrix: that of x and y is off by at most γ_d ‖x‖ ‖y‖."""
-        size = (1 + gamma(matrix.size)) * float(norms(matrix.reshape(1, -1))[0])
+        # Where the squares of its numbers underflow, TINY is above the norm.
+        size = (1 + gamma(matrix.size)) * float(norms(matrix.reshape(1, -1))[0]) + TINY
         doubt = size * (self.doubt + gamma(len(matrix)) * self.norms) + TINY
         return Image(self.rows @ matrix, doubt)
 

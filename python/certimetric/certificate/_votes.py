@@ -183,7 +183,7 @@ class Search:
         for entry in as_list(node.get("fixed", [])):
             row, side, by = as_list(entry, 3)
             row = self.proof.row(row)
-            require(side in _SIDES, "a row is neither in nor out")
+            require(type(side) is str and side in _SIDES, "a row is neither in nor out")
             if row in sides.inside if side == "in" else self.is_out(row, sides):
                 continue
             other = sides.with_row(row, _SIDES[1 - _SIDES.index(side)])
@@ -214,8 +214,8 @@ class Search:
     def parts(self, node: dict[str, Any], sides: Sides) -> list[tuple[Any, Sides]]:
         """The children with what they know."""
         rows = [self.proof.row(row) for row in as_list(node["rows"])]
-        before, children = str(node.get("before")), as_list(node.get("children"))
-        require(before in _SIDES, "a split has no side")
+        before, children = node.get("before"), as_list(node.get("children"))
+        require(type(before) is str and before in _SIDES, "a split has no side")
         after = _SIDES[1 - _SIDES.index(before)]
         parts, sides = [], Sides(set(sides.inside), set(sides.outside))
         for row in rows:
@@ -269,12 +269,14 @@ class VoteProof:
         """Refute every way to lose."""
         require(type(tree) is dict and tree.keys() == {"judges", "ways"}, "there is no tree")
         sizes = np.bincount(self.codes)
-        if self.count == len(self.codes):
+        if self.count == len(self.codes) and rule == "plurality":
+            # All rows vote wherever the point is, and their answer is the label.
             return
         given = {}
         for way in as_list(tree["ways"]):
             require(type(way) is dict and way.keys() == {"rival", "own", "nodes"}, "a way is not one")
-            require(type(way["own"]) is int and not isinstance(way["rival"], list | dict), "a way is not one")
+            fine = type(way["own"]) is int and type(way["rival"]) in (str, int, float, bool, type(None))
+            require(fine, "a way is not one")
             given[way["rival"], way["own"]] = as_list(way["nodes"])
         half = self.count // 2
         every = Way(None, half, self.count - half, self.count - half, 0)
