@@ -230,6 +230,28 @@ def test_one_class_has_an_infinite_radius_for_any_vote():
         assert verify(certificate | {"n_neighbors": k, "rule": "majority"}, ROWS, [3, 3, 3, 3])
 
 
+def test_a_lower_end_whose_cells_tell_nothing_has_no_empty_witness():
+    """Rows that differ in their last digits, where differences of images of the metric are lost in rounding."""
+    rows = [
+        [7.17704967052491e148, 5.602438805928923e149],
+        [2.9873412666621875e149, -1.6283559702036116e149],
+        [2.987341266662188e149, -1.6283559702036116e149],
+        [2.9873412666621875e149, 5.602438805928922e149],
+        [-1.7628742712089274e149, 3.1218595676675038e149],
+        [5.467920504923606e149, 3.121859567667504e149],
+        [-1.762874271208928e149, 3.1218595676675038e149],
+        [5.467920504923607e149, 3.1218595676675038e149],
+    ]
+    labels = [1, 0, 1, 0, 1, 1, 0, 0]
+    metric = cm.Mahalanobis.from_components(
+        [[-0.3571400752601153, -0.8085973227421183], [0.4403563261444087, 0.15718664804008328]]
+    )
+    clf = cm.CertifiedKNeighborsClassifier(1, metric=metric).fit(rows, labels)
+    cert = clf.certify([[1.8525231168573394e149, 1.9870414178626554e149]], return_certificates=True)
+    verdict = verify(cert.certificates[0], rows, labels, metric)
+    assert verdict, verdict.reason
+
+
 @pytest.mark.parametrize(
     "labels",
     [["a", "b", "b", "a"], [True, False, False, True], [-1.0, 0.5, 0.5, -1.0], [2**60, -3, -3, 2**60]],

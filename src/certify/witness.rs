@@ -71,6 +71,9 @@ impl Prover {
                 return (0.0, Vec::new());
             }
             let (bound, witness) = covering(finishers, scene, j, &witnesses, lower);
+            if bound <= 0.0 {
+                return (0.0, Vec::new());
+            }
             proven = proven.min(bound);
             if let Some(witness) = witness {
                 self.drop_covered(scene, &witness, j, lower);
@@ -140,17 +143,25 @@ fn covering(
         return (lower, None);
     }
     let mut best = (0.0, Vec::new());
-    for finisher in finishers {
+    for finisher in &mut *finishers {
         let start = known.last().map_or(&[][..], |witness| &witness[..]);
         let ends = finisher.finish(scene, j, start, lower, None);
         if ends.lower > best.0 {
             best = (ends.lower, finisher.weights().to_vec());
         }
         if ends.lower >= lower {
-            break;
+            return (lower, Some(best.1));
         }
     }
-    (best.0, Some(best.1))
+    // Of rows that nearly coincide, one of the others may say more than the row's own cell.
+    let finest = finishers.last_mut().expect("there is one");
+    for witness in known {
+        let bound = finest.bound(scene, j, witness);
+        if bound > best.0 {
+            best = (bound, witness.clone());
+        }
+    }
+    (best.0.min(lower), Some(best.1))
 }
 
 /// A proof in the caller's rows and units, with witnesses for rows that a row of the class shadows although their values
