@@ -195,6 +195,31 @@ def test_work_has_an_end(good, monkeypatch):
     assert "too much work" in verify(many, ROWS, LABELS).reason
 
 
+def test_what_many_nodes_know_is_work_too(monkeypatch):
+    """A split of all rows, whose children are as many nodes that know them."""
+    monkeypatch.setattr(checker._exact, "_WORK", 2**28)
+    n = 1001
+    rows, labels = np.linspace(-1, 1, n)[:, None], np.arange(n) % 2
+    verifier = Verifier(rows, labels)
+    split = {"rows": [*range(n)], "before": "out", "children": [*range(1, n + 1)]}
+    way = {"rival": None, "own": 250, "nodes": [split, *({} for _ in range(n))]}
+    certificate = make_certificate(TinyCase([[0.0], [1.0]], [0, 1], None, []), [0.0]) | {
+        "training": verifier.training,
+        "n_neighbors": 501,
+        "label": int(labels[250:751].sum() > 250),
+        "predicted": int(labels[250:751].sum() > 250),
+        "lower": 0.01,
+        "upper": None,
+        "adversarial": None,
+        "tree": {"judges": [], "ways": [way]},
+    }
+    assert "too much work" in verifier.verify(certificate).reason
+    nested: list[object] = []
+    nested.append(nested)
+    way["nodes"] = nested
+    assert "too much work" in verifier.verify(certificate).reason
+
+
 def test_a_row_that_repeats_one_of_a_lower_index_needs_no_witness():
     rows, labels = [[0.0, 1.0], [-0.0, 1.0], [5.0, 5.0]], [0, 1, 0]
     certificate = make_certificate(TinyCase(rows, labels, None, []), [0.0, 2.0])
@@ -231,7 +256,7 @@ def test_one_class_has_an_infinite_radius_for_any_vote():
 
 
 def test_a_lower_end_whose_cells_tell_nothing_has_no_empty_witness():
-    """Rows that differ in their last digits, where differences of images of the metric are lost in rounding."""
+    """Rows that differ in their last digits, so that rounding hides the gaps between their images."""
     rows = [
         [7.17704967052491e148, 5.602438805928923e149],
         [2.9873412666621875e149, -1.6283559702036116e149],

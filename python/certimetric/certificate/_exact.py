@@ -7,6 +7,7 @@ whatever the order of summation.
 
 import math
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -127,7 +128,16 @@ class Witness:
 
     def __init__(self, place: Place, rows: Array, weights: Array) -> None:
         self.place, self.rows, self.weights = place, rows, integers(weights, grid_of(weights))
-        self.total, self.mean, self.squares = int(self.weights.sum()), np.empty(0), 0
+        self.total = int(self.weights.sum())
+
+    @cached_property
+    def sums(self) -> tuple[int, Array]:
+        """Σ w ‖G(x − z)‖² and Σ w G(x − z) of the rows, in integers."""
+        squares, images = 0, np.array(0, dtype=object)
+        for row, weight in zip(self.rows.tolist(), self.weights.tolist(), strict=True):
+            image = self.place.embedded(row)
+            squares, images = squares + weight * int(image @ image), images + weight * image
+        return squares, images
 
     def surely(self, left: Array, lower: float) -> Array:
         """For which rows the filter proves the lower end; here N and v are divided by the total weight."""
@@ -150,13 +160,9 @@ class Witness:
     def proves(self, row: int, lower: float) -> bool:
         """Whether N and v prove the lower end for a row, in integers."""
         place, G = self.place, self.place.home.whole_G
-        image = place.embedded(row)
-        if not self.mean.size:
-            self.mean = 0 * image
-            for weight, own in zip(self.weights, map(place.embedded, self.rows.tolist()), strict=True):
-                self.mean, self.squares = self.mean + weight * own, self.squares + weight * (own @ own)
-        N = int(self.total * (image @ image) - self.squares)
-        v = place.times(None if G is None else G.T, self.total * image - self.mean)
+        image, (squares, images) = place.embedded(row), self.sums
+        N = self.total * int(image @ image) - squares
+        v = place.times(None if G is None else G.T, self.total * image - images)
         ties = N == 0 and not v.any() and self.rows.min() < row
         return bool(ties) or place.reaches(N, v, lower)
 

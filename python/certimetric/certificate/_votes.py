@@ -21,6 +21,7 @@ split: child t has the first t of some rows ``before`` and the next one on the o
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,9 @@ __all__ = ["VoteProof"]
 
 _SIDES = ("in", "out")
 _OWN, _RIVAL, _THIRD = range(3)
+
+# What a row that a waiting node knows costs, for the memory; and a weight, for each number of its row.
+_KEPT, _WEIGHED = 2**12, 2**7
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,9 @@ class Sides:
     def __init__(self, inside: set[int], outside: set[int]) -> None:
         self.inside, self.outside = inside, outside
 
-    def with_row(self, row: int, side: str) -> "Sides":
-        """The same with one row more."""
-        sides = Sides(set(self.inside), set(self.outside))
-        sides.put(row, side)
-        return sides
+    @property
+    def size(self) -> int:
+        return len(self.inside) + len(self.outside)
 
     def put(self, row: int, side: str) -> None:
         """Add a row."""
@@ -90,18 +92,25 @@ class Search:
         may = (codes != own) & (proof.nearer_own <= way.own) & (proof.nearer < proof.count)
         self.rivals = set(np.flatnonzero(may & ((codes == way.rival) | (not way.exact))).tolist())
         self.thirds = set(np.flatnonzero(may).tolist()) - self.rivals
+        self.size = int(may.sum()) + sum(map(len, proof.places))
 
     def kind(self, row: int) -> int:
         code = self.proof.codes[row]
         return _OWN if code == self.proof.own else _RIVAL if self.way.rival in (None, code) else _THIRD
 
     def is_out(self, row: int, sides: Sides) -> bool:
-        """Whether a row is outside: it is known, judges say so, or A is full."""
-        if row in sides.inside:
-            return False
-        kind = self.kind(row)
-        known = row in sides.outside or not (kind == _OWN or row in self.rivals or row in self.thirds)
-        return known or self.is_full(kind, sides)
+        """Whether a row is outside."""
+        return bool(self.out([row], sides))
+
+    def out(self, rows: Iterable[int], sides: Sides) -> list[int]:
+        """Those that are outside: they are known, judges say so, or A is full."""
+        full = [self.is_full(kind, sides) for kind in (_OWN, _RIVAL, _THIRD)]
+        rows = [row for row in rows if row not in sides.inside]
+        return [row for row in rows if row in sides.outside or self.never(row) or full[self.kind(row)]]
+
+    def never(self, row: int) -> bool:
+        """Whether judges say that a row is outside."""
+        return not (self.kind(row) == _OWN or row in self.rivals or row in self.thirds)
 
     def is_full(self, kind: int, sides: Sides) -> bool:
         own, rivals, thirds = self.tally(sides.inside)
@@ -119,13 +128,13 @@ class Search:
     def settle(self, sides: Sides) -> bool:
         """Add what counts imply; ``False``: they contradict."""
         while True:
-            self.proof.place.spend(2**10 + 2**6 * (len(self.rivals) + len(self.thirds)))
-            known = len(sides.inside) + len(sides.outside)
-            if any(row in sides.outside or self.is_out(row, Sides(set(), set())) for row in sides.inside):
+            known = sides.size
+            self.proof.place.spend(2**10 + 2**6 * (self.size + known))
+            if sides.inside & sides.outside or self.out(sides.inside, Sides(set(), set())):
                 return False
             if not (self.settle_places(sides) and self.settle_counts(sides)):
                 return False
-            if len(sides.inside) + len(sides.outside) == known:
+            if sides.size == known:
                 return True
 
     def settle_counts(self, sides: Sides) -> bool:
@@ -146,9 +155,10 @@ class Search:
 
     def settle_places(self, sides: Sides) -> bool:
         ties = []
+        out = set(self.out((row for place in self.proof.places for row in place), sides))
         for place in self.proof.places:
             inside = [row for row in place if row in sides.inside]
-            outside = [row for row in place if self.is_out(row, sides)]
+            outside = [row for row in place if row in out]
             if inside and outside and outside[0] < inside[-1]:
                 return False
             sides.inside.update(row for row in place if inside and row < inside[-1])
@@ -170,6 +180,7 @@ class Search:
             for child, part in self.parts(node, sides):
                 if type(child) is int:
                     require(number < child < len(nodes) and child not in waiting, "a child comes before")
+                    self.proof.place.spend(_KEPT * part.size)
                     waiting[child] = part
                 elif child is None:
                     require(not self.settle(part), "counts do not refute a child")
@@ -186,7 +197,7 @@ class Search:
             require(type(side) is str and side in _SIDES, "a row is neither in nor out")
             if row in sides.inside if side == "in" else self.is_out(row, sides):
                 continue
-            other = sides.with_row(row, _SIDES[1 - _SIDES.index(side)])
+            other = self.with_row(sides, row, _SIDES[1 - _SIDES.index(side)])
             if type(by) is dict:
                 self.refute_one_of(by, other)
             else:
@@ -209,23 +220,26 @@ class Search:
             together.put(self.proof.row(row), "in")
         require(not self.settle(together), "by counts all of these rows may be inside")
         for row, weights in parts:
-            self.refute(weights, sides.with_row(row, "out"))
+            self.refute(weights, self.with_row(sides, row, "out"))
 
-    def parts(self, node: dict[str, Any], sides: Sides) -> list[tuple[Any, Sides]]:
+    def parts(self, node: dict[str, Any], sides: Sides) -> Iterator[tuple[Any, Sides]]:
         """The children with what they know."""
         rows = [self.proof.row(row) for row in as_list(node["rows"])]
         before, children = node.get("before"), as_list(node.get("children"))
         require(type(before) is str and before in _SIDES, "a split has no side")
         after = _SIDES[1 - _SIDES.index(before)]
-        parts, sides = [], Sides(set(sides.inside), set(sides.outside))
-        for row in rows:
-            parts.append(sides.with_row(row, after))
-            sides = sides.with_row(row, before)
-        parts.append(sides)
-        require(len(children) in (len(rows), len(parts)), "a split has other children than rows")
-        if len(children) == len(rows):
-            children = [*children, None]
-        return list(zip(children, parts, strict=True))
+        require(len(children) - len(rows) in (0, 1), "a split has other children than rows")
+        for row, child in zip(rows, children, strict=False):
+            yield child, self.with_row(sides, row, after)
+            sides = self.with_row(sides, row, str(before))
+        yield (children[-1] if len(children) > len(rows) else None), sides
+
+    def with_row(self, sides: Sides, row: int, side: str) -> Sides:
+        """The same with one row more."""
+        self.proof.place.spend(2**6 * sides.size)
+        more = Sides(set(sides.inside), set(sides.outside))
+        more.put(row, side)
+        return more
 
     def refute(self, weights: Any, sides: Sides) -> None:
         """Weights prove that these sides need a perturbation of at least ``lower``."""
@@ -236,9 +250,10 @@ class Search:
         rows = [self.proof.row(row) for row in as_list(rows)]
         numbers = as_list(numbers)
         require(0 < len(rows) == len(numbers), "weights are not as many as their rows")
+        out = set(self.out(rows, sides))
         for row, weight in zip(rows, numbers, strict=True):
             require(type(weight) is float and math.isfinite(weight) and weight != 0, "a weight is no number")
-            right = row in sides.inside if weight > 0 else self.is_out(row, sides)
+            right = row in (sides.inside if weight > 0 else out)
             require(right, f"row {row} is not where its weight says")
         require(self.proof.reaches_lower(rows, numbers), "weights do not prove lower")
 
@@ -312,13 +327,27 @@ class VoteProof:
     def shared_places(self, tree: dict[str, Any]) -> list[list[int]]:
         """Rows that coincide, in order: those that the tree is about, and their copies."""
         few = (self.nearer_own <= self.count // 2) & (self.nearer < self.count) & (self.codes != self.own)
-        rows = {row for way in tree["ways"] for row in mentioned(way["nodes"])} | set(tree["judges"])
+        rows = {row for way in tree["ways"] for row in self.mentioned(way["nodes"])} | set(tree["judges"])
         rows = {row for row in rows if row < len(self.codes)} | set(np.flatnonzero(few).tolist())
-        rows |= {copy for row in rows for copy in self.place.home.copies.get(row, ())}
+        copies = self.place.home.copies
+        together = {copies[row][0]: copies[row] for row in rows if row in copies}
+        rows |= {copy for place in together.values() for copy in place}
         found = defaultdict(list)
         for row in sorted(rows):
             found[tuple(self.image(row).tolist())].append(row)
         return [place for place in found.values() if len(place) > 1]
+
+    def mentioned(self, values: Any) -> set[int]:
+        """All integers in nested lists and dictionaries."""
+        found, waiting = set(), [values]
+        while waiting:
+            value = waiting.pop()
+            self.place.spend(2**8)
+            if type(value) is int and value >= 0:
+                found.add(value)
+            elif type(value) in (list, dict):
+                waiting.extend(value if type(value) is list else value.values())
+        return found
 
     def image(self, row: int) -> Array:
         """G(x − z), in integers."""
@@ -342,22 +371,12 @@ class VoteProof:
         whole[largest] -= sum(whole)
         if whole[largest] == 0 or (whole[largest] > 0) != sign:
             return False
-        N = sum(weight * self.square(row) for weight, row in zip(whole, rows, strict=True))
-        v = np.array(whole, dtype=object) @ np.array([self.image(row) for row in rows])
+        N, v = 0, self.image(rows[0]) * 0
+        self.place.spend(_WEIGHED * len(rows) * v.size)
+        for weight, row in zip(whole, rows, strict=True):
+            N, v = N + weight * self.square(row), v + weight * self.image(row)
         G = self.place.home.whole_G
         return self.place.reaches(N, self.place.times(None if G is None else G.T, v), self.lower)
-
-
-def mentioned(values: Any) -> set[int]:
-    """All integers in nested lists and dictionaries."""
-    found, waiting = set(), [values]
-    while waiting:
-        value = waiting.pop()
-        if type(value) is int and value >= 0:
-            found.add(value)
-        elif type(value) in (list, dict):
-            waiting.extend(value if type(value) is list else value.values())
-    return found
 
 
 def as_list(value: Any, length: int | None = None) -> list[Any]:
