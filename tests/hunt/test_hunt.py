@@ -20,12 +20,12 @@ from oracles.rational_knn import RationalKNearestNeighbors
 
 
 def test_nothing_is_broken_on_some_seeds_of_each_kind() -> None:
-    tallies = examine_some(range(2 * len(KINDS)), KINDS)
+    tallies = examine_some(range(len(KINDS)), KINDS)
     assert list(tallies) == list(KINDS)
     for tally in tallies.values():
         assert tally.violations == []
-        assert tally.counts["data sets"] == 2
-        assert tally.counts["cases"] > 50
+        assert tally.counts["data sets"] == 1
+        assert tally.counts["cases"] > 20
 
 
 def longer_lower(answer: Answer) -> Answer:
@@ -124,7 +124,8 @@ def test_one_seed_is_one_scene() -> None:
     assert {Scene.of(seed, KINDS).disguise != Disguise() for seed in range(60)} == {True, False}
 
 
-def test_the_report_has_a_table_the_rate_and_the_seed(capsys) -> None:
+def test_the_report_has_a_table_the_rate_and_the_seed(capsys, monkeypatch) -> None:
+    monkeypatch.setattr("hunt.__main__.CHUNK", 2)
     options = parse(["--cases", "100", "--seed", "5", "--jobs", "1", "--kinds", "grid", "lonely"])
     assert hunt(options) == 0
     shown = capsys.readouterr().out
@@ -142,7 +143,7 @@ def test_a_replay_prints_lines_that_make_the_arrays(capsys) -> None:
 
 
 def test_digits_are_counted_where_distances_tie() -> None:
-    tallies = examine_some(range(10), ["cospherical", "blobs"])
+    tallies = examine_some(range(6), ["cospherical", "blobs"])
     assert tallies["cospherical"].counts["integers"] > 0
     counts = tallies["blobs"].counts
     assert counts["binary64"] > 0.9 * (counts["doubled"] + counts["integers"])

@@ -35,7 +35,7 @@ _SIDES = ("in", "out")
 _OWN, _RIVAL, _THIRD = range(3)
 
 # What a row that a waiting node knows costs, for the memory; and a weight, for each number of its row.
-_KEPT, _WEIGHED = 2**12, 2**7
+_KEPT, _WEIGHED = 2**12, 2**5
 
 
 @dataclass(frozen=True)
