@@ -7,12 +7,15 @@ import random
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import certimetric as cm
 from certimetric.certificate import Verifier
+from certimetric.certificate._exact import Place
+from certimetric.certificate._votes import VoteProof
 from oracles.mutations import flip
 from oracles.promises import root
 from oracles.test_rational_knn_oracle import Asked, asked_cases, integer_asked, random_asked
@@ -127,6 +130,23 @@ def test_a_damaged_tree_is_a_proof_or_is_rejected(asked: Asked, rng: random.Rand
             for _ in range(5):
                 certificate = damaged(certificate, rng, len(asked.case.rows))
                 verifier_of(asked).verify(certificate)
+
+
+@given(asked_cases(), st.randoms(use_true_random=False))
+def test_what_the_filter_of_weights_proves_integers_prove(asked: Asked, rng: random.Random) -> None:
+    """Whether the weights have a sum of zero or not, and however close the lower end is."""
+    verifier, (point, *_) = verifier_of(asked), asked.case.points
+    place = Place(verifier, np.array(point, dtype=float))
+    rows = [rng.randrange(len(asked.case.rows)) for _ in range(rng.randint(2, 4))]
+    weights = [rng.choice([1.0, rng.uniform(0, 2)]) * rng.choice([-1, 1]) for _ in rows]
+    if rng.random() < 0.7:
+        weights[-1] = -math.fsum(weights[:-1]) or 1.0
+    squares = [sum((a - b) ** 2 for a, b in zip(asked.case.rows[row], point, strict=True)) for row in rows]
+    scale = 1.0 + max(squares) ** 0.5
+    for share in (0.0, 1e-9, 1e-3, 0.1, 0.3, 1.0):
+        proof = VoteProof(place, 0, asked.k, share * scale)
+        with np.errstate(all="ignore"):
+            assert not proof.surely_reaches_lower(rows, weights) or proof.reaches_lower(rows, weights)
 
 
 @pytest.mark.slow

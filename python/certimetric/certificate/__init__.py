@@ -29,15 +29,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._exact import TINY, Array, Image, Place, Unproven, Witness, gamma, grid_of, integers, norms, require
+from ._exact import (
+    TINY,
+    Array,
+    Image,
+    Place,
+    Unproven,
+    Witness,
+    gamma,
+    grid_of,
+    integers,
+    norms,
+    require,
+)
 from ._votes import VoteProof
 
 __all__ = ["Verdict", "Verifier", "decode", "encode", "sha256_of_metric", "sha256_of_training", "verify"]
 
 _FIELDS = {"format", "version", "training", "metric", "norm", "n_neighbors", "rule", "index", "point"}
 _FIELDS |= {"label", "predicted", "lower", "upper", "adversarial", "witnesses", "tree"}
-
-_LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True)

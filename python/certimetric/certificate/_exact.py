@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 # The filter sees data of magnitudes about 1: what underflow may lose, and lengths that it leaves to integers.
 TINY, _FAR = 2.0**-480, 2.0**250
 
+LARGEST = float(np.finfo(np.float64).max)
+
 # Multiplications that one certificate may cost, a minute at worst; and what one of integers counts.
 _WORK, _EXACT = 2**35, 512
 

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from ._exact import Array, Place, Witness, grid_of, integers, require
+from ._exact import LARGEST, TINY, Array, Place, Witness, gamma, grid_of, integers, norms, require
 
 __all__ = ["VoteProof"]
 
@@ -252,10 +252,13 @@ class Search:
         require(0 < len(rows) == len(numbers), "weights are not as many as their rows")
         out = set(self.out(rows, sides))
         for row, weight in zip(rows, numbers, strict=True):
-            require(type(weight) is float and math.isfinite(weight) and weight != 0, "a weight is no number")
+            fine = type(weight) is int or (type(weight) is float and math.isfinite(weight))
+            require(fine and 0 < abs(weight) <= LARGEST, "a weight is no number")
             right = row in (sides.inside if weight > 0 else out)
             require(right, f"row {row} is not where its weight says")
-        require(self.proof.reaches_lower(rows, numbers), "weights do not prove lower")
+        proof, numbers = self.proof, [float(weight) for weight in numbers]
+        proven = proof.surely_reaches_lower(rows, numbers) or proof.reaches_lower(rows, numbers)
+        require(proven, "weights do not prove lower")
 
 
 _NODE = {"fixed", "closed", "rows", "before", "children"}
@@ -361,6 +364,21 @@ class VoteProof:
             image = self.image(row)
             self.squares[row] = int(image @ image)
         return self.squares[row]
+
+    def surely_reaches_lower(self, rows: list[int], weights: list[float]) -> bool:
+        """Whether bounds of the errors prove what :meth:`reaches_lower` asks for."""
+        place, far, w = self.place, self.place.home.far, np.array(weights)
+        place.spend(len(rows) * far.rows.shape[1])
+        size, g = float(np.abs(w).sum()), gamma(len(rows) + far.rows.shape[1])
+        # Then a sum of zero moves one weight by no more than 2 g times their size.
+        if not abs(w.sum()) <= g * size:
+            return False
+        most = place.high[rows] ** 2
+        N = w @ np.where(w > 0, place.low[rows] ** 2, most) - 4 * g * size * most.max()
+        length = norms((w @ far.rows[rows])[None])[0] * (1 + g)
+        length += np.abs(w) @ far.doubt[rows] * (1 + g) + 4 * g * size * far.norms[rows].max()
+        proven = N * (1 - g) > (2 * (self.lower + TINY) * length + TINY) * (1 + g)
+        return bool(proven and math.isfinite(N))
 
     def reaches_lower(self, rows: list[int], weights: list[float]) -> bool:
         """Whether N and v prove the lower end, with a sum of zero by the largest weight."""
