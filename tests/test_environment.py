@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,7 +121,7 @@ print(test_environment.is_usual(), test_environment.digest(*given))
 
 def elsewhere(before="", **variables):
     """Whether another process computes as usual, and its answers."""
-    code = PRINT.format(folder=os.path.dirname(__file__), before=before)  # noqa: PTH120
+    code = PRINT.format(folder=str(Path(__file__).parent), before=before)
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, check=False
     )

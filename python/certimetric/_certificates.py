@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from certimetric._index import LazyIndex
 from certimetric._jsonl import write_lines
 from certimetric._validation import FloatArray
-from certimetric.certificate import encode, sha256_of_metric, sha256_of_training
+from certimetric.certificate import encode
 from certimetric.certification import Certification
 from certimetric.exceptions import InputError
-from certimetric.metric import Mahalanobis
 
 __all__ = ["numbered", "save", "with_certificates"]
 
@@ -27,8 +27,8 @@ def with_certificates(
     cert: Certification,
     proofs: Sequence[Proof],
     points: FloatArray,
-    training: tuple[FloatArray, NDArray[Any]],
-    metric: Mahalanobis,
+    classes: NDArray[Any],
+    index: LazyIndex,
 ) -> Certification:
     """The result with a line of JSON for each point that was reached.
 
@@ -39,24 +39,22 @@ def with_certificates(
     proofs : sequence of (lower, witnesses, tree)
         From the core.
     points : ndarray of shape (m, d)
-    training : (ndarray of shape (n, d), ndarray of shape (n,))
-        Rows and labels.
-    metric : Mahalanobis
+    classes : ndarray of shape (n_classes,)
+        Labels.
+    index : LazyIndex
     """
     shared = {
         "format": "certimetric.certificate",
         "version": 1,
-        "training": sha256_of_training(*training),
-        "metric": "euclidean" if metric.is_euclidean else sha256_of_metric(metric.components_),
+        **index.sha256(classes),
         "norm": cert.run.norm,
         "n_neighbors": cert.run.n_neighbors,
         "rule": cert.run.rule,
     }
-    classes = np.unique(training[1]).tolist()
     lines = np.full(len(cert), None, dtype=object)
     for i, proof in enumerate(proofs):
         if cert.predicted[i] is not None:
-            own = _own(cert, i, proof, points[i], classes)
+            own = _own(cert, i, proof, points[i], classes.tolist())
             lines[i] = _line({**shared, **own})
     return replace(cert, certificates=lines)
 
@@ -98,8 +96,9 @@ def numbered(cert: Certification, start: int) -> Certification:
     if cert.certificates is None:
         return cert
     lines = cert.certificates.copy()
-    for i in np.flatnonzero(lines != None):  # noqa: E711 - it is for each element
-        lines[i] = _line({**json.loads(lines[i]), "index": start + int(i)})
+    for i, line in enumerate(lines):
+        if line is not None:
+            lines[i] = _line({**json.loads(line), "index": start + i})
     return replace(cert, certificates=lines)
 
 

@@ -3,8 +3,11 @@
 import threading
 from typing import Any
 
+from numpy.typing import NDArray
+
 from certimetric import _native
 from certimetric._validation import FloatArray, IntArray
+from certimetric.certificate import sha256_of_metric, sha256_of_training
 from certimetric.metric import Mahalanobis
 from certimetric.search import build_index
 
@@ -28,6 +31,7 @@ class LazyIndex:
         self.codes = codes
         self.n_classes = n_classes
         self.metric = metric
+        self._sha256: dict[str, str] | None = None
         self._index: _native.Index | None = None
         self._lock = threading.Lock()
 
@@ -40,6 +44,17 @@ class LazyIndex:
             if self._index is None:
                 self._index = build_index(self.rows, self.codes, self.n_classes, self.metric, n_jobs)
             return self._index
+
+    def sha256(self, classes: NDArray[Any]) -> dict[str, str]:
+        """Hashes of the training data with labels for the codes, and of the metric; made once."""
+        if self._sha256 is None:
+            self._sha256 = {
+                "training": sha256_of_training(self.rows, classes[self.codes]),
+                "metric": "euclidean"
+                if self.metric.is_euclidean
+                else sha256_of_metric(self.metric.components_),
+            }
+        return self._sha256
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key not in ("_index", "_lock")}

@@ -55,7 +55,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     rest, number = b"", 0
     for chunk in _guarded(path):
         *whole, rest = (rest + chunk).split(b"\n")
-        for number, line in enumerate(whole, start=number + 1):  # noqa: B020 - it goes on counting
+        for line in whole:
+            number += 1
             if line.strip():
                 yield number, line
     if rest.strip():

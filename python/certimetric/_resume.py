@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from certimetric._batches import FIRST, batches, remaining
 from certimetric._certificates import numbered
-from certimetric._digest import digest
 from certimetric._parts import Parts
 from certimetric._progress import Report, progress_line
 from certimetric._validation import FloatArray, effective_jobs
 from certimetric._versions import versions
+from certimetric.certificate import sha256_of_training
 from certimetric.certification import Certification
 from certimetric.neighbors import CertifiedKNeighborsClassifier
 
@@ -67,11 +67,11 @@ def _origin(
     classifier: CertifiedKNeighborsClassifier, X: FloatArray, y: NDArray[Any] | None, options: dict[str, Any]
 ) -> dict[str, Any]:
     """All that the answers depend on."""
-    index, metric = classifier._index, classifier.metric_
+    hashes = classifier._index.sha256(classifier.classes_)
     return {
-        "training data": digest(index.rows, classifier.classes_[index.codes]),
-        "test data": digest(X, *([] if y is None else [y])),
-        "metric": "Euclidean" if metric.is_euclidean else digest(metric.components_),
+        "training data": hashes["training"],
+        "test data": sha256_of_training(X, [] if y is None else y),
+        "metric": "Euclidean" if classifier.metric_.is_euclidean else hashes["metric"],
         "n_neighbors": classifier.n_neighbors,
         **{name: np.asarray(value).tolist() for name, value in options.items()},
         **{f"version of {name}": version for name, version in versions().items()},

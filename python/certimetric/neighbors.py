@@ -381,8 +381,7 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         run = self._run_info(question, time.perf_counter() - begun)
         cert = as_certification(found, self.classes_, labels, run)
         if return_certificates:
-            training = (self._index.rows, self.classes_[self._index.codes])
-            cert = with_certificates(cert, found["proofs"] or [], rows, training, self.metric_)
+            cert = with_certificates(cert, found["proofs"] or [], rows, self.classes_, self._index)
         return cert if return_adversarial else replace(cert, adversarial=None)
 
     def _run_info(self, question: Question, elapsed: float) -> RunInfo:

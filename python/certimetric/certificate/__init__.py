@@ -12,8 +12,9 @@ another class they have, at ``z + δ``,
 Where ``N > 0`` and ``N² ≥ (2 lower)² ‖M v‖²`` this is positive for all ``‖δ‖ < lower``: one of the rows i is
 nearer than j. Where ``N = 0`` and ``M v = 0`` one is nearer, or all are as near and a lower index decides.
 
-For several neighbours there is a tree in place of witnesses: ``_votes.py`` says what it has to show.
-``_exact.py`` is the arithmetic of both. This folder needs Python and NumPy alone, so that it may be copied.
+For several neighbours there is a tree in place of witnesses: ``_votes.py`` says what it has to show, and
+``_tree.py`` follows it. ``_exact.py`` is the arithmetic of all. This folder needs Python and NumPy alone, so
+that it may be copied.
 """
 
 import base64

@@ -8,8 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from certimetric import _formats, datasets
-from certimetric._digest import digest
 from certimetric._validation import FloatArray, check_magnitude
+from certimetric.certificate import sha256_of_training
 from certimetric.datasets import Scaler
 from certimetric.exceptions import DataError
 
@@ -121,7 +121,7 @@ class Split:
     @cached_property
     def digest(self) -> str:
         """Hash of all values and labels: other data, scaling or test points have another one."""
-        return digest(self.X, self.y, self.Z, self.t)
+        return sha256_of_training(self.X, self.y) + sha256_of_training(self.Z, self.t)
 
 
 def load(source: Source, option: str = "test") -> Split:
