@@ -2,9 +2,10 @@
 
 use crate::certify::vote::cost::Cost;
 use crate::certify::vote::decide::Costs;
+use crate::certify::vote::node::{Node, Split};
 use crate::certify::vote::program::Active;
 use crate::certify::vote::record::{Child, End};
-use crate::certify::vote::tree::{Node, Split, Tree};
+use crate::certify::vote::tree::Tree;
 use crate::certify::vote::{Kind, Pair, State};
 
 /// The weight of a child falls with this power of how near its bound is to the target: what counts is the weakest.

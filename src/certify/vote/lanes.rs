@@ -4,8 +4,9 @@
 //! Neither the number of lanes nor the length of a round depends on the number of threads, so the answer does not either.
 
 use crate::certify::vote::field::Field;
+use crate::certify::vote::node::Node;
 use crate::certify::vote::record::Record;
-use crate::certify::vote::tree::{BEGINNING, End, Leaf, Node, Tree};
+use crate::certify::vote::tree::{BEGINNING, End, Leaf, Tree};
 use crate::parallel::share_out;
 use std::sync::atomic::Ordering;
 

@@ -18,11 +18,13 @@ pub mod cost;
 pub mod decide;
 pub mod field;
 pub mod lanes;
+pub mod node;
 pub mod program;
 pub mod record;
 #[cfg(test)]
 mod tests;
 pub mod tree;
+pub mod weights;
 
 /// When a class loses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,97 +4,14 @@ use crate::certify::probe::{Probe, combine_in_ladder};
 use crate::certify::vote::case::{Case, Witness};
 use crate::certify::vote::field::{Field, Weight};
 use crate::certify::vote::lanes::ALONE;
+use crate::certify::vote::node::{Node, Split};
 use crate::certify::vote::program::{Active, Outcome, Program};
 use crate::certify::vote::record::{self, Fixed, Record, Step, Weights, by_position};
 use crate::certify::vote::{Kind, Pair, State};
 use crate::geometry::rounding::up;
-use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering as Access};
-
-/// What the children of one node share: its own decisions, and the rows that they decide one after the other.
-#[derive(Debug)]
-pub struct Split {
-    pub pair: usize,
-    pub states: Vec<State>,
-    pub active: Active,
-    /// Child `k` gives the first `k` rows the state `before` and the next one, if there is one, `last`.
-    pub rows: Vec<usize>,
-    pub before: State,
-    pub last: State,
-    /// Bytes held by all splits that are alive.
-    pub held: Arc<AtomicUsize>,
-}
-
-impl Split {
-    /// With its children: at most one more than it has rows.
-    fn bytes(&self) -> usize {
-        let children = size_of::<Node>() * (self.rows.len() + 1);
-        size_of::<Self>() + children + self.states.len() + 8 * self.rows.len() + 17 * self.active.rows.len()
-    }
-
-    /// Shared by its children; counted until the last of them is gone.
-    #[must_use]
-    pub fn share(self) -> Arc<Self> {
-        self.held.fetch_add(self.bytes(), Access::Relaxed);
-        Arc::new(self)
-    }
-}
-
-impl Drop for Split {
-    fn drop(&mut self) {
-        self.held.fetch_sub(self.bytes(), Access::Relaxed);
-    }
-}
-
-/// A node of the tree.
-#[derive(Debug, Clone)]
-pub struct Node {
-    pub split: Arc<Split>,
-    pub child: usize,
-    /// Squared; good for the order of work.
-    pub bound: f64,
-    /// Squared, proven.
-    pub proven: f64,
-    /// For a record: its number, and the weights behind `proven`; those of a root are its counts.
-    pub number: u64,
-    pub weights: Option<Arc<Weights>>,
-}
-
-impl Node {
-    /// What is proven of it without a search.
-    fn end(&self) -> record::End {
-        let weights = self.weights.as_deref();
-        weights.map_or(record::End::Contradiction, |weights| record::End::Closed(weights.clone()))
-    }
-
-    fn states(&self, rows: usize) -> Vec<State> {
-        let mut states = self.split.states.clone();
-        states.resize(rows, State::Free);
-        for (i, &k) in self.split.rows.iter().enumerate().take(self.child + 1) {
-            states[k] = if i < self.child { self.split.before } else { self.split.last };
-        }
-        states
-    }
-}
-
-impl PartialEq for Node {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-impl Eq for Node {}
-impl PartialOrd for Node {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Node {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.bound.total_cmp(&self.bound)
-    }
-}
 
 /// The point of a program at which the vote is lost.
 #[derive(Debug, Clone)]
