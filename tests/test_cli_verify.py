@@ -88,6 +88,33 @@ def test_progress_tells_the_share_that_is_accepted(good, train):
     assert "100.0% proven" in result.stderr
 
 
+def numbered(indices):
+    return [json.dumps(json.loads(lines()[0]) | {"index": index}) for index in indices]
+
+
+@pytest.mark.parametrize(
+    ("indices", "told"),
+    [
+        ([2, 0, 1], ["3 of the first 3 have a proof"]),
+        ([4, 1, 1], ["2 of the first 5 have a proof", "none: 0, 2, 3\n", "several: 1\n"]),
+        ([30, 10**18], ["none: 0, 1, 2, 3,", "18, 19, ...\n"]),
+    ],
+)
+def test_points_without_a_proof_are_told(tmp_path, train, indices, told):
+    file = written(tmp_path / "run.jsonl", numbered(indices))
+    result = run(file, "--train", train, "-q")
+    assert result.exit_code == 0
+    assert all(text in result.stdout for text in told), result.stdout
+    assert ("none:" in result.stdout) == (len(told) > 1)
+
+
+def test_a_rejected_certificate_is_no_proof_of_its_point(tmp_path, train):
+    certificates = numbered(range(3))
+    certificates[1] = certificates[1].replace('"upper": ', '"upper": 0.1')
+    result = run(written(tmp_path / "run.jsonl", certificates), "--train", train, "-q")
+    assert "points: 2 of the first 3 have a proof\n    none: 1\n" in result.stdout
+
+
 def test_another_training_set_is_rejected(good, tmp_path):
     np.savez(tmp_path / "other.npz", X_train=np.array(ROWS) + 1e-9, y_train=LABELS)
     result = run(good, "--train", tmp_path / "other.npz", "-q")

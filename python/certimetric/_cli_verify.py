@@ -1,6 +1,8 @@
 """The command ``verify``: certificates of a file, one a line, checked one after the other."""
 
+import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +33,15 @@ class Checked:
         Bytes, uncompressed.
     seconds : float
     verdict : Verdict
+    index : int or None
+        Of the point in its run, where the certificate was accepted.
     """
 
     line: int
     size: int
     seconds: float
     verdict: Verdict
+    index: int | None
 
 
 def check(file: Path, training: Training, *, progress: bool) -> list[Checked]:
@@ -57,7 +62,8 @@ def _verdicts(file: Path, verifier: Verifier) -> Iterator[Checked]:
     for number, line in _jsonl.read_lines(file):
         begun = time.perf_counter()
         verdict = verifier.verify(line)
-        yield Checked(number, len(line), time.perf_counter() - begun, verdict)
+        seconds = time.perf_counter() - begun
+        yield Checked(number, len(line), seconds, verdict, json.loads(line)["index"] if verdict else None)
 
 
 def _watched(found: Iterator[Checked], total: int) -> list[Checked]:
@@ -85,7 +91,24 @@ def print_checked(file: Path, checked: list[Checked]) -> None:
         ("time", [each.seconds * 1e3 for each in checked], "ms"),
     ):
         print(f"  {name}: median {np.median(values):.3g} {unit}, largest {max(values):.3g} {unit}")
+    _print_points([each.index for each in checked if each.index is not None])
     for each in rejected[:_SHOWN]:
         print(f"  line {each.line}: {each.verdict.reason}")
     if len(rejected) > _SHOWN:
         print(f"  and {len(rejected) - _SHOWN} more are rejected")
+
+
+def _print_points(proven: list[int]) -> None:
+    """Which points of a run have a proof, and which up to the last one have none, or several."""
+    counts = Counter(proven)
+    present = sorted(counts)
+    total = present[-1] + 1 if present else 0
+    print(f"  points: {len(present)} of the first {total} have a proof")
+    # Indices may be any: a gap is not spelled out beyond what is shown.
+    gaps = zip([-1, *present], present, strict=False)
+    missing = [index for before, after in gaps for index in range(before + 1, after)[:_SHOWN]]
+    several = [index for index in present if counts[index] > 1]
+    for name, indices, size in (("none", missing, total - len(present)), ("several", several, len(several))):
+        if indices:
+            more = ", ..." if size > _SHOWN else ""
+            print(f"    {name}: {', '.join(map(str, indices[:_SHOWN]))}{more}")
