@@ -24,11 +24,13 @@
 //! * [`metric`]: components, bounds on their norm, the embedding and its errors.
 //! * [`search`]: the prepared rows, lower bounds that skip most of them, exact neighbours.
 //! * [`certify`]: the radius of 1-NN, from screening to the proven interval.
+//! * [`learning`]: near rows and margins of triplets with their gradients, for learners of metrics.
 
 pub mod certify;
 pub mod environment;
 pub mod error;
 pub mod geometry;
+pub mod learning;
 pub mod metric;
 pub mod parallel;
 pub mod search;

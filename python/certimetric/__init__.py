@@ -19,6 +19,7 @@ __all__ = [
     "Mahalanobis",
     "__version__",
     "kneighbors",
+    "learning",
     "load_certification",
     "metrics",
     "pairwise_distances",
@@ -45,6 +46,7 @@ _MODULES = (
     "datasets",
     "display",
     "exceptions",
+    "learning",
     "metric",
     "metrics",
     "neighbors",
@@ -53,7 +55,7 @@ _MODULES = (
 )
 
 if TYPE_CHECKING:
-    from certimetric import metrics
+    from certimetric import learning, metrics
     from certimetric._versions import __version__, show_versions
     from certimetric.certification import Certification, load_certification
     from certimetric.metric import Mahalanobis

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from certimetric import _cli_learn as learn
 from certimetric import _cli_report as report
 from certimetric import _cli_reproduce as reproduce
 from certimetric import _cli_work as work
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(learn.app)
 app.add_typer(reproduce.app)
 
 

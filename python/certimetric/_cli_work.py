@@ -29,6 +29,7 @@ __all__ = [
     "Jobs",
     "Prepared",
     "Reference",
+    "Rows",
     "Search",
     "Source",
     "Training",
@@ -36,6 +37,7 @@ __all__ = [
     "demo",
     "fit_reference",
     "prepare",
+    "scaled",
 ]
 
 LARGEST_SEED = 2**32 - 1
@@ -45,13 +47,10 @@ Jobs = Annotated[int | None, Option("--jobs", help="Threads; -1: all processors.
 
 
 @dataclass(frozen=True)
-class Training:
-    """Training data and metric: the options of every command about a classifier."""
+class Rows:
+    """Training data: the options of every command."""
 
     train: Annotated[Path, Option("--train", help="Training data: npz, npy, csv, parquet or libsvm.")]
-    metric: Annotated[
-        str, Option("--metric", help="euclidean, covariance, or a file (npz with G or M, npy with M).")
-    ] = "euclidean"
     scale: Annotated[
         Literal["minmax", "255", "none"], Option("--scale", help="Scaling fitted on the training data.")
     ] = "none"
@@ -83,6 +82,15 @@ class Training:
             given = [_formats.kind_of(path) for path in self.files]
             if not set(given) & set(kinds):
                 raise InputError(f"{option} {purpose}, but the data is {' and '.join(dict.fromkeys(given))}.")
+
+
+@dataclass(frozen=True)
+class Training(Rows):
+    """Training data and metric: the options of every command about a classifier."""
+
+    metric: Annotated[
+        str, Option("--metric", help="euclidean, covariance, or a file (npz with G or M, npy with M).")
+    ] = "euclidean"
 
 
 @dataclass(frozen=True)
@@ -201,18 +209,24 @@ def prepare(source: Source) -> Prepared:
     check_count(source.neighbors, "--neighbors", len(train.X))
     test = test.sample(source.limit, source.seed)
     reference = fit_reference(source, train)
-    scaled = DataSet(reference.scaler(test.X), test.y, test.name)
-    check_magnitude(scaled.X, "scaled test data")
+    points = DataSet(reference.scaler(test.X), test.y, test.name)
+    check_magnitude(points.X, "scaled test data")
     classifier = CertifiedKNeighborsClassifier(source.neighbors, metric=reference.metric, n_jobs=source.jobs)
-    return Prepared(classifier.fit(reference.X, train.labels()), scaled)
+    return Prepared(classifier.fit(reference.X, train.labels()), points)
 
 
 def fit_reference(training: Training, data: DataSet) -> Reference:
     """Scale the training data, and make the metric."""
-    scaler = Scaler.fit(data.X, training.scale)
-    rows = scaler(data.X)
-    check_magnitude(rows, "scaled training data")
+    rows, scaler = scaled(training, data)
     return Reference(rows, scaler, _metric(training.metric, rows))
+
+
+def scaled(rows: Rows, data: DataSet) -> tuple[FloatArray, Scaler]:
+    """The training rows as ``--scale`` has them, and what scales others so."""
+    scaler = Scaler.fit(data.X, rows.scale)
+    values = scaler(data.X)
+    check_magnitude(values, "scaled training data")
+    return values, scaler
 
 
 def _metric(choice: str, rows: FloatArray) -> Mahalanobis:

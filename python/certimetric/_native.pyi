@@ -118,3 +118,33 @@ def standardise_arithmetic() -> (
     None
 ): ...  # of the calling thread, which ends with the work: to nearest, subnormals
 def build_info() -> dict[str, str]: ...  # version, profile ("release" | "debug"), target, simd
+
+@final
+class Neighborhood:
+    """Near rows of the own class and of the others, in a metric that changes."""
+
+    def __new__(
+        cls,
+        rows: NDArray[np.float64],  # (n, d)
+        codes: NDArray[np.int64],  # (n,) class codes 0 … n_classes - 1
+        n_classes: int,
+        k: int,
+    ) -> Neighborhood: ...
+    def find(
+        self,
+        rows: NDArray[np.float64],  # those of the constructor
+        components: NDArray[np.float64],  # (p, d)
+        n_jobs: int = 1,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # (n, k) each: same class, others; -1: no more
+        ...
+
+def triplet_objective(
+    rows: NDArray[np.float64],  # (n, d)
+    components: NDArray[np.float64],  # (p, d)
+    anchors: NDArray[np.int64],  # (t,) rows of the triplets, and of the two others
+    same: NDArray[np.int64],
+    other: NDArray[np.int64],
+    loss: tuple[str, float],  # "negative", "hinge", "exponential" or "logistic", and the hinge's place
+    n_jobs: int = 1,
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:  # mean loss, gradient (p, d), margins (t,)
+    ...

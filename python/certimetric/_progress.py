@@ -20,7 +20,9 @@ class Report(Protocol):
 
 
 @contextmanager
-def progress_line(callback: Callback | None = None, label: str = "certify") -> Iterator[Report]:
+def progress_line(
+    callback: Callback | None = None, label: str = "certify", unit: str = "points"
+) -> Iterator[Report]:
     """A line on standard error: with rich where it is installed, plain otherwise.
 
     Parameters
@@ -29,8 +31,10 @@ def progress_line(callback: Callback | None = None, label: str = "certify") -> I
         Also called with (done, total); what it raises stops the work and reaches the caller.
     label : str
         First word of the line.
+    unit : str
+        What is counted.
     """
-    with _line(label) as line:
+    with _line(label, unit) as line:
 
         def report(done: int, total: int, proven: float | None = None, /) -> None:
             line(done, total, proven)
@@ -41,19 +45,19 @@ def progress_line(callback: Callback | None = None, label: str = "certify") -> I
 
 
 @contextmanager
-def _line(label: str) -> Iterator[Report]:
+def _line(label: str, unit: str) -> Iterator[Report]:
     try:
         import rich.progress as rich_progress
     except ImportError:
-        with _plain_line(label, sys.stderr) as report:
+        with _plain_line(label, unit, sys.stderr) as report:
             yield report
         return
-    with _rich_line(label, rich_progress) as report:
+    with _rich_line(label, unit, rich_progress) as report:
         yield report
 
 
 @contextmanager
-def _rich_line(label: str, rich_progress: Any) -> Iterator[Report]:
+def _rich_line(label: str, unit: str, rich_progress: Any) -> Iterator[Report]:
     from rich.console import Console
 
     columns = (
@@ -69,7 +73,7 @@ def _rich_line(label: str, rich_progress: Any) -> Iterator[Report]:
         begun = time.monotonic()
 
         def report(done: int, total: int, proven: float | None = None, /) -> None:
-            rate = _rate(done, time.monotonic() - begun)
+            rate = _rate(done, time.monotonic() - begun, unit)
             share = _share(proven)
             bar.update(task, completed=done, total=total, proven=share, rate=rate, refresh=True)
 
@@ -77,7 +81,7 @@ def _rich_line(label: str, rich_progress: Any) -> Iterator[Report]:
 
 
 @contextmanager
-def _plain_line(label: str, stream: TextIO) -> Iterator[Report]:
+def _plain_line(label: str, unit: str, stream: TextIO) -> Iterator[Report]:
     begun = time.monotonic()
     text = ""
 
@@ -85,7 +89,7 @@ def _plain_line(label: str, stream: TextIO) -> Iterator[Report]:
         nonlocal text
         elapsed = time.monotonic() - begun
         left = f", {elapsed * (total - done) / done:.0f} s left" if 0 < done < total else ""
-        text = f"{label}: {done}/{total}, {_share(proven)}{_rate(done, elapsed)}{left}"
+        text = f"{label}: {done}/{total}, {_share(proven)}{_rate(done, elapsed, unit)}{left}"
         if stream.isatty():
             stream.write(f"\r{text}\x1b[K")
             stream.flush()
@@ -99,8 +103,8 @@ def _plain_line(label: str, stream: TextIO) -> Iterator[Report]:
             stream.flush()
 
 
-def _rate(done: int, elapsed: float) -> str:
-    return f"{done / elapsed:.0f} points/s" if elapsed > 0 else "- points/s"
+def _rate(done: int, elapsed: float, unit: str) -> str:
+    return f"{done / elapsed:.0f} {unit}/s" if elapsed > 0 else f"- {unit}/s"
 
 
 def _share(proven: float | None) -> str:

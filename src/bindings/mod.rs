@@ -9,6 +9,7 @@ mod arrays;
 mod certify;
 mod enter;
 mod index;
+mod learning;
 mod proof;
 mod search;
 
@@ -29,10 +30,12 @@ fn build_info() -> BTreeMap<&'static str, String> {
 #[pymodule(name = "_native")]
 fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<index::Index>()?;
+    module.add_class::<learning::Neighborhood>()?;
     module.add_function(wrap_pyfunction!(build_info, module)?)?;
     module.add_function(wrap_pyfunction!(enter::standardise_arithmetic, module)?)?;
     module.add_function(wrap_pyfunction!(search::pairwise_distances, module)?)?;
     module.add_function(wrap_pyfunction!(search::triplet_radius, module)?)?;
+    module.add_function(wrap_pyfunction!(learning::triplet_objective, module)?)?;
     module.add_function(wrap_pyfunction!(search::spectral_norm_bound, module)?)?;
     let names = |names| pyo3::types::PyTuple::new(module.py(), names);
     module.add("STATUSES", names(crate::certify::Status::NAMES.as_slice())?)?;

@@ -1,0 +1,14 @@
+"""Learners of metrics: transformers whose result goes straight into the certifier.
+
+>>> from sklearn.datasets import load_iris
+>>> from certimetric import CertifiedKNeighborsClassifier
+>>> from certimetric.learning import ARML
+>>> X, y = load_iris(return_X_y=True)
+>>> learner = ARML(max_iter=20, random_state=0).fit(X, y)
+>>> clf = CertifiedKNeighborsClassifier(metric=learner).fit(X, y)
+"""
+
+from certimetric.learning._descent import FitProgress
+from certimetric.learning.arml import ARML
+
+__all__ = ["ARML", "FitProgress"]

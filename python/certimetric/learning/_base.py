@@ -1,0 +1,123 @@
+"""What all learners of metrics share: the data that they take, and the metric that they give."""
+
+import json
+from os import PathLike
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from certimetric._files import writing
+from certimetric._validation import FloatArray, IntArray, check_magnitude, check_objects
+from certimetric._versions import versions
+from certimetric.exceptions import InputError
+from certimetric.metric import Mahalanobis
+
+__all__ = ["Labelled", "MetricLearner"]
+
+
+class Labelled(NamedTuple):
+    """Training rows with their classes as codes."""
+
+    rows: FloatArray
+    codes: IntArray
+    classes: NDArray[Any]
+
+
+# scikit-learn has no types: its classes are Any to mypy.
+class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    r"""A transformer :math:`x \mapsto G x` whose Euclidean distances are the metric that was learned.
+
+    Fitted, it may be given wherever a metric is asked for: ``CertifiedKNeighborsClassifier(metric=learner)``.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (p, d)
+        G.
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Names of the features, where ``X`` has names that are all strings.
+    """
+
+    components_: FloatArray
+    classes_: NDArray[Any]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+    def _labelled(self, X: ArrayLike, y: ArrayLike) -> Labelled:
+        """Training data as it is needed: finite, in range, of two classes, one of which has two samples."""
+        rows, labels = validate_data(self, X, y, dtype=np.float64, order="C")
+        check_magnitude(rows, "X")
+        if labels.dtype.kind == "O":
+            check_objects(labels)
+        check_classification_targets(labels)
+        classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        name = type(self).__name__
+        if len(classes) < 2:
+            raise InputError(f"y has one class, {classes.tolist()[0]!r}, but {name} needs two or more.")
+        if counts.max() < 2:
+            raise InputError(f"y has one sample of each class, but {name} needs two of one class.")
+        self.classes_ = classes
+        return Labelled(rows, codes.astype(np.int64), classes)
+
+    @property
+    def metric_(self) -> Mahalanobis:
+        """The metric that was learned."""
+        check_is_fitted(self, "components_")
+        return Mahalanobis.from_components(self.components_)
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.components_)
+
+    def get_mahalanobis_matrix(self) -> FloatArray:
+        """M = GᵀG, ndarray of shape (d, d)."""
+        return self.metric_.get_mahalanobis_matrix()
+
+    def pair_distance(self, pairs: ArrayLike) -> FloatArray:
+        r"""Distances :math:`\lVert G (u - v) \rVert_2` (not squared) of pairs of shape (n_pairs, 2, d)."""
+        return self.metric_.pair_distance(pairs)
+
+    def transform(self, X: ArrayLike) -> FloatArray:
+        r"""Rows :math:`G x`, ndarray of shape (m, p), in which the metric is Euclidean."""
+        check_is_fitted(self, "components_")
+        rows = np.asarray(validate_data(self, X, dtype=np.float64, order="C", reset=False))
+        check_magnitude(rows, "X")
+        return rows @ self.components_.T
+
+    def save(self, path: str | PathLike[str], **notes: Any) -> None:
+        """Write the metric as npz, without pickle: :func:`certimetric.datasets.read_metric` reads it.
+
+        Beside ``components_`` there is ``about``, JSON with the learner's name, its parameters, versions, and
+        ``notes``.
+
+        Raises
+        ------
+        OutputError
+            It cannot be written; what was there is left.
+        """
+        check_is_fitted(self, "components_")
+        about = {
+            "learner": type(self).__name__,
+            "parameters": {name: _plain(value) for name, value in self.get_params(deep=False).items()},
+            "versions": versions(),
+            **notes,
+        }
+        with writing(path) as file:
+            np.savez(
+                file, allow_pickle=False, components_=self.components_, about=np.array(json.dumps(about))
+            )
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has a word for; arrays in short."""
+    known = value is None or isinstance(value, str | int | float)
+    return value if known else f"array of shape {np.shape(value)}" if np.ndim(value) else repr(value)

@@ -1,0 +1,81 @@
+"""States of a fit in a file: npz without pickle, from which a fit goes on to the same bits."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certimetric import _formats
+from certimetric._files import writing
+from certimetric.exceptions import DataError
+from certimetric.learning._adam import Adam
+from certimetric.learning._descent import Best, State
+
+__all__ = ["load_state", "save_state"]
+
+_FORMAT = "certimetric.checkpoint"
+
+
+def save_state(path: Path, state: State, fingerprint: str) -> None:
+    """Write a state; the fingerprint says to which fit it belongs."""
+    head = {
+        "format": _FORMAT,
+        "version": 1,
+        "fingerprint": fingerprint,
+        "epoch": state.epoch,
+        "stale": state.stale,
+        "history": state.history,
+        "steps": state.adam.count,
+        "generator": state.rng.bit_generator.state,
+        "best": None if state.best is None else [state.best.score, state.best.epoch],
+    }
+    arrays = {f"value.{name}": value for name, value in state.values.items()}
+    for name, (mean, square) in state.adam.moments.items():
+        arrays |= {f"mean.{name}": mean, f"square.{name}": square}
+    if state.best is not None:
+        arrays |= {f"best.{name}": value for name, value in state.best.values.items()}
+    with writing(path) as file:
+        np.savez(file, allow_pickle=False, head=np.array(json.dumps(head)), **arrays)
+
+
+def load_state(path: Path, fingerprint: str) -> State:
+    """Read a state.
+
+    Raises
+    ------
+    DataError
+        The file is no checkpoint, damaged, or of another fit.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        head = json.loads(str(arrays.pop("head")))
+        known = head["format"] == _FORMAT and head["version"] == 1
+    except (*_formats.READ_ERRORS, TypeError, json.JSONDecodeError) as error:
+        reason = _formats.first_line(error)
+        raise DataError(f"{path}: cannot be read as a checkpoint: {reason}") from error
+    if not known:
+        raise DataError(f"{path}: is not a checkpoint of this version.")
+    if head["fingerprint"] != fingerprint:
+        raise DataError(
+            f"{path}: is a checkpoint of a fit with other data or other parameters. "
+            "Remove it to start anew, or name another file."
+        )
+    return _as_state(head, arrays)
+
+
+def _as_state(head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> State:
+    def part(kind: str) -> dict[str, NDArray[Any]]:
+        return {
+            name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{kind}.")
+        }
+
+    adam, squares = Adam(), part("square")
+    adam.count = head["steps"]
+    adam.moments = {name: (mean, squares[name]) for name, mean in part("mean").items()}
+    rng = np.random.default_rng()
+    rng.bit_generator.state = head["generator"]
+    best = None if head["best"] is None else Best(head["best"][0], head["best"][1], part("best"))
+    return State(part("value"), rng, adam, head["epoch"], head["history"], best, head["stale"])

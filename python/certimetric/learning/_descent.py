@@ -1,0 +1,210 @@
+"""Epoch after epoch, until there is a reason to stop; and what is left then.
+
+    state ──► epoch (the learner's) ──► finite? ──► score ──► callback ──► checkpoint ──► state
+                │                         │ no                   │ stop       (a file)
+                └── Ctrl-C, time limit ───┴──────────────────────┴──► the best state so far
+
+A state is whole between epochs only. An epoch that fails or is interrupted leaves the state before it.
+"""
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from certimetric._progress import Report, progress_line
+from certimetric._validation import FloatArray
+from certimetric.learning._adam import Adam
+
+__all__ = ["Best", "Callback", "Descent", "FitProgress", "State"]
+
+Values = dict[str, FloatArray]
+"""What is learned, by name."""
+
+
+class FitProgress(NamedTuple):
+    """What a callback is told after an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Number of the epoch, from 1.
+    max_iter : int
+        Number of epochs in all.
+    values : dict of str to ndarray
+        What has been learned so far, such as ``components``. Not to be changed.
+    record : dict of str to float
+        Numbers of the epoch: ``loss``, and ``validation`` where there was one.
+    """
+
+    epoch: int
+    max_iter: int
+    values: Values
+    record: dict[str, float]
+
+
+Callback = Callable[[FitProgress], object]
+"""Called after each epoch; where it returns True the fit ends there."""
+
+
+class Best(NamedTuple):
+    """The values of the epoch with the highest score."""
+
+    score: float
+    epoch: int
+    values: Values
+
+
+@dataclass
+class State:
+    """All that the next epoch depends on. Arrays are replaced, never written to."""
+
+    values: Values
+    rng: np.random.Generator
+    adam: Adam = field(default_factory=Adam)
+    epoch: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    best: Best | None = None
+    stale: int = 0
+    """Scores since the best one."""
+
+    def copy(self) -> "State":
+        """The same, which an epoch that goes wrong does not change."""
+        rng = np.random.Generator(type(self.rng.bit_generator)())
+        rng.bit_generator.state = self.rng.bit_generator.state
+        adam = Adam(self.adam.decay, self.adam.epsilon)
+        adam.count, adam.moments = self.adam.count, dict(self.adam.moments)
+        history = {name: list(numbers) for name, numbers in self.history.items()}
+        return replace(self, values=dict(self.values), rng=rng, adam=adam, history=history)
+
+    def is_finite(self) -> bool:
+        """Whether there is neither NaN nor infinity in what is learned."""
+        return all(bool(np.isfinite(value).all()) for value in self.values.values())
+
+
+Epoch = Callable[[State], float]
+"""Changes a state by one epoch and returns its mean loss."""
+
+
+@dataclass(frozen=True)
+class Descent:
+    """When to stop, and whom to tell.
+
+    Parameters
+    ----------
+    name : str
+        Of the learner, for messages.
+    max_iter : int
+        Epochs in all, those before a checkpoint among them.
+    time_limit : float or None
+        Seconds.
+    score : callable or None
+        ``score(values)``, the larger the better: the best values are what is left.
+    score_every : int
+        Epochs between two scores.
+    patience : int
+        So many scores without a better one end the fit.
+    tol : float
+        By how much a score has to be better.
+    callback : callable or None
+    save : callable or None
+        ``save(state)`` keeps a checkpoint; called every ``save_every`` seconds and at the end.
+    save_every : float
+    progress : bool
+    """
+
+    name: str
+    max_iter: int
+    time_limit: float | None = None
+    score: Callable[[Values], float] | None = None
+    score_every: int = 10
+    patience: int = 10
+    tol: float = 0.0
+    callback: Callback | None = None
+    save: Callable[[State], None] | None = None
+    save_every: float = 60.0
+    progress: bool = False
+
+    def run(self, state: State, epoch: Epoch) -> tuple[State, str]:
+        """The state at the end, and why it is one; ``best`` is there if scores were asked for."""
+        begun = saved = time.monotonic()
+        if not state.is_finite():
+            raise ValueError(f"{self.name} begins with values that are not finite")
+        reason = ""
+        with self._reporting() as report:
+            while not (reason := reason or self._is_done(state, time.monotonic() - begun)):
+                following = self._after(state, epoch)
+                if isinstance(following, str):
+                    reason = following
+                    break
+                state = following
+                report(state.epoch, self.max_iter)
+                if self._is_told_to_stop(state):
+                    reason = "callback"
+                if self.save is not None and time.monotonic() - saved >= self.save_every:
+                    self.save(state)
+                    saved = time.monotonic()
+        if self.save is not None:
+            self.save(state)
+        return state, reason
+
+    def _is_done(self, state: State, seconds: float) -> str:
+        """Why there is no other epoch; empty: there is one."""
+        if state.epoch >= self.max_iter:
+            return "max_iter"
+        if self.score is not None and state.stale >= self.patience:
+            return "no better validation"
+        late = self.time_limit is not None and seconds >= self.time_limit
+        return "time_limit" if late else ""
+
+    def _after(self, state: State, epoch: Epoch) -> State | str:
+        """The state after one more epoch, or why there is none, of which somebody was warned."""
+        following = state.copy()
+        try:
+            loss = epoch(following)
+            following.epoch += 1
+            if not (math.isfinite(loss) and following.is_finite()):
+                self._warn(state, f"has a loss of {loss} in epoch {following.epoch} and stops")
+                return "loss not finite"
+            following.history.setdefault("loss", []).append(float(loss))
+            self._score(following)
+        except KeyboardInterrupt:
+            self._warn(state, f"was interrupted in epoch {state.epoch + 1}")
+            return "interrupted"
+        return following
+
+    def _score(self, state: State) -> None:
+        if self.score is None or (state.epoch % self.score_every and state.epoch < self.max_iter):
+            return
+        score = float(self.score(state.values))
+        state.history.setdefault("validation", []).append(score)
+        state.history.setdefault("validation_epoch", []).append(float(state.epoch))
+        if state.best is None or score > state.best.score + self.tol:
+            state.best, state.stale = Best(score, state.epoch, dict(state.values)), 0
+        else:
+            state.stale += 1
+
+    def _is_told_to_stop(self, state: State) -> bool:
+        if self.callback is None:
+            return False
+        record = {name: numbers[-1] for name, numbers in state.history.items()}
+        return self.callback(FitProgress(state.epoch, self.max_iter, state.values, record)) is True
+
+    def _warn(self, state: State, what: str) -> None:
+        kept = state.epoch if state.best is None else state.best.epoch
+        left = f"those of epoch {kept}" if kept else "those that it began with"
+        warnings.warn(f"{self.name} {what}: what was learned is {left}.", ConvergenceWarning, stacklevel=5)
+
+    @contextmanager
+    def _reporting(self) -> Iterator[Report]:
+        if not self.progress:
+            yield lambda *_: None
+            return
+        with progress_line(label=self.name, unit="epochs") as report:
+            yield report

@@ -1,0 +1,214 @@
+"""What learners by gradients share: parameters of the descent, validation, checkpoints, going on."""
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import check_random_state
+
+from certimetric._validation import (
+    FloatArray,
+    as_positive,
+    as_rows,
+    as_tolerance,
+    check_count,
+    effective_jobs,
+)
+from certimetric.exceptions import InputError, InputTypeError
+from certimetric.learning._base import Labelled, MetricLearner
+from certimetric.learning._checkpoint import load_state, save_state
+from certimetric.learning._descent import Callback, Descent, Epoch, State, Values
+from certimetric.learning._validation_set import hold_out
+
+__all__ = ["GradientLearner", "initial_components"]
+
+_NOT_OF_THE_RESULT = {"callback", "checkpoint", "max_iter", "n_jobs", "progress", "time_limit", "warm_start"}
+"""Parameters that may change between a checkpoint and the fit that goes on from it."""
+
+
+class GradientLearner(MetricLearner):
+    """A learner that goes down a gradient, epoch after epoch.
+
+    Attributes
+    ----------
+    n_iter_ : int
+        Epochs made.
+    best_iter_ : int
+        The epoch that ``components_`` is of: the last one, or the one with the best validation score.
+    stop_reason_ : str
+        "max_iter", "no better validation", "callback", "time_limit", "interrupted" or "loss not finite".
+    history_ : dict of str to ndarray
+        ``loss`` of each epoch; with ``early_stopping`` the scores, ``validation``, and their epochs,
+        ``validation_epoch``.
+    """
+
+    max_iter: int
+    learning_rate: float
+    warm_start: bool
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    tol: float
+    callback: Callback | None
+    time_limit: float | None
+    checkpoint: str | Path | None
+    progress: bool
+    n_jobs: int | None
+    random_state: Any
+    _state: State
+
+    @abstractmethod
+    def _begin(self, data: Labelled) -> Values:
+        """What is learned, as it is before the first epoch."""
+
+    @abstractmethod
+    def _epochs(self, data: Labelled, jobs: int) -> Epoch:
+        """What an epoch does."""
+
+    def _check_parameters(self) -> None:
+        """Raise for parameters that are wrong whatever the data."""
+        check_count(self.max_iter, "max_iter")
+        if as_positive(self.learning_rate, "learning_rate") is None:
+            raise InputError(f"learning_rate must be a finite number, got {self.learning_rate!r}.")
+        as_positive(self.time_limit, "time_limit")
+        as_tolerance(self.tol, "tol")
+        check_count(self.n_iter_no_change, "n_iter_no_change")
+        fraction = as_tolerance(self.validation_fraction, "validation_fraction")
+        if not 0 < fraction < 1:
+            raise InputError(f"validation_fraction must be between 0 and 1, got {fraction}.")
+        if self.callback is not None and not callable(self.callback):
+            raise InputTypeError(f"callback must be callable or None, got {self.callback!r}.")
+        if self.checkpoint is not None and not isinstance(self.random_state, int):
+            raise InputError(
+                "checkpoint needs an integer as random_state, so that a fit that goes on splits and draws as "
+                f"before; got {self.random_state!r}."
+            )
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Learn from labelled rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+        y : array-like of shape (n,)
+            Class labels: integers, strings or booleans. A class of one sample is a rival of others, no more.
+
+        Raises
+        ------
+        ValueError, TypeError
+            NaN, infinity, wrong shapes or types, a single class, continuous targets, parameters out of range.
+        DataError
+            ``checkpoint`` is damaged, or of another fit.
+
+        Notes
+        -----
+        Ctrl-C ends the fit with a ``ConvergenceWarning`` and what was learned so far; so does a loss that is
+        not finite, with its epoch. A callback that returns True and ``time_limit`` end it without a warning.
+        """
+        self._check_parameters()
+        data = self._labelled(X, y)
+        jobs = effective_jobs(self.n_jobs)
+        rng = self._generator()
+        validation = None
+        if self.early_stopping:
+            validation = hold_out(data, self.validation_fraction, rng, jobs)
+        train = data if validation is None else validation.train
+        state, save = self._first_state(data, train, rng)
+        descent = Descent(
+            type(self).__name__,
+            self.max_iter,
+            time_limit=as_positive(self.time_limit, "time_limit"),
+            score=None if validation is None else lambda values: validation.score(values["components"]),
+            patience=self.n_iter_no_change,
+            tol=self.tol,
+            callback=self.callback,
+            save=save,
+            progress=bool(self.progress),
+        )
+        state, self.stop_reason_ = descent.run(state, self._epochs(train, jobs))
+        self._take(state)
+        return self
+
+    def _generator(self) -> np.random.Generator:
+        # Also of a RandomState and of None, as scikit-learn has it.
+        return np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
+
+    def _first_state(
+        self, data: Labelled, train: Labelled, rng: np.random.Generator
+    ) -> tuple[State, Callable[[State], None] | None]:
+        """The state to go on from, of a checkpoint, the last fit or new; and what keeps later ones."""
+        known = getattr(self, "_state", None) if self.warm_start else None
+        if known is not None:
+            shapes = {name: value.shape for name, value in self._begin(train).items()}
+            if shapes != {name: value.shape for name, value in known.values.items()}:
+                raise InputError("warm_start goes on with what was learned, but X or init has another shape.")
+            known = known.copy()
+            known.stale = 0
+        if self.checkpoint is None:
+            return known or State(self._begin(train), rng), None
+        path, fingerprint = Path(self.checkpoint), self._fingerprint(data)
+        if path.exists():
+            known = load_state(path, fingerprint)
+        return known or State(self._begin(train), rng), partial(save_state, path, fingerprint=fingerprint)
+
+    def _fingerprint(self, data: Labelled) -> str:
+        """Of all that the result depends on."""
+        hashed = hashlib.sha256()
+        settings = {k: v for k, v in self.get_params().items() if k not in _NOT_OF_THE_RESULT}
+        plain = {k: v if isinstance(v, str | int | float | None) else None for k, v in settings.items()}
+        hashed.update(json.dumps([type(self).__name__, plain], sort_keys=True).encode())
+        arrays = [v for v in settings.values() if isinstance(v, np.ndarray | list | tuple)]
+        for array in (data.rows, data.codes, *map(np.asarray, arrays)):
+            hashed.update(f"{array.shape}{array.dtype}".encode())
+            hashed.update(np.ascontiguousarray(array).tobytes())
+        return hashed.hexdigest()
+
+    def _take(self, state: State) -> None:
+        self._state = state
+        best = state.best
+        values = state.values if best is None else best.values
+        self.n_iter_ = state.epoch
+        self.best_iter_ = state.epoch if best is None else best.epoch
+        self.history_ = {name: np.array(numbers) for name, numbers in state.history.items()}
+        self._learned(values)
+
+    def _learned(self, values: Values) -> None:
+        """Give what was learned its public names."""
+        self.components_ = values["components"]
+
+
+def initial_components(init: str | ArrayLike, n_components: int | None, data: Labelled) -> FloatArray:
+    """Components before the first epoch.
+
+    Parameters
+    ----------
+    init : "auto", "identity", "pca" or array-like of shape (p, d)
+        "auto" is the identity for p = d, and else the leading principal axes.
+    n_components : int or None
+        p; None is d, or the number of rows of an array.
+    data : Labelled
+    """
+    features = data.rows.shape[1]
+    if not isinstance(init, str):
+        components = as_rows(init, "init", features).copy()
+        if n_components not in (None, len(components)):
+            raise InputError(f"n_components is {n_components}, but init has {len(components)} rows.")
+        return components
+    if init not in ("auto", "identity", "pca"):
+        raise InputError(f"init must be 'auto', 'identity', 'pca' or an array, got {init!r}.")
+    size = (
+        features
+        if n_components is None
+        else check_count(n_components, "n_components", features, "n_features")
+    )
+    if init == "identity" or (init == "auto" and size == features):
+        return np.eye(size, features)
+    centred = data.rows - data.rows.mean(axis=0)
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    return np.ascontiguousarray(vectors.T[::-1][:size])

@@ -1,0 +1,106 @@
+"""Near rows and the objective of triplets with PyTorch, on any of its devices."""
+
+from typing import Any
+
+import numpy as np
+
+from certimetric._optional import require
+from certimetric._validation import FloatArray, IntArray
+from certimetric.exceptions import InputError
+from certimetric.learning._triplets import Loss
+
+__all__ = ["TorchTriplets"]
+
+_TILE = 2**24
+"""Distances that are held at once."""
+
+
+class TorchTriplets:
+    """A :class:`~certimetric.learning._triplets.TripletBackend` whose gradients PyTorch finds by itself.
+
+    Raises
+    ------
+    MissingDependencyError
+        PyTorch is not installed.
+    InputError
+        The device or the type is not one of PyTorch here.
+    """
+
+    def __init__(self, rows: FloatArray, codes: IntArray, k: int, device: str, dtype: str) -> None:
+        self.torch = torch = require("torch", extra="torch")
+        if dtype not in ("float32", "float64"):
+            raise InputError(f"dtype must be 'float32' or 'float64', got {dtype!r}.")
+        try:
+            self.device = torch.device(device)
+            torch.zeros(1, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"device {device!r} cannot be used by PyTorch here: {reason}") from error
+        self.dtype = getattr(torch, dtype)
+        # Differences do not change, and those of centred rows keep more digits.
+        self.rows = self._tensor(rows - rows.mean(axis=0))
+        self.codes = torch.as_tensor(codes, device=self.device)
+        self.k = k
+
+    def _tensor(self, array: FloatArray) -> Any:
+        return self.torch.as_tensor(array, dtype=self.dtype, device=self.device)
+
+    def neighbors(self, components: FloatArray) -> tuple[IntArray, IntArray]:
+        """See :class:`~certimetric.learning._triplets.TripletBackend`."""
+        with self.torch.no_grad():
+            images = self.rows @ self._tensor(components).T
+            tile = max(1, _TILE // len(images))
+            parts = [self._nearest(images, start, start + tile) for start in range(0, len(images), tile)]
+        same, other = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return same, other
+
+    def _nearest(self, images: Any, start: int, end: int) -> tuple[IntArray, IntArray]:
+        torch = self.torch
+        distances = torch.cdist(images[start:end], images)
+        is_same = self.codes[start:end, None] == self.codes[None]
+        inf = torch.tensor(torch.inf, dtype=self.dtype, device=self.device)
+        same = torch.where(is_same, distances, inf)
+        rows = torch.arange(len(same), device=self.device)
+        same[rows, rows + start] = torch.inf
+        return self._first(same), self._first(torch.where(is_same, inf, distances))
+
+    def _first(self, distances: Any) -> IntArray:
+        k = min(self.k, distances.shape[1])
+        found, rows = self.torch.topk(distances, k, largest=False)
+        nearest = np.full((len(distances), self.k), -1, dtype=np.int64)
+        nearest[:, :k] = self.torch.where(found < self.torch.inf, rows, -1).cpu().numpy()
+        return nearest
+
+    def objective(
+        self, components: FloatArray, triplets: tuple[IntArray, IntArray, IntArray], loss: Loss
+    ) -> tuple[float, FloatArray, FloatArray]:
+        """See :class:`~certimetric.learning._triplets.TripletBackend`."""
+        torch = self.torch
+        G = self._tensor(components).requires_grad_()
+        z, same, other = (self.rows[torch.as_tensor(rows, device=self.device)] for rows in triplets)
+        differences, sums = other - same, (other - z) + (same - z)
+        # Chosen before the division, whose gradient is not a number where the length is 0.
+        counted = (differences @ G.detach().T @ G.detach()).norm(dim=1) > 0
+        images = differences[counted] @ G.T
+        # t = ⟨G D, G S⟩ / (2 ‖M D‖), as in the closed form of a triplet's radius.
+        margins = (images * (sums[counted] @ G.T)).sum(dim=1) / (2 * (images @ G).norm(dim=1))
+        value = _loss(torch, margins, loss).sum() / max(1, len(margins))
+        value.backward()
+        found = np.full(len(z), np.nan)
+        found[counted.cpu().numpy()] = _array(margins.detach())
+        return float(value.detach()), _array(G.grad), found
+
+
+def _loss(torch: Any, margins: Any, loss: Loss) -> Any:
+    name, edge = loss
+    if name == "negative":
+        return -margins
+    if name == "hinge":
+        return torch.clamp(edge - margins, min=0)
+    if name == "exponential":
+        return torch.exp(-margins)
+    return torch.nn.functional.softplus(-margins)
+
+
+def _array(tensor: Any) -> FloatArray:
+    return np.asarray(tensor.cpu().numpy(), dtype=np.float64)

@@ -1,0 +1,65 @@
+"""Where near rows and the objective of triplets come from: the Rust core, or PyTorch."""
+
+from typing import Protocol
+
+from certimetric import _native
+from certimetric._validation import FloatArray, IntArray
+from certimetric.exceptions import InputError
+
+__all__ = ["LOSSES", "Loss", "NativeTriplets", "TripletBackend", "make_backend"]
+
+LOSSES = ("negative", "hinge", "exponential", "logistic")
+
+Loss = tuple[str, float]
+"""A loss of the margin t, and the c of the hinge: −t, max(0, c − t), exp(−t), log(1 + exp(−t))."""
+
+
+class TripletBackend(Protocol):
+    """What a learner of triplets computes with."""
+
+    def neighbors(self, components: FloatArray) -> tuple[IntArray, IntArray]:
+        r"""The nearest rows of each row by :math:`\lVert G (u - v) \rVert`: of its class, and of others.
+
+        Two arrays of shape (n, k), nearest first; −1 where there are no more.
+        """
+        ...
+
+    def objective(
+        self, components: FloatArray, triplets: tuple[IntArray, IntArray, IntArray], loss: Loss
+    ) -> tuple[float, FloatArray, FloatArray]:
+        """Mean loss of triplets (anchor, same, other), its gradient (p, d), and the margins.
+
+        A triplet whose last two coincide in the metric has the margin NaN and does not count.
+        """
+        ...
+
+
+class NativeTriplets:
+    """The Rust core. Memory: (n, p) in binary32, and 16 bytes for each of 2 n k neighbours."""
+
+    def __init__(self, rows: FloatArray, codes: IntArray, k: int, n_jobs: int) -> None:
+        self.rows, self.n_jobs = rows, n_jobs
+        self.neighborhood = _native.Neighborhood(rows, codes, int(codes.max()) + 1, k)
+
+    def neighbors(self, components: FloatArray) -> tuple[IntArray, IntArray]:
+        """See :class:`TripletBackend`."""
+        return self.neighborhood.find(self.rows, components, self.n_jobs)
+
+    def objective(
+        self, components: FloatArray, triplets: tuple[IntArray, IntArray, IntArray], loss: Loss
+    ) -> tuple[float, FloatArray, FloatArray]:
+        """See :class:`TripletBackend`."""
+        return _native.triplet_objective(self.rows, components, *triplets, loss, self.n_jobs)
+
+
+def make_backend(
+    name: str, rows: FloatArray, codes: IntArray, k: int, n_jobs: int, device: str, dtype: str
+) -> TripletBackend:
+    """The backend of a name, ``"native"`` or ``"torch"``."""
+    if name == "native":
+        return NativeTriplets(rows, codes, k, n_jobs)
+    if name == "torch":
+        from certimetric.learning._torch import TorchTriplets
+
+        return TorchTriplets(rows, codes, k, device, dtype)
+    raise InputError(f"backend must be 'native' or 'torch', got {name!r}.")
