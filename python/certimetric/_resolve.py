@@ -3,14 +3,15 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 
 from certimetric._validation import LARGEST, FloatArray
 from certimetric.exceptions import MetricError, UnfittedMetricError
 from certimetric.metric import Mahalanobis
 
-__all__ = ["MetricLike", "as_metric", "check_range"]
+__all__ = ["MetricLike", "as_fitted_metric", "as_metric", "check_range"]
 
 # A fitted learner is any object with `components_` or `get_mahalanobis_matrix()`: no common type exists for
 # them.
@@ -46,6 +47,16 @@ def as_metric(metric: MetricLike, n_features: int) -> Mahalanobis:
     if found.n_features != n_features:
         raise MetricError(f"metric is for {found.n_features} features, but the data has {n_features}.")
     return found
+
+
+def as_fitted_metric(metric: MetricLike, rows: FloatArray, labels: NDArray[Any]) -> Mahalanobis:
+    """The same for training data: an estimator that is not fitted is cloned and fitted to them."""
+    try:
+        return as_metric(metric, rows.shape[1])
+    except UnfittedMetricError:
+        if not isinstance(metric, BaseEstimator):
+            raise
+        return as_metric(clone(metric).fit(rows, labels), rows.shape[1])
 
 
 def _resolve(metric: MetricLike, n_features: int) -> Mahalanobis:

@@ -16,7 +16,7 @@ from certimetric._decide import decide
 from certimetric._index import LazyIndex
 from certimetric._progress import Callback
 from certimetric._question import DEFAULT_MEMORY, Question, check_choices
-from certimetric._resolve import MetricLike, as_metric, check_range
+from certimetric._resolve import MetricLike, as_fitted_metric, check_range
 from certimetric._validation import (
     FloatArray,
     IntArray,
@@ -47,10 +47,11 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         Number K of neighbours that vote, from 1 to all; even numbers are ordinary.
     weights : "uniform", default="uniform"
         Every neighbour has one vote. Certification knows no other weights.
-    metric : "euclidean", Mahalanobis, array-like of shape (d, d), or fitted learner, default="euclidean"
+    metric : "euclidean", Mahalanobis, array-like of shape (d, d), or learner, default="euclidean"
         A matrix is M, symmetric positive semidefinite; a learner is any object with ``components_`` or
         ``get_mahalanobis_matrix()``. For a matrix the components that :meth:`Mahalanobis.from_matrix`
-        computes once are the metric that is certified.
+        computes once are the metric that is certified. A learner that is not fitted is cloned, and fitted to
+        the training set.
     n_jobs : int, optional
         Number of threads, as in scikit-learn: None is 1 unless ``joblib.parallel_config`` says otherwise, -1
         all processors. It does not change any result.
@@ -130,7 +131,7 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         check_classification_targets(labels)
         check_count(self.n_neighbors, "n_neighbors", len(rows))
         jobs = effective_jobs(self.n_jobs)
-        self.metric_ = as_metric(self.metric, rows.shape[1])
+        self.metric_ = as_fitted_metric(self.metric, rows, labels)
         check_range(self.metric_, rows, "X")
         self.classes_, codes = np.unique(labels, return_inverse=True)
         self.n_samples_fit_ = len(rows)

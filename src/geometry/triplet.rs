@@ -23,11 +23,9 @@ pub struct TripletEvaluator<'a> {
 impl<'a> TripletEvaluator<'a> {
     #[must_use]
     pub fn new(metric: &'a Metric) -> Self {
-        let (d, p) = (metric.features(), metric.dimensions());
-        let (columns, resolution) = metric.scaled_components().map_or((Vec::new(), 0.0), |g| {
-            let roundings = product_depth(d) + product_depth(p) + 4;
-            (transposed(g, d), gamma(roundings) * absolute_norm_up(g, d).powi(2))
-        });
+        let d = metric.features();
+        let (columns, resolution) =
+            metric.scaled_components().map_or((Vec::new(), 0.0), |g| (transposed(g, d), resolution_of(g, d)));
         Self { metric, columns, resolution }
     }
 
@@ -80,15 +78,25 @@ impl<'a> TripletEvaluator<'a> {
     }
 }
 
+/// `‖M v‖` below this share of `‖v‖` is rounding, for `M = GᵀG` by two products.
+#[must_use]
+pub fn resolution_of(components: &[f64], features: usize) -> f64 {
+    let roundings = product_depth(features) + product_depth(components.len() / features) + 4;
+    gamma(roundings) * absolute_norm_up(components, features).powi(2)
+}
+
 /// `x⁻ − x⁺` and `(x⁻ − z) + (x⁺ − z)`, each row scaled to magnitude one by powers of two.
-struct Sides {
-    differences: Vec<f64>,
-    sums: Vec<f64>,
-    exponents: Vec<i32>,
+pub struct Sides {
+    pub differences: Vec<f64>,
+    pub sums: Vec<f64>,
+    /// What was taken out of the sums, of which alone the radius is a multiple.
+    pub exponents: Vec<i32>,
 }
 
 impl Sides {
-    fn new(queries: &[f64], same: &[f64], other: &[f64], d: usize) -> Self {
+    /// Of row-major rows with `d` features.
+    #[must_use]
+    pub fn new(queries: &[f64], same: &[f64], other: &[f64], d: usize) -> Self {
         let mut differences: Vec<f64> = other.iter().zip(same).map(|(o, s)| o - s).collect();
         let mut sums: Vec<f64> =
             other.iter().zip(same).zip(queries).map(|((o, s), z)| (o - z) + (s - z)).collect();

@@ -12,6 +12,8 @@
 use crate::error::Result;
 use crate::geometry::dot::dot;
 use crate::geometry::matrix::{product_nt, transposed};
+use crate::geometry::rounding::{exponent, scale_by};
+use crate::geometry::triplet::{Sides, resolution_of};
 use crate::parallel::{Control, Team};
 
 /// Triplets of a block, so that products are of matrices.
@@ -75,7 +77,7 @@ impl Triplets<'_> {
         control: &Control,
     ) -> Result<Objective> {
         let (d, count) = (self.features, self.anchors.len());
-        let columns = transposed(components, d);
+        let metric = Map::new(components, d);
         let share = count.div_ceil(PARTS).max(1);
         let mut sums: Vec<Option<Sums>> = vec![None; count.div_ceil(share)];
         let mut margins = vec![f64::NAN; count];
@@ -90,7 +92,7 @@ impl Triplets<'_> {
                 let mut margins = Vec::with_capacity(part.len());
                 for start in part.clone().step_by(BLOCK) {
                     let block = self.slice(start..part.end.min(start + BLOCK));
-                    block.add(components, &columns, loss, &mut sums, &mut margins);
+                    block.add(&metric, loss, &mut sums, &mut margins);
                     control.advance(block.anchors.len());
                 }
                 (sums, margins)
@@ -100,7 +102,7 @@ impl Triplets<'_> {
                 sums[part.start / share] = Some(sum);
             },
         )?;
-        Ok(self.mean(components, sums.into_iter().flatten(), margins))
+        Ok(self.mean(&metric, sums.into_iter().flatten(), margins))
     }
 
     fn slice(&self, range: std::ops::Range<usize>) -> Self {
@@ -112,51 +114,48 @@ impl Triplets<'_> {
         }
     }
 
-    /// Adds the losses of a block and `Σ ℓ′ D hᵀ`.
-    fn add(&self, components: &[f64], columns: &[f64], loss: Loss, sums: &mut Sums, margins: &mut Vec<f64>) {
+    /// Adds the losses of a block and `Σ ℓ′ D hᵀ`, in which the scale of `D` does not matter.
+    fn add(&self, map: &Map, loss: Loss, sums: &mut Sums, margins: &mut Vec<f64>) {
         let (d, count) = (self.features, self.anchors.len());
-        let p = components.len() / d;
-        let (mut differences, mut halves) = self.sides();
+        let p = map.components.len() / d;
+        let Sides { mut differences, sums: mut halves, exponents } = self.sides();
         let (mut images, mut sum_images) = (vec![0.0; count * p], vec![0.0; count * p]);
         let mut normals = vec![0.0; count * d];
-        product_nt(&differences, components, d, &mut images);
-        product_nt(&halves, components, d, &mut sum_images);
-        product_nt(&images, columns, p, &mut normals);
+        product_nt(&differences, &map.components, d, &mut images);
+        product_nt(&halves, &map.components, d, &mut sum_images);
+        product_nt(&images, &map.columns, p, &mut normals);
         for k in 0..count {
-            let normal = &normals[k * d..][..d];
+            let (normal, half) = (&normals[k * d..][..d], &mut halves[k * d..][..d]);
+            let difference = &mut differences[k * d..][..d];
             let length = dot(normal, normal).sqrt();
-            let margin = dot(&images[k * p..][..p], &sum_images[k * p..][..p]) / (2.0 * length);
-            let half = &mut halves[k * d..][..d];
-            if length == 0.0 || margin.is_nan() {
+            if length <= map.resolution * dot(difference, difference).sqrt() {
                 margins.push(f64::NAN);
                 half.fill(0.0);
-                differences[k * d..][..d].fill(0.0);
+                difference.fill(0.0);
                 continue;
             }
+            let scaled = dot(&images[k * p..][..p], &sum_images[k * p..][..p]) / (2.0 * length);
+            let margin = scale_by(scaled, exponents[k]);
             let (value, slope) = loss.at(margin);
             sums.loss += value;
             sums.counted += 1;
             margins.push(margin);
-            let (own, along) = (slope / (2.0 * length), slope * margin / (length * length));
+            let slope = scale_by(slope, exponents[k]);
+            let (own, along) = (slope / (2.0 * length), slope * scaled / (length * length));
             half.iter_mut().zip(normal).for_each(|(h, n)| *h = own * *h - along * n);
         }
         add_outer(&differences, &halves, d, &mut sums.outer);
     }
 
-    /// `D` and `S`, row-major.
-    fn sides(&self) -> (Vec<f64>, Vec<f64>) {
+    fn sides(&self) -> Sides {
         let d = self.features;
-        let row = |i: i64| &self.rows[i as usize * d..][..d];
-        let (mut differences, mut sums) = (Vec::new(), Vec::new());
-        for ((&z, &same), &other) in self.anchors.iter().zip(self.same).zip(self.other) {
-            let (z, same, other) = (row(z), row(same), row(other));
-            differences.extend(other.iter().zip(same).map(|(o, s)| o - s));
-            sums.extend(other.iter().zip(same).zip(z).map(|((o, s), z)| (o - z) + (s - z)));
-        }
-        (differences, sums)
+        let rows = |indices: &[i64]| -> Vec<f64> {
+            indices.iter().flat_map(|&i| &self.rows[i as usize * d..][..d]).copied().collect()
+        };
+        Sides::new(&rows(self.anchors), &rows(self.same), &rows(self.other), d)
     }
 
-    fn mean(&self, components: &[f64], sums: impl Iterator<Item = Sums>, margins: Vec<f64>) -> Objective {
+    fn mean(&self, map: &Map, sums: impl Iterator<Item = Sums>, margins: Vec<f64>) -> Objective {
         let d = self.features;
         let mut total = Sums { loss: 0.0, counted: 0, outer: vec![0.0; d * d] };
         for sum in sums {
@@ -171,9 +170,28 @@ impl Triplets<'_> {
                 symmetric[a * d + b] = scale * (total.outer[a * d + b] + total.outer[b * d + a]);
             }
         }
-        let mut gradient = vec![0.0; components.len()];
-        product_nt(components, &symmetric, d, &mut gradient);
+        let mut gradient = vec![0.0; map.components.len()];
+        product_nt(&map.components, &symmetric, d, &mut gradient);
+        gradient.iter_mut().for_each(|x| *x = scale_by(*x, -map.exponent));
         Objective { loss: total.loss * scale, gradient, margins }
+    }
+}
+
+/// Components scaled to magnitude one: margins do not depend on it, and the gradient is inverse to it.
+struct Map {
+    components: Vec<f64>,
+    columns: Vec<f64>,
+    exponent: i32,
+    /// `‖MD‖` below this share of `‖D‖` is rounding: the points coincide.
+    resolution: f64,
+}
+
+impl Map {
+    fn new(components: &[f64], features: usize) -> Self {
+        let exponent = exponent(components.iter().fold(0.0f64, |m, x| m.max(x.abs()))).unwrap_or(0);
+        let components: Vec<f64> = components.iter().map(|&x| scale_by(x, -exponent)).collect();
+        let (columns, resolution) = (transposed(&components, features), resolution_of(&components, features));
+        Self { components, columns, exponent, resolution }
     }
 }
 

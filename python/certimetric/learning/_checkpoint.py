@@ -49,7 +49,7 @@ def load_state(path: Path, fingerprint: str) -> State:
         The file is no checkpoint, damaged, or of another fit.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with _formats.open_archive(path) as archive:
             arrays = {name: archive[name] for name in archive.files}
         head = json.loads(str(arrays.pop("head")))
         known = head["format"] == _FORMAT and head["version"] == 1
@@ -75,7 +75,7 @@ def _as_state(head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> State:
     adam, squares = Adam(), part("square")
     adam.count = head["steps"]
     adam.moments = {name: (mean, squares[name]) for name, mean in part("mean").items()}
-    rng = np.random.default_rng()
+    rng = np.random.default_rng(0)
     rng.bit_generator.state = head["generator"]
     best = None if head["best"] is None else Best(head["best"][0], head["best"][1], part("best"))
     return State(part("value"), rng, adam, head["epoch"], head["history"], best, head["stale"])

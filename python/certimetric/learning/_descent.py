@@ -76,7 +76,8 @@ class State:
 
     def copy(self) -> "State":
         """The same, which an epoch that goes wrong does not change."""
-        rng = np.random.Generator(type(self.rng.bit_generator)())
+        # Seeded, because the system's entropy takes its time.
+        rng = np.random.Generator(type(self.rng.bit_generator)(0))
         rng.bit_generator.state = self.rng.bit_generator.state
         adam = Adam(self.adam.decay, self.adam.epsilon)
         adam.count, adam.moments = self.adam.count, dict(self.adam.moments)
@@ -133,23 +134,23 @@ class Descent:
 
     def run(self, state: State, epoch: Epoch) -> tuple[State, str]:
         """The state at the end, and why it is one; ``best`` is there if scores were asked for."""
-        begun = saved = time.monotonic()
         if not state.is_finite():
             raise ValueError(f"{self.name} begins with values that are not finite")
-        reason = ""
-        with self._reporting() as report:
-            while not (reason := reason or self._is_done(state, time.monotonic() - begun)):
-                following = self._after(state, epoch)
-                if isinstance(following, str):
-                    reason = following
-                    break
-                state = following
-                report(state.epoch, self.max_iter)
-                if self._is_told_to_stop(state):
-                    reason = "callback"
-                if self.save is not None and time.monotonic() - saved >= self.save_every:
-                    self.save(state)
-                    saved = time.monotonic()
+        reason, begun = "", time.monotonic()
+        saved = begun
+        try:
+            with self._reporting() as report:
+                while not (reason := reason or self._is_done(state, time.monotonic() - begun)):
+                    state, reason = self._after(state, epoch)
+                    report(state.epoch, self.max_iter)
+                    if not reason and self._is_told_to_stop(state):
+                        reason = "callback"
+                    if self.save is not None and time.monotonic() - saved >= self.save_every:
+                        self.save(state)
+                        saved = time.monotonic()
+        except KeyboardInterrupt:
+            reason = "interrupted"
+            self._warn(state, f"was interrupted in epoch {state.epoch + 1}")
         if self.save is not None:
             self.save(state)
         return state, reason
@@ -163,21 +164,17 @@ class Descent:
         late = self.time_limit is not None and seconds >= self.time_limit
         return "time_limit" if late else ""
 
-    def _after(self, state: State, epoch: Epoch) -> State | str:
-        """The state after one more epoch, or why there is none, of which somebody was warned."""
+    def _after(self, state: State, epoch: Epoch) -> tuple[State, str]:
+        """The state after one more epoch; or the same, and why it is the last one."""
         following = state.copy()
-        try:
-            loss = epoch(following)
-            following.epoch += 1
-            if not (math.isfinite(loss) and following.is_finite()):
-                self._warn(state, f"has a loss of {loss} in epoch {following.epoch} and stops")
-                return "loss not finite"
-            following.history.setdefault("loss", []).append(float(loss))
-            self._score(following)
-        except KeyboardInterrupt:
-            self._warn(state, f"was interrupted in epoch {state.epoch + 1}")
-            return "interrupted"
-        return following
+        loss = epoch(following)
+        following.epoch += 1
+        if not (math.isfinite(loss) and following.is_finite()):
+            self._warn(state, f"has a loss of {loss} in epoch {following.epoch} and stops")
+            return state, "loss not finite"
+        following.history.setdefault("loss", []).append(float(loss))
+        self._score(following)
+        return following, ""
 
     def _score(self, state: State) -> None:
         if self.score is None or (state.epoch % self.score_every and state.epoch < self.max_iter):

@@ -1,0 +1,166 @@
+"""Fits that end early, go on later, or are watched: the same for every learner by gradients."""
+
+import pickle
+import signal
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+from certimetric.exceptions import DataError, InputError
+from certimetric.learning import ARML
+
+
+def fit(blobs, **parameters):
+    return ARML(**{"max_iter": 12, "random_state": 0, **parameters}).fit(*blobs)
+
+
+def same_fit(first, second):
+    np.testing.assert_array_equal(first.components_, second.components_)
+    assert first.history_.keys() == second.history_.keys()
+    for name, numbers in first.history_.items():
+        np.testing.assert_array_equal(numbers, second.history_[name])
+    return True
+
+
+def test_warm_start_goes_on_as_if_it_had_not_stopped(blobs):
+    learner = fit(blobs, max_iter=5, warm_start=True)
+    learner = pickle.loads(pickle.dumps(learner))
+    assert same_fit(learner.set_params(max_iter=12).fit(*blobs), fit(blobs))
+    # Nothing is left to do.
+    assert same_fit(learner.fit(*blobs), fit(blobs))
+
+
+def test_warm_start_refuses_other_shapes(blobs):
+    learner = fit(blobs, warm_start=True)
+    with pytest.raises(InputError, match="warm_start goes on"):
+        learner.fit(blobs[0][:, :3], blobs[1])
+
+
+def test_a_checkpoint_goes_on_to_the_same_bits(blobs, tmp_path):
+    path = tmp_path / "fit.npz"
+    early = {"early_stopping": True, "max_iter": 12}
+    fit(blobs, **early | {"max_iter": 10}, checkpoint=path)
+    assert same_fit(fit(blobs, **early, checkpoint=path), fit(blobs, **early))
+    assert same_fit(fit(blobs, **early, checkpoint=path), fit(blobs, **early))
+
+
+def test_a_checkpoint_belongs_to_its_data_and_parameters(blobs, tmp_path):
+    path = tmp_path / "fit.npz"
+    fit(blobs, checkpoint=path)
+    for other in ({"learning_rate": 0.5}, {"random_state": 1}, {"init": np.eye(4)}):
+        with pytest.raises(DataError, match="of a fit with other data or other parameters"):
+            fit(blobs, checkpoint=path, **other)
+    with pytest.raises(DataError, match="of a fit with other data"):
+        fit((blobs[0] + 1e-9, blobs[1]), checkpoint=path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"nonsense" * 50])
+def test_a_damaged_checkpoint_is_one_error(blobs, tmp_path, content):
+    path = tmp_path / "fit.npz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read as a checkpoint"):
+        fit(blobs, checkpoint=path)
+
+
+def test_a_checkpoint_cut_anywhere_is_refused(blobs, tmp_path):
+    path = tmp_path / "fit.npz"
+    fit(blobs, checkpoint=path)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 97):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError):
+            fit(blobs, checkpoint=path)
+
+
+def test_a_pickle_is_no_checkpoint(blobs, tmp_path):
+    path = tmp_path / "fit.npz"
+    np.savez(path, head=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(DataError, match="cannot be read as a checkpoint"):
+        fit(blobs, checkpoint=path)
+
+
+def test_a_callback_is_told_and_may_stop(blobs):
+    told = []
+
+    def callback(progress):
+        told.append(progress)
+        return progress.epoch == 4
+
+    learner = fit(blobs, callback=callback)
+    assert learner.stop_reason_ == "callback"
+    assert [progress.epoch for progress in told] == [1, 2, 3, 4]
+    np.testing.assert_array_equal(told[-1].values["components"], learner.components_)
+    assert told[-1].record == {"loss": learner.history_["loss"][-1]}
+    assert same_fit(learner, fit(blobs, max_iter=4))
+
+
+def test_what_a_callback_raises_reaches_the_caller(blobs):
+    def callback(progress):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        fit(blobs, callback=callback)
+
+
+def test_a_time_limit_ends_the_fit(blobs):
+    learner = fit(blobs, max_iter=10**9, time_limit=0.2)
+    assert learner.stop_reason_ == "time_limit"
+    assert 0 < learner.n_iter_ < 10**6
+
+
+def test_interrupts_leave_what_was_learned(blobs):
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.warns(
+        ConvergenceWarning, match="ARML was interrupted in epoch .*: what was learned is those of"
+    ):
+        learner = fit(blobs, max_iter=10**9)
+    timer.join()
+    assert learner.stop_reason_ == "interrupted"
+    # The epoch that was broken off has left no trace.
+    assert same_fit(learner, fit(blobs, max_iter=learner.n_iter_))
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_metric(blobs):
+    rows, labels = blobs
+    far = rows * 1e4
+    with pytest.warns(
+        ConvergenceWarning, match="ARML has a loss of inf in epoch 1 and stops: .* it began with"
+    ):
+        learner = fit((far, labels), loss="exponential")
+    assert learner.stop_reason_ == "loss not finite"
+    np.testing.assert_array_equal(learner.components_, np.eye(4))
+    # Where the radii have grown before, the last good metric is left.
+    learner = fit(blobs, max_iter=3, warm_start=True).set_params(loss="exponential", max_iter=9)
+    good = learner.components_
+    with pytest.warns(ConvergenceWarning, match="in epoch 4 and stops: what was learned is those of epoch 3"):
+        learner.fit(far, labels)
+    np.testing.assert_array_equal(learner.components_, good)
+
+
+def test_early_stopping_keeps_the_metric_that_validates_best(blobs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        learner = fit(blobs, early_stopping=True, max_iter=400, learning_rate=0.05, n_iter_no_change=4)
+    scores, epochs = learner.history_["validation"], learner.history_["validation_epoch"]
+    assert learner.stop_reason_ == "no better validation"
+    assert len(scores) == scores.argmax() + 1 + 4
+    assert learner.best_iter_ == epochs[scores.argmax()] < learner.n_iter_
+
+
+def test_early_stopping_needs_classes_that_can_be_split(blobs):
+    rows, labels = blobs
+    labels = np.append(labels[:-1], "lonely")
+    with pytest.raises(InputError, match="early_stopping needs classes large enough"):
+        fit((rows, labels), early_stopping=True)
+
+
+def test_progress_is_a_line_on_standard_error(blobs, capsys):
+    fit(blobs, progress=True)
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert "ARML" in streams.err
+    assert "12/12" in streams.err

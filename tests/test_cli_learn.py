@@ -1,0 +1,109 @@
+"""The command ``learn``: options from a learner's signature, a metric file out, one line for a mistake."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from typer.testing import CliRunner
+
+from certimetric import datasets
+from certimetric._cli_app import app
+from certimetric.learning import ARML
+
+
+@pytest.fixture
+def train(tmp_path, rng):
+    labels = np.arange(60) % 3
+    rows = 255 * rng.uniform(size=(60, 4)) + 60 * labels[:, None]
+    np.savez(tmp_path / "data.npz", X_train=rows, y_train=labels, X_test=rows[:9] + 1, y_test=labels[:9])
+    return tmp_path / "data.npz"
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def learn(train, *options):
+    return run(
+        "learn", "arml", "--train", train, "--out", train.with_name("metric.npz"), "--seed", 1, *options
+    )
+
+
+def test_a_metric_is_learned_saved_and_certified(train):
+    result = learn(train, "--scale", "255", "--max-iter", 7, "--loss", "logistic", "--n-components", 2)
+    assert result.exit_code == 0, result.output
+    path = train.with_name("metric.npz")
+    assert result.stdout.startswith(f"{path}: ARML, components 2 x 4, 7 epochs, loss ")
+    data = datasets.read(train, "train")
+    expected = ARML(2, max_iter=7, loss="logistic", random_state=1).fit(data.X / 255, data.y)
+    np.testing.assert_array_equal(datasets.read_metric(path).components_, expected.components_)
+    with np.load(path, allow_pickle=False) as archive:
+        about = json.loads(str(archive["about"]))
+    assert about["learner"] == "ARML"
+    assert about["parameters"]["loss"] == "logistic"
+    assert about["scale"] == "255"
+    assert "certimetric" in about["versions"]
+    certified = run("certify", "--train", train, "--scale", "255", "--metric", path, "-q")
+    assert certified.exit_code == 0, certified.output
+
+
+def test_help_has_the_sentences_of_the_docstring():
+    result = run("learn", "arml", "--help")
+    assert result.exit_code == 0
+    assert "--max-iter" in result.stdout
+    assert "Number of nearest rows of each kind that are drawn from" in " ".join(result.stdout.split())
+    assert "--callback" not in result.stdout
+    assert "--random-state" not in result.stdout
+
+
+def test_a_checkpoint_goes_on(train):
+    checkpoint = train.with_name("fit.npz")
+    learn(train, "--max-iter", 4, "--checkpoint", checkpoint)
+    result = learn(train, "--max-iter", 9, "--checkpoint", checkpoint, "-q")
+    assert "9 epochs" in result.stdout
+    whole = datasets.read_metric(train.with_name("metric.npz"))
+    learn(train, "--max-iter", 9)
+    assert whole == datasets.read_metric(train.with_name("metric.npz"))
+
+
+def test_ctrl_c_writes_what_was_learned(train, monkeypatch):
+    fit = ARML.fit
+
+    def interrupted(self, X, y):
+        fit(self, X, y)
+        self.stop_reason_ = "interrupted"
+        warnings.warn("ARML was interrupted in epoch 3.", ConvergenceWarning, stacklevel=1)
+        return self
+
+    monkeypatch.setattr(ARML, "fit", interrupted)
+    result = learn(train, "--max-iter", 2)
+    assert result.exit_code == 130
+    assert "certimetric: ARML was interrupted in epoch 3." in result.stderr
+    assert train.with_name("metric.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-iter", "0"], "max_iter must be at least 1"),
+        (["--loss", "square"], "square"),
+        (["--out", "metric.csv"], "--out must be a file .npz"),
+        (["--out", "nowhere/metric.npz"], "the folder nowhere does not exist"),
+        (["--label", "y"], "--label names the label column"),
+        (["--n-components", "9"], "n_components must be at most n_features = 4"),
+    ],
+)
+def test_mistakes_are_one_line(train, options, message):
+    result = learn(train, "-q", *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_data_that_cannot_be_learned_from_is_one_line(tmp_path):
+    np.savez(tmp_path / "one.npz", X=np.eye(3), y=[1, 1, 1])
+    result = learn(tmp_path / "one.npz", "-q")
+    assert result.exit_code == 2
+    assert "y has one class" in result.stderr
