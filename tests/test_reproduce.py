@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 import certimetric as cm
 from certimetric._cli_app import app
-from certimetric.reproduce import PROTOCOLS, TABLES, Cell, Protocol, Source, Store, load, report
+from certimetric.learning import ARML
+from certimetric.reproduce import METRICS, PROTOCOLS, TABLES, Cell, Protocol, Source, Store, load, report
 from certimetric.reproduce.picture import draw
 
 PUBLISHED = np.array([0.039, 0.126, 0.316, 0.577, 0.784, 0.937])
@@ -418,3 +419,86 @@ def test_published_rows_are_reproduced_to_three_digits(data_folder, tmp_path, na
     )
     assert (exact <= published).all()
     assert (exact < published).any()
+
+
+@pytest.fixture
+def quick_fits(monkeypatch):
+    """ARML of few epochs; the fits that are made, in turn."""
+    fits, fit = [], ARML.fit
+    monkeypatch.setattr(ARML, "fit", lambda self, X, y: (fits.append(X.shape), fit(self, X, y))[1])
+    monkeypatch.setitem(METRICS, "arml", lambda: ARML(max_iter=5, random_state=0))
+    return fits
+
+
+def learned(path):
+    """The metric of these fits, by the library itself."""
+    with np.load(path) as archive:
+        X, y = archive["X_train"], archive["y_train"]
+    return ARML(max_iter=5, random_state=0).fit((X - X.min(axis=0)) / np.ptp(X, axis=0), y)
+
+
+@pytest.mark.parametrize(
+    ("table", "k", "method", "rule"),
+    [("arml-table1", 1, "exact", "plurality"), ("arml-table2", 11, "bound", "majority")],
+)
+def test_learned_metrics_stand_beside_their_published_numbers(folder, quick_fits, table, k, method, rule):
+    records, shown = done(
+        "--data", "data", "--only", "pendigits", "--metric", "euclidean", "arml", table=table
+    )
+    assert quick_fits == [(60, 3)]
+    metric = learned("data/pendigits.npz").metric_
+    with np.load("data/pendigits.npz") as archive:
+        X, y, Z, t = (archive[name] for name in ("X_train", "y_train", "X_test", "y_test"))
+    low, span = X.min(axis=0), np.ptp(X, axis=0)
+    Z, t = shuffle((Z - low) / span, t, random_state=42)
+    model = cm.CertifiedKNeighborsClassifier(k, metric=metric).fit((X - low) / span, y)
+    cert = model.certify(Z, t, method=method, rule=rule)
+    np.testing.assert_allclose(
+        numbers(records, "certified_error", metric="arml"), cert.certified_error(RADII)
+    )
+    published = TABLES[table].published.errors["arml"]["pendigits"]
+    assert tuple(numbers(records, "published", metric="arml")) == published
+    assert f"ARML, K = {k}" in shown
+    assert f"Euclidean, K = {k}" in shown
+
+
+def test_metrics_are_learned_once_and_again_where_their_file_is_damaged(folder, quick_fits):
+    choice = ("--data", "data", "--only", "pendigits", "--metric", "arml")
+    first, _ = done(*choice, table="arml-table1")
+    done(*choice, table="arml-table2")
+    assert len(quick_fits) == 1
+    (kept,) = (folder / "certimetric-reproduced" / "metrics").iterdir()
+    kept.write_bytes(kept.read_bytes()[:200])
+    (cell,) = (folder / "certimetric-reproduced" / "cells").glob("*-k1-*")
+    cell.unlink()
+    again, _ = done(*choice, table="arml-table1")
+    assert len(quick_fits) == 2
+    assert numbers(again, "certified_error") == numbers(first, "certified_error")
+
+
+def test_ctrl_c_in_a_fit_keeps_its_checkpoint(folder, quick_fits, monkeypatch):
+    choice = ("--data", "data", "--only", "pendigits", "--metric", "arml")
+    epoch, count = ARML._epoch, []
+
+    def interrupted(self, *args):
+        count.append(1)
+        if len(count) == 3:
+            raise KeyboardInterrupt
+        return epoch(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ARML, "_epoch", interrupted)
+        assert run(*choice, table="arml-table1").exit_code == 130
+    monkeypatch.setattr(ARML, "_epoch", lambda self, *args: (count.append(1), epoch(self, *args))[1])
+    records, _ = done(*choice, table="arml-table1")
+    # Two epochs were kept.
+    assert len(count) == 3 + 3
+    whole, _ = done(*choice, table="arml-table1", out="other")
+    assert numbers(records, "certified_error") == numbers(whole, "certified_error")
+    assert [path.suffixes for path in (folder / "certimetric-reproduced" / "metrics").iterdir()] == [[".npz"]]
+
+
+def test_unknown_metrics_are_named(folder):
+    result = run("--data", "data", "--metric", "cosine", table="arml-table1")
+    assert result.exit_code == 2
+    assert "--metric must be one of euclidean, arml" in result.stderr

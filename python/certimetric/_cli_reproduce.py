@@ -18,13 +18,25 @@ from certimetric._optional import require
 from certimetric._question import CHOICES
 from certimetric._validation import as_limit, check_count, effective_jobs
 from certimetric.exceptions import InputError
-from certimetric.reproduce import PROTOCOLS, TABLES, Cell, Panel, Protocol, Run, Source, Store, Table, report
+from certimetric.reproduce import (
+    METRICS,
+    PROTOCOLS,
+    TABLES,
+    Cell,
+    Panel,
+    Protocol,
+    Run,
+    Source,
+    Store,
+    Table,
+    report,
+)
 from certimetric.reproduce.picture import draw
 from certimetric.reproduce.protocol import count_training_rows
 
 __all__ = ["app"]
 
-_LISTS = ("--only", "-k", "--neighbors", "--rule")
+_LISTS = ("--only", "-k", "--neighbors", "--rule", "--metric")
 
 
 class Lists(TyperCommand):
@@ -164,9 +176,40 @@ def knn_table(
     _reproduce(table, work, neighbors or table.neighbors, rule or table.rules, limit, quiet)
 
 
+Metrics = Annotated[
+    list[str] | None,
+    Option("--metric", metavar=f"[{'|'.join(METRICS)}]", help="Metrics of the table; default: all."),
+]
+
+
+@app.command("arml-table1", cls=Lists)
+@friendly
+@takes(Work)
+def arml_table1(work: Work, metric: Metrics = None, quiet: Quiet = False) -> None:
+    """Exact certified robust errors of 1-NN under learned metrics: Wang et al. (NeurIPS 2020), Table 1."""
+    _reproduce(TABLES["arml-table1"], work, [1], ["plurality"], None, quiet, metric)
+
+
+@app.command("arml-table2", cls=Lists)
+@friendly
+@takes(Work)
+def arml_table2(work: Work, metric: Metrics = None, quiet: Quiet = False) -> None:
+    """Certified robust errors of 11-NN under learned metrics, by the bound: the same paper, Table 2."""
+    _reproduce(TABLES["arml-table2"], work, [11], ["majority"], None, quiet, metric)
+
+
 def _reproduce(
-    table: Table, work: Work, neighbors: Sequence[int], rules: Sequence[str], limit: float | None, quiet: bool
+    table: Table,
+    work: Work,
+    neighbors: Sequence[int],
+    rules: Sequence[str],
+    limit: float | None,
+    quiet: bool,
+    metrics: Sequence[str] | None = None,
 ) -> None:
+    for metric in metrics or ():
+        if metric not in METRICS:
+            raise InputError(f"--metric must be one of {', '.join(METRICS)}; got {metric!r}.")
     for k in neighbors:
         check_count(k, "--neighbors")
     for rule in rules:
@@ -179,7 +222,8 @@ def _reproduce(
         if source.published:
             check_count(max(neighbors), "--neighbors", count_training_rows(source.train))
     _check_folder(work.out)
-    cells = table.cells(list(dict.fromkeys(neighbors)), list(dict.fromkeys(rules)), limit)
+    chosen = list(dict.fromkeys(metrics or table.metrics))
+    cells = table.cells(list(dict.fromkeys(neighbors)), list(dict.fromkeys(rules)), limit, chosen)
     run = Run(
         table, sources, cells, Store(work.out / "cells"), radii=radii, n_jobs=work.jobs, progress=not quiet
     )

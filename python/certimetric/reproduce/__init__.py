@@ -10,14 +10,17 @@ determines it, so that a run that was stopped goes on where it was. A new table 
 """
 
 from certimetric.reproduce.cells import Cell, Store
+from certimetric.reproduce.metrics import METRICS, Metrics
 from certimetric.reproduce.protocol import PROTOCOLS, Protocol, Source, Split, load
 from certimetric.reproduce.run import Panel, Run
 from certimetric.reproduce.tables import TABLES, Table
 
 __all__ = [
+    "METRICS",
     "PROTOCOLS",
     "TABLES",
     "Cell",
+    "Metrics",
     "Panel",
     "Protocol",
     "Run",

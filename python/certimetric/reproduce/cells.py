@@ -4,11 +4,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from certimetric._versions import native_build
+from certimetric.certificate import sha256_of_training
 from certimetric.certification import Certification
 from certimetric.exceptions import DataError
 from certimetric.neighbors import CertifiedKNeighborsClassifier
+from certimetric.reproduce.metrics import TITLES, settings
 from certimetric.reproduce.protocol import Split
 
 __all__ = ["Cell", "Store"]
@@ -39,7 +42,7 @@ class Cell:
     def __str__(self) -> str:
         # With one neighbour there is only one way to lose.
         rule = "" if self.n_neighbors == 1 else f", {self.rule}"
-        return f"K = {self.n_neighbors}{rule}, {self.method}"
+        return f"{TITLES[self.metric]}, K = {self.n_neighbors}{rule}, {self.method}"
 
     def certify(
         self, classifier: CertifiedKNeighborsClassifier, split: Split, *, progress: bool
@@ -64,10 +67,15 @@ class Store:
 
     def path(self, split: Split, cell: Cell) -> Path:
         """The file of a cell: readable, and with a hash of the settings, the data and the version."""
-        settings = {**asdict(cell), "data": split.digest, "certimetric": native_build()["version"]}
-        key = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
+        asked = {**asdict(cell), "learner": settings(cell.metric)}
+        key = _key({**asked, "data": split.digest, "certimetric": native_build()["version"]})
         words = (split.name, cell.metric, f"k{cell.n_neighbors}", cell.rule, cell.method, key)
         return self.folder / ("-".join(words) + ".npz")
+
+    def metric_key(self, split: Split, metric: str) -> str:
+        """What determines a learned metric, in short."""
+        training = sha256_of_training(split.X, split.y)
+        return _key({"learner": settings(metric), "data": training, "certimetric": native_build()["version"]})
 
     def get(self, split: Split, cell: Cell) -> Certification | None:
         """A finished cell, or None; one that is proven without a limit is so under every limit."""
@@ -87,3 +95,8 @@ class Store:
             cell = replace(cell, point_time_limit=None)
         self.folder.mkdir(parents=True, exist_ok=True)
         cert.save(self.path(split, cell))
+
+
+def _key(settings: dict[str, Any]) -> str:
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

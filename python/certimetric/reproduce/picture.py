@@ -8,6 +8,7 @@ import numpy as np
 from certimetric._files import save_picture
 from certimetric._optional import require
 from certimetric.display import CertifiedErrorDisplay
+from certimetric.reproduce.metrics import TITLES
 from certimetric.reproduce.run import Panel, Run
 
 if TYPE_CHECKING:
@@ -35,23 +36,25 @@ def draw(run: Run, path: Path) -> None:
 
 def _draw_panel(run: Run, panel: Panel, rule: str, axes: "Axes") -> None:
     chosen = {cell: cert for cell, cert in panel.results.items() if cell.rule == rule}
-    neighbors = list(dict.fromkeys(cell.n_neighbors for cell in run.cells))
+    kinds = list(dict.fromkeys((cell.metric, cell.n_neighbors) for cell in run.cells))
     for cell, cert in chosen.items():
         published = run.table.errors(panel.source, cell)
-        # One colour for each K; what is only a bound is dashed.
-        color = f"C{neighbors.index(cell.n_neighbors)}"
+        # One colour for each metric and K; what is only a bound is dashed.
+        color = f"C{kinds.index((cell.metric, cell.n_neighbors))}"
+        kind = f"{TITLES[cell.metric]}, K = {cell.n_neighbors}"
         if cell.method == "exact":
-            name = f"K = {cell.n_neighbors}"
+            name = kind
             CertifiedErrorDisplay.from_certification(cert, ax=axes, name=name, color=color)
         elif published is not None or not panel.source.published:
             levels = np.unique(np.concatenate([[0.0], cert.lower[np.isfinite(cert.lower)]]))
             errors = np.atleast_1d(cert.certified_error(levels))
-            name = f"K = {cell.n_neighbors}, bound"
+            name = f"{kind}, bound"
             axes.plot(levels, errors, "--", color=color, lw=1.0, drawstyle="steps-post", label=name)
         if published is not None:
-            label = f"published, K = {cell.n_neighbors}"
             # The mark at radius 0 is on the axis: not to be cut in half.
-            axes.plot(panel.radii, published, "x", color="black", label=label, clip_on=False, zorder=3)
+            mark = "black" if len(kinds) == 1 else color
+            label = f"published, {kind}"
+            axes.plot(panel.radii, published, "x", color=mark, label=label, clip_on=False, zorder=3)
     one = all(cell.n_neighbors == 1 for cell in run.cells)
     axes.set_title(f"{panel.name}, {panel.n_points:,} points" + ("" if one else f", {rule} rule"))
     axes.set_xlim(0.0, 1.05 * float(panel.radii[-1]))

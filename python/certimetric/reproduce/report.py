@@ -55,8 +55,8 @@ def lines(run: Run, panel: Panel) -> Iterator[Line]:
         yield Line("difference", [f"{np.round(d, 3) + 0.0:+.3f}" for d in ours - published])
 
 
-def verdict(run: Run, panel: Panel) -> str:
-    """How our numbers compare with the published ones; empty where there are none."""
+def verdicts(run: Run, panel: Panel) -> Iterator[str]:
+    """How our numbers compare with the published ones, for each cell that has some."""
     for cell, cert in panel.results.items():
         published = run.table.errors(panel.source, cell)
         if published is None:
@@ -67,8 +67,7 @@ def verdict(run: Run, panel: Panel) -> str:
         if different:
             text = f"{different} of {len(gaps)} published numbers differ, by at most {gaps.max():.3f}"
         deviation = panel.source.protocol.deviation
-        return f"{text} ({deviation})" if deviation else text
-    return ""
+        yield f"{cell}: {text} ({deviation})" if deviation else f"{cell}: {text}"
 
 
 def text(run: Run, panel: Panel) -> str:
@@ -82,8 +81,7 @@ def text(run: Run, panel: Panel) -> str:
         numbers = "".join(f"{number:>{width}}" for number in line.numbers)
         known = f"{line.proven:>8}{line.widest:>9}"
         shown.append(f"  {line.title:<{first}}{numbers}{known}".rstrip())
-    compared = verdict(run, panel)
-    return "\n".join([*shown, f"  {compared}"] if compared else shown)
+    return "\n".join([*shown, *(f"  {compared}" for compared in verdicts(run, panel))])
 
 
 def heading(panel: Panel) -> str:
@@ -122,7 +120,7 @@ def write_markdown(run: Run, path: Path) -> None:
     searched = "".join(f" Searches stop after {limit:g} s a point." for limit in sorted(limits))
     parts = [
         f"# {run.table.title}",
-        f"{origin(run)} Euclidean metric, ℓ2 norm. Test points shuffled with "
+        f"{origin(run)} ℓ2 norm. Test points shuffled with "
         f"`random_state=42`.{searched} certimetric {versions()['certimetric']}.",
         LEGEND,
     ]
@@ -140,8 +138,8 @@ def _section(run: Run, panel: Panel) -> list[str]:
     missing = len(run.cells) - len(panel.results)
     if missing:
         parts.append(f"Not finished: {missing} of {len(run.cells)} certifications are missing.")
-    compared = verdict(run, panel)
-    return [*parts, f"{compared[0].upper()}{compared[1:]}."] if compared else parts
+    compared = [f"- {compared}." for compared in verdicts(run, panel)]
+    return [*parts, "\n".join(compared)] if compared else parts
 
 
 def write_csv(run: Run, path: Path) -> None:

@@ -10,6 +10,7 @@ from certimetric._validation import FloatArray, check_count
 from certimetric.certification import Certification
 from certimetric.neighbors import CertifiedKNeighborsClassifier
 from certimetric.reproduce.cells import Cell, Store
+from certimetric.reproduce.metrics import Metrics
 from certimetric.reproduce.protocol import TITLES, Source, Split, load
 from certimetric.reproduce.tables import Table
 
@@ -123,21 +124,24 @@ class Run:
             check_count(most, f"{prefix}neighbors", len(split.X))
             panel = Panel(source, split.title, len(split.Z), self._columns(source))
             self.panels.append(panel)
-            classifier = CertifiedKNeighborsClassifier(n_jobs=self.n_jobs)
+            fitted: dict[str, CertifiedKNeighborsClassifier] = {}
             for cell in self.cells:
                 found = self.store.get(split, cell)
                 if found is None:
                     begin(panel, cell)
-                panel.results[cell] = self._compute(split, cell, classifier) if found is None else found
+                    # Once for all cells of a metric, and not at all where nothing is missing.
+                    classifier = fitted.get(cell.metric) or self._fit(split, cell.metric)
+                    fitted = {cell.metric: classifier}
+                    panel.results[cell] = cell.certify(classifier, split, progress=self.progress)
+                    self.store.put(split, cell, panel.results[cell])
+                else:
+                    panel.results[cell] = found
                 tell(panel, cell, found is not None)
 
-    def _compute(self, split: Split, cell: Cell, classifier: CertifiedKNeighborsClassifier) -> Certification:
-        # Fitted once for all cells of a data set, and not at all where nothing is missing.
-        if not hasattr(classifier, "classes_"):
-            classifier.fit(split.X, split.y)
-        cert = cell.certify(classifier, split, progress=self.progress)
-        self.store.put(split, cell, cert)
-        return cert
+    def _fit(self, split: Split, metric: str) -> CertifiedKNeighborsClassifier:
+        metrics = Metrics(self.store.folder.with_name("metrics"), self.n_jobs, self.progress)
+        learned = metrics.get(split, metric, self.store.metric_key(split, metric))
+        return CertifiedKNeighborsClassifier(metric=learned, n_jobs=self.n_jobs).fit(split.X, split.y)
 
     def _columns(self, source: Source) -> FloatArray | None:
         return np.array(self.table.published.radii[source.name]) if source.published else self.radii

@@ -7,6 +7,7 @@ import numpy as np
 
 from certimetric._validation import FloatArray
 from certimetric.reproduce.cells import Cell
+from certimetric.reproduce.metrics import METRICS
 from certimetric.reproduce.protocol import Source
 from certimetric.reproduce.published import ARML_TABLE_1, ARML_TABLE_2, Published
 
@@ -27,6 +28,10 @@ class Table:
         K of the cells, by default.
     rules : tuple of str
         Rules under which exact radii are computed, by default.
+    metrics : tuple of str
+        Names of the metrics, by default.
+    is_extended : bool
+        Whether exact radii stand beside a published bound.
     """
 
     name: str
@@ -34,23 +39,30 @@ class Table:
     published: Published
     neighbors: tuple[int, ...]
     rules: tuple[str, ...]
+    metrics: tuple[str, ...] = ("euclidean",)
+    is_extended: bool = True
 
     @property
     def data_sets(self) -> tuple[str, ...]:
         """Names of the data sets that have published numbers."""
         return tuple(self.published.radii)
 
-    def cells(self, neighbors: Sequence[int], rules: Sequence[str], limit: float | None) -> list[Cell]:
-        """All cells of one data set: for every K the published kind, where its rule is asked for, then exact.
+    def cells(
+        self, neighbors: Sequence[int], rules: Sequence[str], limit: float | None, metrics: Sequence[str] = ()
+    ) -> list[Cell]:
+        """All cells of one data set: for every metric and K the published kind, if of the rules, then exact.
 
         ``limit`` is in seconds for each point of a search.
         """
         kind = self.published
         cells = []
-        for k in neighbors:
-            if kind.method != "exact" and kind.rule in rules:
-                cells.append(Cell(k, kind.rule, kind.method))
-            cells += [Cell(k, rule, "exact", None if k == 1 else limit) for rule in rules]
+        for metric in metrics or self.metrics:
+            for k in neighbors:
+                if kind.method != "exact" and kind.rule in rules:
+                    cells.append(Cell(k, kind.rule, kind.method, metric=metric))
+                if kind.method == "exact" or self.is_extended:
+                    bounds = None if k == 1 else limit
+                    cells += [Cell(k, rule, "exact", bounds, metric) for rule in rules]
         return cells
 
     def errors(self, source: Source, cell: Cell) -> FloatArray | None:
@@ -73,6 +85,23 @@ TABLES = {
             ARML_TABLE_2,
             (3, 5, 7, 11),
             ("majority", "plurality"),
+        ),
+        Table(
+            "arml-table1",
+            "Certified robust error of 1-NN under learned metrics",
+            ARML_TABLE_1,
+            (1,),
+            ("plurality",),
+            tuple(METRICS),
+        ),
+        Table(
+            "arml-table2",
+            "Certified robust error of 11-NN under learned metrics, by the bound",
+            ARML_TABLE_2,
+            (11,),
+            ("majority",),
+            tuple(METRICS),
+            is_extended=False,
         ),
     )
 }
