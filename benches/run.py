@@ -11,6 +11,7 @@ from pathlib import Path
 
 import threadpoolctl
 
+import arml
 import attacks
 import authors
 import certificates
@@ -34,6 +35,7 @@ FAMILIES = {
     "votes": votes.CASES,
     "attacks": attacks.CASES,
     "authors": authors.CASES,
+    "arml": arml.CASES,
 }
 CASES: dict[str, Case] = {
     f"{family}/{name}": case for family, cases in FAMILIES.items() for name, case in cases.items()
