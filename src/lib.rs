@@ -1,6 +1,6 @@
 //! Exact robustness radii of nearest-neighbour classifiers.
 //!
-//! Training rows `x_i` with labels `y_i`, a Mahalanobis metric `d(u, v) = ‖G(u − v)‖₂` (`M = GᵀG`), a test point `z` of
+//! Training rows `x_i` with labels `y_i`, a Mahalanobis metric `d²(u, v) = (u − v)ᵀM(u − v)`, often `M = GᵀG`, a test point `z` of
 //! predicted class `c`. The radius is the ℓ2 distance in input space to the nearest point that is classified
 //! otherwise:
 //!
@@ -21,12 +21,14 @@
 //!   work, progress, cancellation.
 //! * [`geometry`]: slices in, numbers out: rounding, products, the closed-form triplet, the least-norm
 //!   program, exact comparisons.
-//! * [`metric`]: components, bounds on their norm, the embedding and its errors.
+//! * [`metric`]: what defines it, components or a matrix, and bounds on its norm.
+//! * [`embedding`]: the coordinates of the search, and their errors.
 //! * [`search`]: the prepared rows, lower bounds that skip most of them, exact neighbours.
 //! * [`certify`]: the radius of 1-NN, from screening to the proven interval.
 //! * [`learning`]: near rows and margins of triplets with their gradients, for learners of metrics.
 
 pub mod certify;
+pub mod embedding;
 pub mod environment;
 pub mod error;
 pub mod geometry;

@@ -78,6 +78,7 @@ struct Input {
     queries: Vec<f64>,
     truth: Option<Vec<i64>>,
     components: Option<Vec<f64>>,
+    matrix: Option<Vec<f64>>,
     rotation: Option<Vec<f64>>,
     k: usize,
     question: Question,
@@ -102,6 +103,11 @@ impl Input {
             in_range(bytes.valid_numbers(p * features), largest(&rows).max(largest(&queries)))
         });
         let p = components.as_ref().map_or(features, |g| g.len() / features);
+        // Components may be those of another matrix: they are a hint then.
+        let matrix = components.as_ref().filter(|_| bytes.below(2) == 0).map(|_| {
+            let entries = bytes.valid_numbers(features * features);
+            symmetric_in_range(&entries, features, largest(&rows).max(largest(&queries)))
+        });
         Self {
             rotation: (bytes.below(4) == 0).then(|| bytes.numbers(p * p)),
             truth: (bytes.below(4) == 0).then(|| (0..m).map(|_| bytes.below(6) as i64 - 1).collect()),
@@ -113,13 +119,16 @@ impl Input {
             codes,
             queries,
             components,
+            matrix,
         }
     }
 
     fn metric(&self) -> Metric {
-        self.components
-            .as_ref()
-            .map_or_else(|| Metric::euclidean(self.features), |g| Metric::from_components(self.features, g))
+        match (&self.components, &self.matrix) {
+            (None, _) => Metric::euclidean(self.features),
+            (Some(g), None) => Metric::from_components(self.features, g),
+            (Some(g), Some(m)) => Metric::from_matrix(self.features, m, g),
+        }
     }
 }
 
@@ -128,6 +137,13 @@ fn in_range(components: Vec<f64>, largest_value: f64) -> Vec<f64> {
     let bound = largest(&components) * components.len() as f64;
     let factor = (0.5 * LARGEST_MAGNITUDE / largest_value / bound).min(1.0);
     components.into_iter().map(|g| g * factor).collect()
+}
+
+/// The same for a symmetric matrix, of any signs, by the upper half of its entries.
+fn symmetric_in_range(entries: &[f64], d: usize, largest_value: f64) -> Vec<f64> {
+    let bound = largest(entries) * d as f64;
+    let factor = ((0.5 * LARGEST_MAGNITUDE / largest_value).powi(2) / bound).min(1.0);
+    (0..d * d).map(|at| entries[(at / d).min(at % d) * d + (at / d).max(at % d)] * factor).collect()
 }
 
 fn question(bytes: &mut Bytes, n: usize) -> Question {

@@ -307,6 +307,35 @@ def test_metrics_are_components_or_objects_that_have_them(good):
         assert "metric is not" in verify(certificate, ROWS, LABELS, metric).reason
 
 
+def test_a_matrix_is_no_components_and_says_so_in_its_hash():
+    M = [[2.0, 1.0], [1.0, 3.0]]
+    by_matrix, by_components = (
+        make_certificate(case, [1.0, 1.0])
+        for case in (TinyCase(ROWS, LABELS, None, [], M), TinyCase(ROWS, LABELS, M, []))
+    )
+    given = ({"matrix": M}, {"metric": cm.Mahalanobis.from_matrix(M)}), ({"metric": M},)
+    for right, wrong, metrics in zip(
+        (by_matrix, by_components), (by_components, by_matrix), given, strict=True
+    ):
+        for metric in metrics:
+            assert verify(right, ROWS, LABELS, **metric)
+            assert "metric is not" in verify(wrong, ROWS, LABELS, **metric).reason
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ({"matrix": [[1.0, 2.0], [0.0, 1.0]]}, "matrix must be symmetric"),
+        ({"matrix": np.eye(3)}, "matrix must be symmetric, with a row for each of X_train's features"),
+        ({"matrix": [[np.inf, 0.0], [0.0, 1.0]]}, "matrix contains NaN or infinity"),
+        ({"metric": np.eye(2), "matrix": np.eye(2)}, "metric and matrix must not both be given"),
+    ],
+)
+def test_bad_matrices_are_refused(metrics, message):
+    with pytest.raises(ValueError, match=message):
+        Verifier(ROWS, LABELS, **metrics)
+
+
 BAD = {
     "text": (([["a", "b"]], [0]), "X_train must be a matrix of numbers"),
     "one dimension": (([1.0, 2.0], [0, 1]), "X_train must be a matrix of numbers"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from jsonschema import Draft202012Validator
 
 from certimetric.certificate import decode, verify
-from oracles.certificates import Certificate, make_certificate
+from oracles.certificates import Certificate, exact_oracle, make_certificate
 from oracles.tiny import TinyCase, tiny_cases
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -95,18 +95,17 @@ def test_the_example_of_the_page_fits_and_is_accepted() -> None:
     assert decode(json.loads(text)["point"]).tolist() == [1.0, 1.0]
 
 
-@given(tiny_cases())
+@given(tiny_cases(matrices=True))
 def test_the_checker_of_the_page_agrees_about_the_lower_end(case: TinyCase) -> None:
     names: dict[str, object] = {}
     exec(blocks("python")[-1], names)
     certificate = make_certificate(case, case.points[0])
-    width = range(len(case.points[0]))
-    G = case.components or [[float(i == j) for j in width] for i in width]
+    M = exact_oracle(case).matrix
     for damage in ({}, {"lower": None}, {"lower": 1e9}, {"witnesses": certificate["witnesses"][1:]}):
         claim = certificate | damage
         if claim["lower"] == 0:
             continue
-        proven = names["lower_end_is_proven"](claim, case.points[0], case.rows, case.labels, G)
+        proven = names["lower_end_is_proven"](claim, case.points[0], case.rows, case.labels, M)
         others_end = {"upper": None, "adversarial": None}
-        components = case.components
-        assert proven == verify(claim | others_end, case.rows, case.labels, components).accepted
+        metric = {"metric": case.components, "matrix": case.matrix}
+        assert proven == verify(claim | others_end, case.rows, case.labels, **metric).accepted

@@ -71,10 +71,11 @@ def data(scale=1.0):
     return (rng.normal(size=(400, 12)) + 0.5 * labels[:, None]) * scale, labels
 
 
-def answers(rows, labels, components=None):
+def answers(rows, labels, components=None, matrix=None):
     """All that the core computes, as bytes: comparing numbers would be arithmetic."""
     X, y, Z, t = rows[:300], labels[:300], rows[300:], labels[300:]
     metric = "euclidean" if components is None else cm.Mahalanobis.from_components(components)
+    metric = metric if matrix is None else cm.Mahalanobis.from_matrix(matrix)
     found = []
     for k in (1, 5):
         model = cm.CertifiedKNeighborsClassifier(k, metric=metric, n_jobs=2).fit(X, y)
@@ -83,17 +84,18 @@ def answers(rows, labels, components=None):
             found += cert.to_dict().values()
         found += model.kneighbors(Z)
     found += [cm.pairwise_distances(X, Z, metric=metric), cm.triplet_radius(Z, X[:100], X[100:200], metric)]
-    if components is not None:
+    if metric != "euclidean":
         found.append(np.array(metric.spectral_norm_bound))
     return [np.ascontiguousarray(array).tobytes() for array in found]
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-307])
-@pytest.mark.parametrize("has_components", [False, True])
+@pytest.mark.parametrize("given_by", ["nothing", "components", "matrix"])
 @pytest.mark.parametrize(("setting", "value"), MODES)
-def test_another_mode_of_the_caller_changes_no_bit(setting, value, has_components, scale):
-    components = np.random.default_rng(6).normal(size=(7, 12)) if has_components else None
-    given = *data(scale), components
+def test_another_mode_of_the_caller_changes_no_bit(setting, value, given_by, scale):
+    g = np.random.default_rng(6).normal(size=(7, 12))
+    metrics = {"nothing": (), "components": (g,), "matrix": (None, g.T @ g)}
+    given = *data(scale), *metrics[given_by]
     usual = answers(*given)
     with setting(value):
         was_usual = is_usual()

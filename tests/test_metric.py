@@ -21,8 +21,28 @@ def random_matrix(rng, size, rank=None):
 @pytest.mark.parametrize("rank", [1, 3, 6])
 def test_components_of_a_matrix_reproduce_it(rng, rank):
     matrix = random_matrix(rng, 6, rank)
+    components = Mahalanobis.from_matrix(matrix).components_
+    np.testing.assert_allclose(components.T @ components, matrix, rtol=1e-12, atol=1e-12)
+
+
+def test_a_matrix_is_stored_to_the_last_bit(rng):
+    matrix = random_matrix(rng, 6)
     metric = Mahalanobis.from_matrix(matrix)
-    np.testing.assert_allclose(metric.get_mahalanobis_matrix(), matrix, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(metric.get_mahalanobis_matrix(), matrix)
+    np.testing.assert_array_equal(metric.matrix_, matrix)
+    matrix[0, 0] = 0.0
+    assert metric.matrix_[0, 0] != 0.0
+    with pytest.raises(ValueError, match="read-only"):
+        metric.matrix_[0, 0] = 1.0
+    assert Mahalanobis.from_components(np.eye(2)).matrix_ is None
+
+
+def test_of_a_matrix_that_is_asymmetric_within_the_tolerance_the_mean_is_stored(rng):
+    matrix = random_matrix(rng, 4)
+    matrix[0, 1] = np.nextafter(matrix[0, 1], np.inf)
+    stored = Mahalanobis.from_matrix(matrix).matrix_
+    np.testing.assert_array_equal(stored, (matrix + matrix.T) / 2)
+    np.testing.assert_array_equal(stored, stored.T)
 
 
 @pytest.mark.parametrize("exponent", [-900, -301, 0, 301, 900])
@@ -46,7 +66,7 @@ def test_zero_matrix_gives_distance_zero():
 def test_rounding_of_a_singular_matrix_is_forgiven():
     vector = np.array([[1.0, 1 / 3, 1 / 7]])
     metric = Mahalanobis.from_matrix(vector.T @ vector - 1e-14 * np.eye(3))
-    np.testing.assert_allclose(metric.get_mahalanobis_matrix(), vector.T @ vector, atol=1e-13)
+    np.testing.assert_array_equal(metric.matrix_, vector.T @ vector - 1e-14 * np.eye(3))
 
 
 def test_indefinite_matrix_is_refused_with_its_eigenvalue():
@@ -132,6 +152,8 @@ def test_spectral_norm_bound_is_at_least_the_norm_and_close(rng):
     norm = np.linalg.norm(components, 2)
     bound = Mahalanobis.from_components(components).spectral_norm_bound
     assert norm * (1 - 1e-14) <= bound <= 1.5 * norm
+    by_matrix = Mahalanobis.from_matrix(components.T @ components).spectral_norm_bound
+    assert norm * (1 - 1e-14) <= by_matrix <= 1.5 * norm
 
 
 def test_metric_cannot_be_changed_through_its_arrays(rng):
@@ -147,19 +169,42 @@ def test_metric_cannot_be_changed_through_its_arrays(rng):
 
 
 @pytest.mark.parametrize(
-    "metric", [Mahalanobis.euclidean(), Mahalanobis.euclidean(3), Mahalanobis.from_components([[1.0, 2.0]])]
+    "metric",
+    [
+        Mahalanobis.euclidean(),
+        Mahalanobis.euclidean(3),
+        Mahalanobis.from_components([[1.0, 2.0]]),
+        Mahalanobis.from_matrix([[2.0, 1.0], [1.0, 3.0]]),
+    ],
 )
 def test_copies_are_equal_and_hash_equally(metric):
     for other in (pickle.loads(pickle.dumps(metric)), copy.deepcopy(metric)):
         assert other == metric
         assert hash(other) == hash(metric)
+        if not metric.is_euclidean:
+            np.testing.assert_array_equal(other.components_, metric.components_)
     assert metric != Mahalanobis.from_components([[1.0, 3.0]])
+
+
+def test_metrics_of_other_kinds_are_not_equal_though_their_arrays_are():
+    metrics = [make(np.eye(2)) for make in (Mahalanobis.from_matrix, Mahalanobis.from_components)]
+    metrics.append(Mahalanobis.euclidean(2))
+    for number, metric in enumerate(metrics):
+        assert [metric == other for other in metrics] == [number == k for k in range(3)]
+
+
+def test_the_sign_of_zero_makes_no_other_metric():
+    for make in (Mahalanobis.from_matrix, Mahalanobis.from_components):
+        metrics = [make([[1.0, zero], [zero, 1.0]]) for zero in (0.0, -0.0)]
+        assert metrics[0] == metrics[1]
+        assert hash(metrics[0]) == hash(metrics[1])
 
 
 def test_repr_tells_the_shape():
     assert repr(Mahalanobis.from_components(np.ones((2, 5)))).startswith(
         "<Mahalanobis metric: Mahalanobis, 2 comp"
     )
+    assert "matrix of 2 rows and norm" in repr(Mahalanobis.from_matrix(np.diag([2.0, 1.0])))
     assert "Euclidean" in repr(Mahalanobis.euclidean())
 
 

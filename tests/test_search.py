@@ -4,15 +4,18 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.stats import ortho_group
 
 import certimetric as cm
 from certimetric._rotation import principal_axes
 from certimetric.exceptions import InputError
 
 
-def brute(queries, rows, components=None):
+def brute(queries, rows, components=None, matrix=None):
     """Squared distances in long double precision."""
     differences = queries[:, None, :].astype(np.longdouble) - rows[None, :, :].astype(np.longdouble)
+    if matrix is not None:
+        return np.einsum("mni,ij,mnj->mn", differences, matrix.astype(np.longdouble), differences)
     if components is not None:
         differences = differences @ components.T.astype(np.longdouble)
     return (differences**2).sum(axis=2)
@@ -37,6 +40,27 @@ def test_kneighbors_equals_brute_force(rng, components, k):
     np.testing.assert_array_equal(indices, np.argsort(squares, axis=1, kind="stable")[:, :k])
     expected = np.sqrt(np.take_along_axis(squares, indices, axis=1)).astype(float)
     np.testing.assert_allclose(distances, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e3, 1e5])
+def test_distances_by_a_matrix_keep_their_digits(rng, spread):
+    """Rows that spread most where the metric sees least: an inverse covariance of condition ``spread²``."""
+    stretch, turn = np.geomspace(1.0, spread, 7), ortho_group.rvs(7, random_state=1)
+    rows, queries = (rng.normal(size=(count, 7)) * stretch @ turn for count in (300, 40))
+    matrix = np.linalg.inv(np.cov(rows.T))
+    matrix = (matrix + matrix.T) / 2
+    squares = brute(queries, rows, matrix=matrix)
+    distances, indices = cm.kneighbors(queries, rows, 5, metric=matrix)
+    np.testing.assert_array_equal(indices, np.argsort(squares, axis=1, kind="stable")[:, :5])
+    expected = np.sqrt(np.take_along_axis(squares, indices, axis=1)).astype(float)
+    np.testing.assert_allclose(distances, expected, rtol=1e-9)
+    found = cm.pairwise_distances(queries, rows, metric=matrix, squared=True)
+    np.testing.assert_allclose(found, squares.astype(float), rtol=1e-7)
+    same, other = rows[:40], rows[40:80]
+    gaps = squares[:, 40:80].diagonal() - squares[:, :40].diagonal()
+    lengths = np.linalg.norm((other - same) @ matrix, axis=1)
+    radii = cm.triplet_radius(queries, same, other, matrix)
+    np.testing.assert_allclose(radii, gaps.astype(float) / (2 * lengths), rtol=1e-8, atol=1e-10 * spread)
 
 
 def test_ties_go_to_the_lowest_index(rng):

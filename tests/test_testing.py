@@ -15,7 +15,7 @@ from properties.data import bits
 
 
 def arrays_of(problem: Problem) -> list[np.ndarray]:
-    arrays = [problem.rows, problem.labels.astype(float), problem.points, problem.components]
+    arrays = [problem.rows, problem.labels.astype(float), problem.points, problem.components, problem.matrix]
     return [array for array in arrays if array is not None]
 
 
@@ -40,7 +40,7 @@ def test_a_seed_makes_one_problem_and_its_snippet_the_same_bits(seed: int) -> No
     problem, again = random_problem(seed), random_problem(seed)
     names: dict = {"np": np}
     exec(problem.snippet(), names)
-    shown = Problem(**{name: names[name] for name in ("rows", "labels", "points", "components")})
+    shown = Problem(**{name: names[name] for name in ("rows", "labels", "points", "components", "matrix")})
     for other in (again, shown):
         assert list(map(bits, arrays_of(other))) == list(map(bits, arrays_of(problem)))
 
@@ -49,7 +49,8 @@ def test_seeds_make_all_kinds_of_classes_metrics_and_sizes() -> None:
     drawn = [random_problem(seed) for seed in range(300)]
     assert {len(problem.rows) for problem in drawn} == set(range(1, 9))
     assert {problem.rows.shape[1] for problem in drawn} == {1, 2, 3}
-    assert {problem.components is None for problem in drawn} == {True, False}
+    given = {(problem.components is None, problem.matrix is None) for problem in drawn}
+    assert given == {(True, True), (False, True), (True, False)}
     assert {len(set(problem.labels.tolist())) for problem in drawn} >= {1, 2, 3, 4}
 
 
@@ -97,9 +98,25 @@ class TestKinds:
         g = make_problem(seed, metric="nearly_singular", n_features=3).components
         assert 0 < np.ptp(g, axis=0).max() < 1e-15
 
+    def test_ill_matrices_have_a_condition_of_1e12(self, seed: int) -> None:
+        values = np.linalg.eigvalsh(make_problem(seed, metric="matrix_ill", n_features=3).matrix)
+        assert 1e11 < values[-1] / values[0] < 1e13
+
+    @pytest.mark.parametrize("metric", [metric for metric in METRICS if metric.startswith("matrix")])
+    def test_matrices_are_symmetric(self, seed: int, metric: str) -> None:
+        matrix = make_problem(seed, metric=metric, n_features=3).matrix
+        np.testing.assert_array_equal(matrix, matrix.T)
+        assert matrix.any()
+
     def test_a_huge_scale_goes_to_the_end_of_the_range(self, seed: int) -> None:
         problem = make_problem(seed, scale=1e300)
         assert 1e149 < max(np.abs(problem.rows).max(), np.abs(problem.points).max()) <= 1e150
+
+
+def test_some_indefinite_matrices_are_so_and_by_last_digits_only() -> None:
+    problems = (make_problem(seed, metric="matrix_indefinite", n_features=3) for seed in range(40))
+    shares = [(values[0] / values[-1]) for values in (np.linalg.eigvalsh(p.matrix) for p in problems)]
+    assert -1e-15 < min(shares) < -1e-17
 
 
 def test_decades_reach_subnormal_numbers() -> None:

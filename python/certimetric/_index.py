@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from certimetric import _native
 from certimetric._validation import FloatArray, IntArray
-from certimetric.certificate import sha256_of_metric, sha256_of_training
+from certimetric.certificate import sha256_of_matrix, sha256_of_metric, sha256_of_training
 from certimetric.metric import Mahalanobis
 from certimetric.search import build_index
 
@@ -50,11 +50,16 @@ class LazyIndex:
         if self._sha256 is None:
             self._sha256 = {
                 "training": sha256_of_training(self.rows, classes[self.codes]),
-                "metric": "euclidean"
-                if self.metric.is_euclidean
-                else sha256_of_metric(self.metric.components_),
+                "metric": self._metric_sha256(),
             }
         return self._sha256
+
+    def _metric_sha256(self) -> str:
+        if self.metric.is_euclidean:
+            return "euclidean"
+        if self.metric.matrix_ is not None:
+            return sha256_of_matrix(self.metric.matrix_)
+        return sha256_of_metric(self.metric.components_)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key not in ("_index", "_lock")}

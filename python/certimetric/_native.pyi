@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 _Progress = Callable[[int, int], object] | None
 """Called from the calling thread, about ten times a second, with (rows done, rows in all)."""
 
+_Metric = tuple[NDArray[np.float64], NDArray[np.float64] | None] | None
+"""None: Euclidean; else (p, d) components G. With a symmetric (d, d) matrix M this is the metric, and G a
+hint, of which any values are safe."""
+
 class Certificates(TypedDict):
     lower: NDArray[np.float64]  # (m,) proven lower bound on the radius, input-space l2 norm
     upper: NDArray[np.float64]  # (m,) norm of a re-predicted adversarial perturbation; inf: none
@@ -39,7 +43,7 @@ class Index:
         rows: NDArray[np.float64],  # (n, d)
         codes: NDArray[np.int64],  # (n,) class codes 0 … n_classes - 1
         n_classes: int,
-        components: NDArray[np.float64] | None,  # (p, d) G; None: Euclidean
+        metric: _Metric,
         rotation: NDArray[np.float64]
         | None,  # (p, p) hint: rows = principal axes of the embedded rows, any values are safe
         n_jobs: int = 1,
@@ -99,7 +103,7 @@ class Index:
 def pairwise_distances(
     a: NDArray[np.float64],
     b: NDArray[np.float64],
-    components: NDArray[np.float64] | None,
+    metric: _Metric,
     squared: bool = False,
     n_jobs: int = 1,
     progress: _Progress = None,
@@ -108,12 +112,12 @@ def triplet_radius(
     queries: NDArray[np.float64],
     same: NDArray[np.float64],
     other: NDArray[np.float64],
-    components: NDArray[np.float64] | None,
+    metric: _Metric,
     perturbation: bool = False,
     n_jobs: int = 1,
     progress: _Progress = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]: ...  # signed radii (m,), perturbations (m, d)
-def spectral_norm_bound(components: NDArray[np.float64]) -> float: ...
+def spectral_norm_bound(metric: _Metric, features: int) -> float: ...
 def standardise_arithmetic() -> (
     None
 ): ...  # of the calling thread, which ends with the work: to nearest, subnormals

@@ -1,4 +1,4 @@
-"""Recipes of :mod:`certimetric.testing`: rows, test points, labels and components, from a seeded generator.
+"""Recipes of :mod:`certimetric.testing`: rows, test points, labels and metrics, from a seeded generator.
 
 An ordinary recipe draws rows and test points from one cloud. A nasty one draws few rows that stand in a
 relation which rounding destroys, and the places where that relation matters; test points are these places and
@@ -12,7 +12,7 @@ import numpy as np
 
 from certimetric._validation import FloatArray, IntArray
 
-__all__ = ["METRICS", "NASTY", "ORDINARY", "components", "nasty", "ordinary"]
+__all__ = ["METRICS", "NASTY", "ORDINARY", "components", "matrix", "nasty", "ordinary"]
 
 Generator = np.random.Generator
 
@@ -176,13 +176,38 @@ METRICS = (
     "nearly_singular",
     "huge",
     "tiny",
+    "matrix",
+    "matrix_low_rank",
+    "matrix_diagonal",
+    "matrix_blind",
+    "matrix_grid",
+    "matrix_ill",
+    "matrix_indefinite",
+    "matrix_huge",
+    "matrix_tiny",
 )
 
 
-def components(rng: Generator, n_features: int, metric: str) -> FloatArray | None:
-    """G (p, d) of a metric; None for Euclidean. Never 0."""
-    if metric == "euclidean":
+def matrix(rng: Generator, n_features: int, metric: str) -> FloatArray | None:
+    """M (d, d) of a metric that is given by it, symmetric, and semidefinite up to rounding; else None."""
+    if not metric.startswith("matrix"):
         return None
+    kind = metric.removeprefix("matrix").removeprefix("_")
+    like = {"": "full", "ill": "full", "indefinite": "low_rank", "huge": "full", "tiny": "full"}.get(
+        kind, kind
+    )
+    g = components(rng, n_features, like)
+    if kind == "ill":
+        g = _with_condition(g, 1e6)
+    m = g.T @ g * {"huge": 1e140, "tiny": 1e-150}.get(kind, 1.0)
+    if kind == "indefinite":
+        m = np.tril(_nudged(rng, m))
+        m += np.tril(m, -1).T
+    return (m + m.T) / 2
+
+
+def components(rng: Generator, n_features: int, metric: str) -> FloatArray:
+    """G (p, d) of a metric, not 0."""
     height = {"low_rank": max(1, n_features // 2), "tall": n_features + 2}.get(metric, n_features)
     g = rng.normal(size=(height, n_features))
     if metric == "diagonal":

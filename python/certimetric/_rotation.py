@@ -5,12 +5,9 @@ axes that is soonest. The hint decides speed, never an answer: any finite matrix
 few leading axes do.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from certimetric import _native
+from certimetric._standard import in_standard_mode
 from certimetric._validation import FloatArray
 
 __all__ = ["principal_axes"]
@@ -29,7 +26,7 @@ def principal_axes(rows: FloatArray, components: FloatArray | None) -> FloatArra
     ----------
     rows : ndarray of shape (n, d)
     components : ndarray of shape (p, d) or None
-        G; None for Euclidean, with p = d.
+        G, or a factor of M; None for Euclidean, with p = d.
 
     Returns
     -------
@@ -46,21 +43,16 @@ def principal_axes(rows: FloatArray, components: FloatArray | None) -> FloatArra
     size = rows.shape[1] if components is None else components.shape[0]
     if size > _LARGEST:
         return None
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(_axes, rows, components, size).result()
+    return in_standard_mode(_axes, rows, components, size)
 
 
 def _axes(rows: FloatArray, components: FloatArray | None, size: int) -> FloatArray:
-    """In a thread of its own: last bits of answers depend on them, and the caller's rounds as it may."""
-    _native.standardise_arithmetic()
     sample = _SAMPLE if size <= _DENSE else _GRAM_SAMPLE
-    # One thread: idle BLAS threads spin, and the last bits of the axes would depend on their number.
-    with np.errstate(all="ignore"), threadpool_limits(limits=1, user_api="blas"):
-        try:
-            embedded = _embedded_sample(rows, components, sample)
-            axes = _from_covariance(embedded) if size <= _DENSE else _from_gram(embedded)
-        except np.linalg.LinAlgError:
-            axes = np.full((size, size), np.nan)
+    try:
+        embedded = _embedded_sample(rows, components, sample)
+        axes = _from_covariance(embedded) if size <= _DENSE else _from_gram(embedded)
+    except np.linalg.LinAlgError:
+        axes = np.full((size, size), np.nan)
     return axes if np.isfinite(axes).all() else np.eye(size)
 
 

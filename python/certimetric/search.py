@@ -21,14 +21,9 @@ from certimetric._validation import (
     check_count,
     effective_jobs,
 )
-from certimetric.metric import Mahalanobis
+from certimetric.metric import Mahalanobis, as_native
 
-__all__ = ["build_index", "components_or_none", "kneighbors", "pairwise_distances", "triplet_radius"]
-
-
-def components_or_none(metric: Mahalanobis) -> FloatArray | None:
-    """G as the Rust core takes it: None is Euclidean."""
-    return None if metric.is_euclidean else metric.components_
+__all__ = ["build_index", "kneighbors", "pairwise_distances", "triplet_radius"]
 
 
 def _metric_of(metric: MetricLike, **arguments: FloatArray) -> Mahalanobis:
@@ -55,9 +50,8 @@ def build_index(
     n_jobs : int
         Number of threads.
     """
-    components = components_or_none(metric)
-    rotation = principal_axes(rows, components)
-    return _native.Index(rows, codes, n_classes, components, rotation, n_jobs)
+    rotation = principal_axes(rows, None if metric.is_euclidean else metric.components_)
+    return _native.Index(rows, codes, n_classes, as_native(metric), rotation, n_jobs)
 
 
 def kneighbors(
@@ -70,7 +64,7 @@ def kneighbors(
     squared: bool = False,
     n_jobs: int | None = None,
 ) -> tuple[FloatArray, IntArray]:
-    r"""The k nearest rows of ``X`` by :math:`\lVert G (z - x) \rVert_2`, over all rows or per class.
+    r"""The k nearest rows of ``X`` by :math:`(z - x)^\top M (z - x)`, over all rows or per class.
 
     Parameters
     ----------
@@ -127,7 +121,7 @@ def pairwise_distances(
     squared: bool = False,
     n_jobs: int | None = None,
 ) -> FloatArray:
-    r"""All distances :math:`\lVert G (x - y) \rVert_2`, accurate for nearly equal rows too.
+    r"""All distances :math:`\sqrt{(x - y)^\top M (x - y)}`, accurate for nearly equal rows too.
 
     Parameters
     ----------
@@ -157,9 +151,7 @@ def pairwise_distances(
     left = as_rows(X, "X")
     right = left if Y is None else as_rows(Y, "Y", left.shape[1])
     resolved = _metric_of(metric, X=left, Y=right)
-    return _native.pairwise_distances(
-        left, right, components_or_none(resolved), squared, effective_jobs(n_jobs)
-    )
+    return _native.pairwise_distances(left, right, as_native(resolved), squared, effective_jobs(n_jobs))
 
 
 @overload
@@ -195,8 +187,7 @@ def triplet_radius(
 
     .. math::
 
-        \tilde\epsilon = \frac{d^2(z, x^-) - d^2(z, x^+)}{2 \lVert M (x^+ - x^-) \rVert_2}, \qquad M = G^\top
-        G
+        \tilde\epsilon = \frac{d^2(z, x^-) - d^2(z, x^+)}{2 \lVert M (x^+ - x^-) \rVert_2}
 
     Parameters
     ----------
@@ -231,6 +222,6 @@ def triplet_radius(
     resolved = _metric_of(metric, **given)
     queries, same, other = broadcast_rows(given)
     radii, perturbations = _native.triplet_radius(
-        queries, same, other, components_or_none(resolved), return_perturbation, effective_jobs(n_jobs)
+        queries, same, other, as_native(resolved), return_perturbation, effective_jobs(n_jobs)
     )
     return radii if perturbations is None else (radii, perturbations)

@@ -18,7 +18,9 @@ shrinks to few rows and is one call again.
 
 Metrics are Euclidean or given by components G: ``full``, ``low_rank``, ``tall`` (more rows than columns),
 ``diagonal``, ``blind`` (a column of zeros), ``grid`` (small integers, so that ties stay ties), ``ill``
-(condition 1e16), ``nearly_singular`` (rows that differ in last digits), ``huge`` and ``tiny``.
+(condition 1e16), ``nearly_singular`` (rows that differ in last digits), ``huge`` and ``tiny``; or by a matrix
+M: ``matrix`` and, with the same words, ``matrix_low_rank`` and so on (``matrix_ill`` has condition 1e12), and
+``matrix_indefinite``, of low rank but for the last digits of its entries.
 """
 
 from collections.abc import Sequence
@@ -62,25 +64,31 @@ class Problem:
     points : ndarray of shape (m, d), float64
         Test points.
     components : ndarray of shape (p, d), float64, or None
-        G of the metric; None: Euclidean.
+        G of the metric.
+    matrix : ndarray of shape (d, d), float64, or None
+        M of the metric. Where both are None, it is Euclidean.
     """
 
     rows: FloatArray
     labels: IntArray
     points: FloatArray
     components: FloatArray | None = None
+    matrix: FloatArray | None = None
 
     @property
     def metric(self) -> Any:
         """The metric as :class:`~certimetric.CertifiedKNeighborsClassifier` takes it."""
+        if self.matrix is not None:
+            return Mahalanobis.from_matrix(self.matrix)
         return "euclidean" if self.components is None else Mahalanobis.from_components(self.components)
 
     def snippet(self) -> str:
         """Lines of Python that make the same arrays, to the last bit; they import numpy as ``np``."""
         shown = {"rows": self.rows, "labels": self.labels, "points": self.points}
         lines = [f"{name} = np.array({array.tolist()})" for name, array in shown.items()]
-        g = "None" if self.components is None else f"np.array({self.components.tolist()})"
-        return "\n".join([*lines, f"components = {g}"])
+        for name, array in (("components", self.components), ("matrix", self.matrix)):
+            lines.append(f"{name} = " + ("None" if array is None else f"np.array({array.tolist()})"))
+        return "\n".join(lines)
 
 
 def make_problem(
@@ -128,7 +136,9 @@ def make_problem(
     n_classes = int(rng.integers(2, 5))
     recipe = _recipes.nasty if kind in NASTY else _recipes.ordinary
     rows, labels, points = recipe(rng, kind, n, m, d, n_classes)
-    components = _recipes.components(rng, d, metric)
+    matrix = _recipes.matrix(rng, d, metric)
+    plain = matrix is not None or metric == "euclidean"
+    components = None if plain else _recipes.components(rng, d, metric)
     factor = min(scale, _room(rows, points))
     rows, points = rows * factor, points * factor
     if components is not None:
@@ -136,7 +146,11 @@ def make_problem(
         peak = np.abs(components).max()
         norm = np.linalg.norm(components / peak) * peak
         components = components * min(1.0, _room(rows, points) / norm)
-    return Problem(rows, labels, points, components)
+    if matrix is not None:
+        peak = np.abs(matrix).max()
+        norm = np.sqrt(np.linalg.norm(matrix / peak)) * np.sqrt(peak)
+        matrix = matrix * min(1.0, _room(rows, points) / norm) ** 2
+    return Problem(rows, labels, points, components, matrix)
 
 
 def _check_choice(name: str, value: object, available: Sequence[str]) -> None:

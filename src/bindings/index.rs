@@ -3,11 +3,11 @@
 use super::arrays::{BorrowedRows, into_matrix, matrix};
 use super::certify::certificates;
 use super::enter::{Call, enter};
+use super::metric::{Given, Source};
 use crate::certify::vote::Rule;
 use crate::certify::vote::case::{Method, Question};
 use crate::certify::{self, Points, Radius, Wanted};
 use crate::error::Result;
-use crate::metric::Metric;
 use crate::parallel::{Control, Team};
 use crate::search::index::{Index as Core, Training};
 use crate::search::neighbors::{NeighborRequest, Neighbors, kneighbors};
@@ -29,13 +29,13 @@ type Pair<'py, A, B> = (Bound<'py, A>, Bound<'py, B>);
 #[pymethods]
 impl Index {
     #[new]
-    #[pyo3(signature = (rows, codes, n_classes, components, rotation, n_jobs = 1, progress = None))]
+    #[pyo3(signature = (rows, codes, n_classes, metric, rotation, n_jobs = 1, progress = None))]
     fn new(
         py: Python<'_>,
         rows: &Bound<'_, PyArray2<f64>>,
         codes: PyReadonlyArray1<'_, i64>,
         n_classes: usize,
-        components: Option<PyReadonlyArray2<'_, f64>>,
+        metric: Given<'_>,
         rotation: Option<PyReadonlyArray2<'_, f64>>,
         n_jobs: usize,
         progress: Option<Bound<'_, PyAny>>,
@@ -43,15 +43,11 @@ impl Index {
         let features = rows.shape()[1];
         let store = Arc::new(BorrowedRows::new(rows)?);
         let codes = codes.as_slice()?;
-        let components = components.as_ref().map(|g| matrix("components", g, features)).transpose()?;
+        let source = Source::new(&metric, features)?;
         let rotation = rotation.as_ref().map(PyReadonlyArray2::as_slice).transpose()?;
         let call = Call { jobs: n_jobs, time_limit: None, progress };
         let core = enter(py, &call, |team, control| {
-            let stop = || control.is_interrupted();
-            let metric = components.map_or_else(
-                || Metric::euclidean(features),
-                |g| Metric::from_components_until(features, g, &stop),
-            );
+            let metric = source.metric(control);
             Core::build(Training { rows: store, codes, classes: n_classes, metric, rotation }, team, control)
         })?;
         Ok(Self { core })

@@ -10,6 +10,7 @@ mod certify;
 mod enter;
 mod index;
 mod learning;
+mod metric;
 mod proof;
 mod search;
 

@@ -2,9 +2,9 @@
 //!
 //! `r_j ≥ Σ λ_i (d²(z, x_j) − d²(z, x_i)) / (2 ‖M Σ λ_i (x_j − x_i)‖)`.
 
+use crate::embedding::Embedding;
 use crate::geometry::dot::depth;
 use crate::geometry::rounding::{gamma, up};
-use crate::metric::Embedding;
 
 /// `numerator / (2 norm)` for positive numbers, rounded down. A vanishing normal with a positive numerator
 /// would mean an empty cell; rounding gets no such say.
@@ -24,16 +24,16 @@ pub struct Normal {
     /// `‖t − t'‖ + ‖t' − Bv‖` at most, where `t'` is what `t` was rounded from, and `‖w − BBᵀt'‖`.
     pub image_error: f64,
     pub dual_error: f64,
-    /// An upper bound on `‖(GᵀG − BᵀB)v‖`.
+    /// An upper bound on `‖(M − BᵀB)v‖`.
     pub defect: f64,
 }
 
 impl Normal {
-    /// An upper bound on `‖Mv‖`, `M = GᵀG`.
+    /// An upper bound on `‖Mv‖`.
     ///
     /// With `a = ‖Bᵀt'‖`, `ρ = ‖t − t'‖` and `e = ‖w − BBᵀt'‖`:
     /// `a² = ⟨t', BBᵀt'⟩ ≤ ⟨t, w⟩ + ‖t‖e + ρ‖B‖a`, so that `a ≤ √(⟨t, w⟩ + ‖t‖e) + ‖B‖ρ`; and
-    /// `‖Mv‖ ≤ a + ‖B‖‖t' − Bv‖ + ‖(GᵀG − BᵀB)v‖`.
+    /// `‖Mv‖ ≤ a + ‖B‖‖t' − Bv‖ + ‖(M − BᵀB)v‖`.
     #[must_use]
     pub fn norm_up(&self, embedding: &Embedding) -> f64 {
         let rounding = gamma(depth(embedding.dimensions()) + 4) * self.length * self.dual_length;

@@ -164,7 +164,7 @@ impl Constraints for Cell<'_> {
     fn tolerance(&self, i: usize) -> f64 {
         match self.margin {
             Some(margin) => self.tightening(i, margin) / 8.0,
-            None => 2e-15 * (self.rival.offset.value + self.pool.members()[i].offset.value),
+            None => 2e-15 * (self.rival.offset.value.abs() + self.pool.members()[i].offset.value.abs()),
         }
     }
 }

@@ -231,8 +231,8 @@ impl Finisher {
                     multiply(embedding.columns(), row, input)
                 }
                 None => {
-                    let components = index.metric().scaled_components().unwrap_or_default();
-                    multiply_transposed(components, row, index.features(), input);
+                    let factor = index.metric().scaled_factor().unwrap_or_default();
+                    multiply_transposed(factor, row, index.features(), input);
                 }
             }
             let rounding = self.pool.frame().product_rounding(index, row);

@@ -51,7 +51,7 @@ pub struct Rates {
     /// Of the image of a row, and of its dual.
     pub image: f64,
     pub dual: f64,
-    /// `κ`, if images are by `B`; those by `G` have none.
+    /// `κ` of `B`, or of `G` where images are by it.
     pub defect: f64,
 }
 
@@ -137,11 +137,11 @@ impl Frame {
             out.row.clear();
             out.row.extend(row.iter().zip(other).map(|(x, o)| (x - o) * scale));
         } else {
-            let components = index.metric().scaled_components().unwrap_or_default();
+            let factor = index.metric().scaled_factor().unwrap_or_default();
             out.reach = index.image_of_difference(position, origin, &mut out.row, &mut self.scratch);
             let mut normal = Vec::new();
-            multiply_transposed(components, &out.row, index.features(), &mut normal);
-            multiply(components, &normal, &mut out.dual);
+            multiply_transposed(factor, &out.row, index.features(), &mut normal);
+            multiply(factor, &normal, &mut out.dual);
         }
         out.offset = if position == origin {
             Measured::default()
@@ -157,7 +157,7 @@ impl Frame {
         if self.space == Space::Differences {
             let rounding = gamma(embedding.dimensions() + 1) + gamma(depth(index.features()));
             let dual = 1.01 * rounding * metric.absolute_norm() * metric.scaled_norm_up().powi(2);
-            Rates { image: metric.difference_error(), dual: up(dual), defect: 0.0 }
+            Rates { image: metric.difference_error(), dual: up(dual), defect: metric.defect() }
         } else {
             let dual = up(index.dual_error() * embedding.norm * 1.001);
             Rates { image: embedding.relative_error, dual, defect: embedding.defect }

@@ -51,7 +51,7 @@ impl Guide {
             merged.clear();
             merged.resize(index.embedding().dimensions(), 0.0);
         }
-        let (mut images, mut duals) = (0.0, 0.0);
+        let (mut images, mut duals, mut size) = (0.0, 0.0, 0.0);
         (self.square, self.norm) = Default::default();
         for &(position, weight) in weights {
             let (image, dual) = index.fine(position).expect("images are kept for this metric");
@@ -60,6 +60,7 @@ impl Guide {
             axpy(&mut self.dual, share, dual);
             let square = index.squared_distance(position, query);
             self.square.value += share * square.value;
+            size += share * square.value.abs();
             self.square.error += share * square.error;
             self.norm += share * index.norm(position);
             images += share * squared_norm(image).sqrt();
@@ -67,7 +68,7 @@ impl Guide {
         }
         // Shares are off by a few units each, and their sum from one by as much.
         let rounding = gamma(4 * weights.len() + 8);
-        self.square.error = up(self.square.error + rounding * self.square.value);
+        self.square.error = up(self.square.error + rounding * size);
         (self.image_rounding, self.dual_rounding) = (up(rounding * images), up(rounding * duals));
     }
 
@@ -80,7 +81,7 @@ impl Guide {
         };
         let sums = self.sums(query.image, image, dual);
         let own = index.image_square_error(sums.distance, index.norm(position) + query.norm);
-        let error = own + self.square.error + 4.0 * f64::EPSILON * (sums.distance + self.square.value);
+        let error = own + self.square.error + 4.0 * f64::EPSILON * (sums.distance + self.square.value.abs());
         let numerator = sums.distance - self.square.value - up(error);
         if numerator <= 0.0 {
             return 0.0;

@@ -232,7 +232,7 @@ impl NearestCertifier {
         self.pool.reset(scene.index, scene.query, nearest);
         self.pool.add(scene.index, scene.query, nearest);
         self.guide.clear();
-        self.screen(scene, first, distance, interval.upper);
+        self.screen(scene, first, (distance, scene.index.norm(nearest)), interval.upper);
         if self.rivals.len() >= MOST_RECONSIDERED {
             return None;
         }
@@ -249,7 +249,7 @@ impl NearestCertifier {
         let mut target = f64::INFINITY;
         self.examine(scene, first, &mut target);
         if target.is_finite() {
-            self.screen(scene, first, nearest_distance, target);
+            self.screen(scene, first, (nearest_distance, index.norm(nearest)), target);
         } else {
             let open = scene.others().into_iter().flatten();
             self.rivals.clear();
@@ -285,14 +285,14 @@ impl NearestCertifier {
     }
 
     /// Collects the other rows that may have `r_j < target`, most promising first.
-    fn screen(&mut self, scene: &Scene, first: usize, nearest_distance: f64, target: f64) {
+    fn screen(&mut self, scene: &Scene, first: usize, nearest: (f64, f64), target: f64) {
         let (index, ladder) = (scene.index, scene.index.ladder());
         let own = [(self.pool.members()[0].position, 1.0)];
         let active = self.contenders.first().map_or(&[][..], |c| &c.weights[..]);
         let weights = if active.is_empty() { &own[..] } else { active };
         self.screen.aim(index, scene.query, weights, first, target);
-        // Every row that matters is also near the test point, by the triangle inequality.
-        let reach = up(nearest_distance + 2.0 * index.metric().scaled_norm_up() * target);
+        // Every row that matters is also near the test point.
+        let reach = index.reach(scene.query, nearest, target);
         let threshold = ladder.threshold(scene.query.point, reach);
         self.rivals.clear();
         let (rivals, limit) = (&mut self.rivals, self.screen.limit);
@@ -361,7 +361,7 @@ impl NearestCertifier {
         self.contenders.push(Contender { position, value, bound, weights });
         if outcome == Outcome::Optimal {
             // Cells nearer than the accuracy of these coordinates, which the proven bound shows, are kept.
-            let floor = EXACT_ABSOLUTE * self.rival.offset.value.sqrt();
+            let floor = EXACT_ABSOLUTE * self.rival.offset.value.max(0.0).sqrt();
             *target = target.min(up(value.max(bound) + 2.0 * (value - bound).abs() + floor));
         }
     }

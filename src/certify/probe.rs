@@ -29,7 +29,8 @@ pub struct Probe {
     image_error: f64,
     norm: f64,
     point: Point,
-    /// An upper bound on `d(z, p)`, scaled.
+    /// What a row's distance in the ladder may differ by between `z` and `p`: that of their stored points, and the error
+    /// of `p`.
     moved: f64,
     /// Upper bounds on `‖p − z‖`: scaled, and in the caller's units, where nothing underflows.
     pub length: f64,
@@ -77,13 +78,12 @@ impl Probe {
         self.scratch.resize(embedding.dimensions(), 0.0);
         index.ladder().decode_point(query.point, &mut self.scratch);
         self.scratch.iter_mut().zip(delta.ladder).for_each(|(t, x)| *t += x);
-        // The ladder promises distances in the metric, not in `B` (see `Index::image_error`).
-        let defect = if index.metric().is_euclidean() { embedding.defect } else { embedding.defect.sqrt() };
-        let off = up(off + defect * self.length);
+        // The ladder promises distances in the metric, not in `B`.
+        let off = up(off + embedding.distance_defect() * self.length);
         let error =
             query.point.error + delta.ladder_error + off + 4.0 * f64::EPSILON * norm_up(&self.scratch);
         index.ladder().encode(&self.scratch, error, &mut self.point);
-        let moved = up(norm_up(delta.ladder) + delta.ladder_error + off + error);
+        let moved = up(norm_up(delta.ladder) + 2.0 * self.point.error);
         // Where rows nearly coincide multipliers may overflow: nothing is known of the place then.
         self.moved = if moved.is_nan() { f64::INFINITY } else { moved };
     }
@@ -168,7 +168,7 @@ impl Probe {
         found: &mut Vec<u32>,
         visit: impl FnMut(usize, f64, f64),
     ) {
-        // d(z, x) ≤ d(p, x) + d(z, p).
+        // In the coordinates of the ladder ‖x̂ − ẑ‖ ≤ ‖x̂ − p̂‖ + ‖p̂ − ẑ‖.
         let threshold = scene.index.ladder().threshold(scene.query.point, limit + self.moved);
         scene.scores.scan_around(
             scene.index,

@@ -12,7 +12,6 @@ use crate::certify::finish::Finisher;
 use crate::certify::scene::Scene;
 use crate::certify::screen::Screen;
 use crate::certify::vote::record::Ground;
-use crate::geometry::rounding::up;
 use crate::search::index::Index;
 use std::collections::BTreeSet;
 
@@ -55,7 +54,7 @@ impl Prover {
         }
         let mut witnesses = Vec::new();
         if let Some((rival, witness)) = critical {
-            self.collect(scene, (witness, *rival), nearest.1, lower);
+            self.collect(scene, (witness, *rival), (nearest.1, scene.index.norm(nearest.0)), lower);
             // Its own cell is proven, to the last digit.
             self.rest.retain(|&(_, j)| j != *rival);
             witnesses.push(witness.clone());
@@ -88,14 +87,12 @@ impl Prover {
         &mut self,
         scene: &Scene,
         (witness, rival): (&Witness, usize),
-        nearest_distance: f64,
+        nearest: (f64, f64),
         lower: f64,
     ) {
         let Scene { index, kernels, query, scores, .. } = scene;
-        // By the triangle inequality the nearest row alone covers what is farther away:
-        // (d_j² − d₁²) / (2 ‖M(x_j − x₁)‖) ≥ (d_j − d₁) / (2σ).
-        let reach = up(nearest_distance + 2.0 * index.metric().scaled_norm_up() * lower);
-        let threshold = index.ladder().threshold(query.point, reach);
+        // The nearest row alone covers what is farther away.
+        let threshold = index.ladder().threshold(query.point, index.reach(query, nearest, lower));
         self.screen.aim(index, query, witness, rival, lower);
         let (centre, limit) = (&self.screen.centre, self.screen.limit);
         let Self { rest, found, .. } = self;

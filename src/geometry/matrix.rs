@@ -81,7 +81,7 @@ pub fn product_nt_accurate(a: &[f64], lost: &[f64], b: &SplitFactor, c: &mut [f6
 }
 
 /// Bits of a slice such that sums of `k` products of slices are exact.
-fn exact_bits(k: usize) -> i32 {
+pub(super) fn exact_bits(k: usize) -> i32 {
     (53 - (k.max(1) as f64).log2().ceil() as i32) / 2
 }
 
@@ -129,7 +129,8 @@ fn product_in_chunks(a: &[f64], b: &[f64], k: usize, chunk: usize, c: &mut [f64]
 }
 
 /// `Q (p, p)` brought nearer to an orthogonal matrix: `(3I − QQᵀ)Q/2`, which squares the distance (one step of
-/// Newton and Schulz). What it cannot mend shows in [`gram_difference_up`].
+/// Newton and Schulz). What it cannot mend shows in
+/// [`gram_difference_up`](super::gram::gram_difference_up).
 #[must_use]
 pub fn orthonormalised(q: &[f64], p: usize) -> Vec<f64> {
     let mut gram = vec![0.0; p * p];
@@ -155,57 +156,13 @@ pub fn transposed(a: &[f64], columns: usize) -> Vec<f64> {
     out
 }
 
-/// An upper bound on `‖AAᵀ − BBᵀ‖₂` for row-major `A (m, p)`, `B (m, q)`, tight even where the two nearly
-/// agree.
-///
-/// Each row is cut into three slices of so few bits that the products of slices are exact in binary64, in
-/// any order of summation (Ozaki et al., 2012). The leading products are subtracted exactly, so what rounds
-/// is as small as the difference itself.
-#[must_use]
-pub fn gram_difference_up(a: &[f64], p: usize, b: &[f64], q: usize, m: usize, stop: Stop) -> f64 {
-    let inner = p.max(q).max(1);
-    let bits = exact_bits(inner);
-    let largest = |x: &[f64], width: usize, row: usize| {
-        x[row * width..][..width].iter().fold(0.0f64, |largest, x| largest.max(x.abs()))
-    };
-    let exponents: Vec<i32> =
-        (0..m).map(|row| exponent(largest(a, p, row).max(largest(b, q, row))).unwrap_or(0)).collect();
-    let (a_slices, b_slices) = (slices(a, p, &exponents, bits), slices(b, q, &exponents, bits));
-    let (mut sum, mut rounding) = (vec![0.0; m * m], vec![0.0; m * m]);
-    let (mut left, mut right) = (vec![0.0; m * m], vec![0.0; m * m]);
-    for (first, second) in [(0, 0), (0, 1), (1, 1), (0, 2), (1, 2)] {
-        if stop() {
-            return f64::INFINITY;
-        }
-        product_nt(&a_slices.parts[first], &a_slices.parts[second], p, &mut left);
-        product_nt(&b_slices.parts[first], &b_slices.parts[second], q, &mut right);
-        for i in 0..m {
-            for j in 0..m {
-                let mut term = left[i * m + j] - right[i * m + j];
-                if first != second {
-                    term += left[j * m + i] - right[j * m + i];
-                }
-                sum[i * m + j] += term;
-                rounding[i * m + j] += term.abs() + sum[i * m + j].abs();
-            }
-        }
-    }
-    // What is left out: the product of the last slices, and what lies below them.
-    let left_out = |x: &[f64], slices: &Slices| {
-        let below = frobenius_up(&slices.below);
-        frobenius_up(&slices.parts[2]).powi(2) + 2.0 * below * (frobenius_up(x) + below)
-    };
-    let dropped = left_out(a, &a_slices) + left_out(b, &b_slices);
-    up(spectral_norm_up(&sum, m, stop) + 4.0 * f64::EPSILON * frobenius_up(&rounding) + dropped)
-}
-
 /// A matrix cut into three slices of so many bits, and what lies below them; they sum to it exactly.
-struct Slices {
-    parts: [Vec<f64>; 3],
-    below: Vec<f64>,
+pub(super) struct Slices {
+    pub(super) parts: [Vec<f64>; 3],
+    pub(super) below: Vec<f64>,
 }
 
-fn slices(x: &[f64], width: usize, exponents: &[i32], bits: i32) -> Slices {
+pub(super) fn slices(x: &[f64], width: usize, exponents: &[i32], bits: i32) -> Slices {
     let mut rest = x.to_vec();
     let parts = std::array::from_fn(|slice| {
         let mut part = vec![0.0; x.len()];
@@ -322,25 +279,12 @@ mod tests {
     }
 
     #[test]
-    fn gram_difference_is_tight_where_two_factors_nearly_agree() {
-        let a: Vec<f64> = (0..40 * 30).map(|i| f64::from(i * 37 % 101 - 50) / 7.0).collect();
-        let mut b = a.clone();
-        assert!(gram_difference_up(&a, 30, &b, 30, 40, &|| false) < 1e-12);
-        b[17] += 1e-9;
-        // ‖AAᵀ − BBᵀ‖ is 10⁻⁹ times the norm of the other rows' column, nearly.
-        let column: f64 = (0..40).map(|i| a[i * 30 + 17].powi(2)).sum::<f64>().sqrt();
-        let bound = gram_difference_up(&a, 30, &b, 30, 40, &|| false);
-        assert!(bound >= 0.95e-9 * column && bound <= 1.5e-9 * column, "{bound} {column}");
-    }
-
-    #[test]
     fn products_of_tiny_numbers_are_finite() {
         let b = [1.0, 0.0, 0.0, 1e-305];
         let factor = SplitFactor::new(&b, 2);
         let mut c = [f64::NAN; 6];
         product_nt_accurate(&[0.0, 0.0, 1e-318, 0.0, 5e-324, 1e-300], &[0.0; 6], &factor, &mut c);
         assert!(c.iter().all(|x| x.is_finite()) && factor.error.is_finite());
-        assert!(gram_difference_up(&b, 2, &b, 2, 2, &|| false) < 1e-15);
     }
 
     #[test]

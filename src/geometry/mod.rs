@@ -2,6 +2,7 @@
 //! exact comparisons. Nothing here knows of data sets.
 
 pub mod dot;
+pub mod gram;
 pub mod matrix;
 pub mod min_norm;
 pub mod predicates;

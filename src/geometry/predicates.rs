@@ -10,6 +10,17 @@ use num_bigint::BigInt;
 use std::cell::Cell;
 use std::cmp::Ordering;
 
+/// A metric as it is stored.
+#[derive(Debug, Clone, Copy)]
+pub enum Form<'a> {
+    /// `d(u, v) = ‖u − v‖`.
+    Euclidean,
+    /// `d(u, v) = ‖G(u − v)‖` with `G (p, d)`.
+    Components(&'a [f64]),
+    /// `d²(u, v) = (u − v)ᵀM(u − v)` with a symmetric `M (d, d)`.
+    Matrix(&'a [f64]),
+}
+
 /// With how many digits a comparison was decided.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Digits {
@@ -42,10 +53,10 @@ pub fn digits_of<T>(work: impl FnOnce() -> T) -> (T, Digits) {
     (work(), MOST.get())
 }
 
-/// Orders `d(z, a)` and `d(z, b)` exactly, `d(u, v) = ‖G(u − v)‖` with `G (p, d)`, or Euclidean.
+/// Orders `d²(z, a)` and `d²(z, b)` exactly.
 #[must_use]
-pub fn compare_distances(z: &[f64], a: &[f64], b: &[f64], components: Option<&[f64]>) -> Ordering {
-    if components.is_none()
+pub fn compare_distances(z: &[f64], a: &[f64], b: &[f64], form: Form) -> Ordering {
+    if matches!(form, Form::Euclidean)
         && let Some(order) = compare_doubled(z, a, b)
     {
         note(Digits::Doubled);
@@ -53,19 +64,27 @@ pub fn compare_distances(z: &[f64], a: &[f64], b: &[f64], components: Option<&[f
     }
     note(Digits::Integers);
     let lowest = lowest_place([z, a, b]);
-    match components {
-        None => match (narrow(z, lowest), narrow(a, lowest), narrow(b, lowest)) {
+    match form {
+        Form::Euclidean => match (narrow(z, lowest), narrow(a, lowest), narrow(b, lowest)) {
             (Some(z), Some(a), Some(b)) => narrow_square(&z, &a).cmp(&narrow_square(&z, &b)),
             _ => {
                 let (z, a, b) = (wide(z, lowest), wide(a, lowest), wide(b, lowest));
                 sum_of_squares(differences(&z, &a)).cmp(&sum_of_squares(differences(&z, &b)))
             }
         },
-        Some(g) => {
+        Form::Components(g) => {
             let (z, a, b) = (wide(z, lowest), wide(a, lowest), wide(b, lowest));
             let g = wide(g, lowest_place([g]));
             let square = |x: &[BigInt]| sum_of_squares(image(&g, &differences(&z, x)));
             square(&a).cmp(&square(&b))
+        }
+        Form::Matrix(m) => {
+            let (z, a, b) = (wide(z, lowest), wide(a, lowest), wide(b, lowest));
+            let normal = image(&wide(m, lowest_place([m])), &differences(&a, &b));
+            // d²(z, a) − d²(z, b) = ⟨M(a − b), (a − z) + (b − z)⟩.
+            let around = differences(&a, &z).into_iter().zip(differences(&b, &z)).map(|(a, b)| a + b);
+            let gap: BigInt = normal.iter().zip(around).map(|(n, x)| n * x).sum();
+            gap.cmp(&BigInt::ZERO)
         }
     }
 }
@@ -108,26 +127,26 @@ fn two_square(u: f64) -> (f64, f64) {
     (square, ((high * high - square) + 2.0 * high * low) + low * low)
 }
 
-/// Whether `G(a − b) = 0` exactly.
+/// Whether two rows are equally far from every point, exactly: `G(a − b) = 0`, or `M(a − b) = 0`.
 #[must_use]
-pub fn coincide(a: &[f64], b: &[f64], components: Option<&[f64]>) -> bool {
+pub fn coincide(a: &[f64], b: &[f64], form: Form) -> bool {
     if a.iter().zip(b).all(|(x, y)| x == y) {
         return true;
     }
-    let Some(g) = components else { return false };
-    if is_apart(a, b, g) {
+    let (Form::Components(map) | Form::Matrix(map)) = form else { return false };
+    if is_apart(a, b, map) {
         return false;
     }
     let lowest = lowest_place([a, b]);
     let difference = differences(&wide(a, lowest), &wide(b, lowest));
-    let g = wide(g, lowest_place([g]));
-    image(&g, &difference).iter().all(|x| *x == BigInt::ZERO)
+    let map = wide(map, lowest_place([map]));
+    image(&map, &difference).iter().all(|x| *x == BigInt::ZERO)
 }
 
-/// Whether `G(a − b) ≠ 0` shows in binary64 already.
-fn is_apart(a: &[f64], b: &[f64], components: &[f64]) -> bool {
+/// Whether the image of `a − b` shows in binary64 already that it is not 0.
+fn is_apart(a: &[f64], b: &[f64], map: &[f64]) -> bool {
     let rounding = gamma(a.len() + 2);
-    components.chunks(a.len().max(1)).any(|g| {
+    map.chunks(a.len().max(1)).any(|g| {
         let (mut value, mut size) = (0.0f64, 0.0);
         for ((x, y), g) in a.iter().zip(b).zip(g) {
             let term = (x - y) * g;
@@ -193,8 +212,8 @@ fn differences(z: &[BigInt], x: &[BigInt]) -> Vec<BigInt> {
     z.iter().zip(x).map(|(z, x)| z - x).collect()
 }
 
-fn image(components: &[BigInt], x: &[BigInt]) -> Vec<BigInt> {
-    components.chunks(x.len().max(1)).map(|row| row.iter().zip(x).map(|(g, x)| g * x).sum()).collect()
+fn image(map: &[BigInt], x: &[BigInt]) -> Vec<BigInt> {
+    map.chunks(x.len().max(1)).map(|row| row.iter().zip(x).map(|(g, x)| g * x).sum()).collect()
 }
 
 fn sum_of_squares(x: Vec<BigInt>) -> BigInt {
@@ -220,9 +239,10 @@ mod tests {
             let square = |x: &[i64]| -> i64 { z.iter().zip(x).map(|(z, x)| (z - x) * (z - x)).sum() };
             let row = |x: &[i64]| -> Vec<f64> { x.iter().map(|&v| v as f64 * 2f64.powi(place)).collect() };
             let expected = square(&a).cmp(&square(&b));
-            prop_assert_eq!(compare_distances(&row(&z), &row(&a), &row(&b), None), expected);
             let twice = [2.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 2.0];
-            prop_assert_eq!(compare_distances(&row(&z), &row(&a), &row(&b), Some(&twice)), expected);
+            for form in [Form::Euclidean, Form::Components(&twice), Form::Matrix(&twice)] {
+                prop_assert_eq!(compare_distances(&row(&z), &row(&a), &row(&b), form), expected);
+            }
         }
 
         #[test]
@@ -232,15 +252,16 @@ mod tests {
             let mut b: Vec<f64> = z.iter().zip(&a).map(|(z, a)| z + (z - a)).collect();
             b[0] = b[0].next_up();
             let identity: Vec<f64> = (0..16).map(|k| f64::from(k % 5 == 0)).collect();
-            prop_assert_eq!(
-                compare_distances(&z, &a, &b, None), compare_distances(&z, &a, &b, Some(&identity)));
+            let of = |form| compare_distances(&z, &a, &b, form);
+            prop_assert_eq!(of(Form::Euclidean), of(Form::Components(&identity)));
+            prop_assert_eq!(of(Form::Euclidean), of(Form::Matrix(&identity)));
         }
 
         #[test]
         fn any_numbers_are_ordered_consistently(z in wild(), a in wild(), b in wild()) {
-            let forth = compare_distances(&[z], &[a], &[b], None);
-            prop_assert_eq!(forth, compare_distances(&[z], &[b], &[a], None).reverse());
-            prop_assert_eq!(compare_distances(&[a], &[a], &[b], None) == Ordering::Equal, a == b);
+            let forth = compare_distances(&[z], &[a], &[b], Form::Euclidean);
+            prop_assert_eq!(forth, compare_distances(&[z], &[b], &[a], Form::Euclidean).reverse());
+            prop_assert_eq!(compare_distances(&[a], &[a], &[b], Form::Euclidean) == Ordering::Equal, a == b);
         }
     }
 
@@ -261,8 +282,8 @@ mod tests {
                 .map(|(x, &step)| f64::from_bits((x.to_bits() as i64 + step) as u64))
                 .collect();
             let identity: Vec<f64> = (0..n * n).map(|k| f64::from(k % (n + 1) == 0)).collect();
-            let exact = compare_distances(&z, &a, &b, Some(&identity));
-            prop_assert_eq!(compare_distances(&z, &a, &b, None), exact);
+            let exact = compare_distances(&z, &a, &b, Form::Components(&identity));
+            prop_assert_eq!(compare_distances(&z, &a, &b, Form::Euclidean), exact);
             if let Some(order) = compare_doubled(&z, &a, &b) {
                 prop_assert_eq!(order, exact);
             }
@@ -272,27 +293,58 @@ mod tests {
     #[test]
     fn one_unit_in_the_last_place_decides() {
         let (a, b) = (1.0, 3.0f64.next_down());
-        assert_eq!(compare_distances(&[2.0], &[a], &[b], None), Ordering::Greater);
+        assert_eq!(compare_distances(&[2.0], &[a], &[b], Form::Euclidean), Ordering::Greater);
         assert_eq!(compare_doubled(&[2.0], &[a], &[b]), Some(Ordering::Greater));
-        assert_eq!(compare_distances(&[2.0], &[a], &[3.0], None), Ordering::Equal);
+        assert_eq!(compare_distances(&[2.0], &[a], &[3.0], Form::Euclidean), Ordering::Equal);
         assert_eq!(compare_doubled(&[2.0], &[a], &[3.0]), None);
     }
 
     #[test]
     fn work_knows_the_most_digits_that_it_needed() {
-        let far = || compare_distances(&[0.0], &[1.0], &[3.0], None);
-        let tie = || compare_distances(&[0.0], &[1.0], &[-1.0], None);
+        let far = || compare_distances(&[0.0], &[1.0], &[3.0], Form::Euclidean);
+        let tie = || compare_distances(&[0.0], &[1.0], &[-1.0], Form::Euclidean);
         assert_eq!(digits_of(|| 7), (7, Digits::Binary64));
         assert_eq!(digits_of(far), (Ordering::Less, Digits::Doubled));
         assert_eq!(digits_of(|| (tie(), far()).0), (Ordering::Equal, Digits::Integers));
         assert_eq!(digits_of(|| 7).1, Digits::Binary64);
     }
 
+    proptest! {
+        #[test]
+        fn a_matrix_orders_as_its_quadratic_form_does(
+            rows in prop::collection::vec(-99i64..99, 9), m in prop::collection::vec(-9i64..9, 6), place in -400i32..400,
+            nudge in -2i64..=2,
+        ) {
+            // Any symmetric matrix, indefinite ones too; the last digit of an entry may differ.
+            let mut whole = [0, 1, 3, 1, 2, 4, 3, 4, 5].map(|k| i128::from(m[k]) << 48);
+            whole[0] += i128::from(nudge);
+            let (z, a, b) = (&rows[..3], &rows[3..6], &rows[6..]);
+            let square = |x: &[i64]| -> i128 {
+                let u: Vec<i128> = z.iter().zip(x).map(|(z, x)| i128::from(z - x)).collect();
+                (0..9).map(|k| whole[k] * u[k / 3] * u[k % 3]).sum()
+            };
+            let expected = square(a).cmp(&square(b));
+            let matrix = whole.map(|x| x as f64 * 2f64.powi(place));
+            let [z, a, b] = [z, a, b].map(|x| x.iter().map(|&x| x as f64 / 1024.0).collect::<Vec<_>>());
+            prop_assert_eq!(compare_distances(&z, &a, &b, Form::Matrix(&matrix)), expected);
+        }
+
+        #[test]
+        fn rows_coincide_in_a_matrix_where_no_point_tells_them_apart(
+            v in prop::collection::vec(-9i64..9, 3), m in prop::collection::vec(-3i64..3, 6),
+        ) {
+            let whole = [0, 1, 3, 1, 2, 4, 3, 4, 5].map(|k| m[k]);
+            let is_zero = whole.chunks(3).all(|row| row.iter().zip(&v).map(|(m, v)| m * v).sum::<i64>() == 0);
+            let (matrix, b) = (whole.map(|x| x as f64), v.iter().map(|&v| 0.5 + v as f64).collect::<Vec<_>>());
+            prop_assert_eq!(coincide(&[0.5; 3], &b, Form::Matrix(&matrix)), is_zero);
+        }
+    }
+
     #[test]
     fn points_can_coincide_in_a_metric_of_low_rank() {
-        assert!(coincide(&[1.0, 5.0], &[2.0, 4.0], Some(&[0.1, 0.1])));
-        assert!(!coincide(&[1.0, 5.0], &[2.0, 4.0], Some(&[0.1, 0.1f64.next_up()])));
-        assert!(!coincide(&[1.0], &[2.0], None));
-        assert!(coincide(&[0.0], &[-0.0], None));
+        assert!(coincide(&[1.0, 5.0], &[2.0, 4.0], Form::Components(&[0.1, 0.1])));
+        assert!(!coincide(&[1.0, 5.0], &[2.0, 4.0], Form::Components(&[0.1, 0.1f64.next_up()])));
+        assert!(!coincide(&[1.0], &[2.0], Form::Euclidean));
+        assert!(coincide(&[0.0], &[-0.0], Form::Euclidean));
     }
 }

@@ -25,7 +25,7 @@ impl<'a> TripletEvaluator<'a> {
     pub fn new(metric: &'a Metric) -> Self {
         let d = metric.features();
         let (columns, resolution) =
-            metric.scaled_components().map_or((Vec::new(), 0.0), |g| (transposed(g, d), resolution_of(g, d)));
+            metric.scaled_factor().map_or((Vec::new(), 0.0), |g| (transposed(g, d), resolution_of(g, d)));
         Self { metric, columns, resolution }
     }
 
@@ -40,8 +40,8 @@ impl<'a> TripletEvaluator<'a> {
     ) {
         let d = self.metric.features();
         let mut sides = Sides::new(queries, same, other, d);
-        let (mut images, mut sums, mut normals) = (Vec::new(), Vec::new(), Vec::new());
-        if let Some(g) = self.metric.scaled_components() {
+        let (mut images, mut sums, mut normals, mut rests) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        if let Some(g) = self.metric.scaled_factor() {
             let p = self.metric.dimensions();
             images.resize(radii.len() * p, 0.0);
             sums.resize(radii.len() * p, 0.0);
@@ -49,6 +49,11 @@ impl<'a> TripletEvaluator<'a> {
             product_nt(&sides.differences, g, d, &mut images);
             product_nt(&sides.sums, g, d, &mut sums);
             product_nt(&images, &self.columns, p, &mut normals);
+            if let Some(rest) = self.metric.rest() {
+                rests.resize(radii.len() * d, 0.0);
+                product_nt(&sides.differences, rest.entries(), d, &mut rests);
+                normals.iter_mut().zip(&rests).for_each(|(x, rest)| *x += rest);
+            }
         } else {
             normals.clone_from(&sides.differences);
             images.clone_from(&sides.differences);
@@ -59,7 +64,10 @@ impl<'a> TripletEvaluator<'a> {
             let normal = &normals[row * d..][..d];
             let length = squared_norm(normal).sqrt();
             let floor = self.resolution * squared_norm(&sides.differences[row * d..][..d]).sqrt();
-            let numerator = dot(&images[row * p..][..p], &sums[row * p..][..p]);
+            let mut numerator = dot(&images[row * p..][..p], &sums[row * p..][..p]);
+            if !rests.is_empty() {
+                numerator += dot(&rests[row * d..][..d], &sides.sums[row * d..][..d]);
+            }
             let scaled = if length <= floor { 0.0 } else { numerator / (2.0 * length) };
             *radius = scale_by(scaled, sides.exponents[row]);
             if let Some(out) = perturbations.as_deref_mut() {

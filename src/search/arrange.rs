@@ -1,8 +1,9 @@
 //! The order in which an index keeps its rows, and the units in which it computes.
 
+use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::geometry::simd::PANEL;
-use crate::metric::{Embedding, Metric};
+use crate::metric::Metric;
 use crate::parallel::{Control, Team};
 use crate::search::index::Training;
 

@@ -62,17 +62,31 @@ impl Index {
     /// relative to `‖u − x‖`, wherever the rows lie. Under a metric it costs a product with `G`.
     #[must_use]
     pub fn squared_distance_to(&self, position: usize, point: &[f64], scratch: &mut Scratch) -> Measured {
-        let Some(components) = self.metric().scaled_components() else {
+        let Some(factor) = self.metric().scaled_factor() else {
             let value = squared_distance(self.row(position), point, self.scale());
             return Measured { value, error: up(gamma(depth(self.features())) * value + TINY) };
         };
         let Scratch { difference, image, .. } = scratch;
         let reach = self.difference(self.row(position), point, difference);
-        multiply(components, difference, image);
+        multiply(factor, difference, image);
         let value = dot(image, image);
         let offset = self.metric().difference_error() * reach;
         let rounding = gamma(depth(image.len())) * value + offset * (2.0 * value.sqrt() + offset);
-        Measured { value, error: up(rounding + TINY) }
+        let product = Measured { value, error: up(rounding + TINY) };
+        self.with_rest(product, (difference, reach), (difference, reach))
+    }
+
+    /// `uᵀMv` from `⟨Gu, Gv⟩`, for differences with upper bounds on what their errors are relative to.
+    fn with_rest(
+        &self,
+        product: Measured,
+        (u, u_norm): (&[f64], f64),
+        (v, v_norm): (&[f64], f64),
+    ) -> Measured {
+        let Some(rest) = self.metric().rest() else { return product };
+        let value = product.value + rest.form(u, v);
+        let error = product.error + rest.error * u_norm * v_norm + f64::EPSILON * value.abs();
+        Measured { value, error: up(error) }
     }
 
     /// `d²(u, x) − d²(u, o)` for the rows `x`, `o` at two positions and any point `u` of input space, as the product
@@ -81,7 +95,7 @@ impl Index {
     #[must_use]
     pub fn gap(&self, position: usize, origin: usize, point: &[f64], scratch: &mut Scratch) -> Measured {
         let (row, other) = (self.row(position), self.row(origin));
-        let Some(components) = self.metric().scaled_components() else {
+        let Some(factor) = self.metric().scaled_factor() else {
             let (value, size) = square_gap(row, other, point, self.scale());
             return Measured { value, error: up(gamma(depth(row.len()) + 6) * size + TINY) };
         };
@@ -90,14 +104,15 @@ impl Index {
         let mut around = self.difference(other, point, image);
         around += self.difference(row, point, sum);
         sum.iter_mut().zip(&*image).for_each(|(x, o)| *x += o);
-        multiply(components, difference, image);
-        multiply(components, sum, sum_image);
+        multiply(factor, difference, image);
+        multiply(factor, sum, sum_image);
         let (length, sum_length) = (norm_up(image), norm_up(sum_image));
         let rate = self.metric().difference_error();
         let (own, about) = (rate * reach, rate * around);
         let error =
             own * (sum_length + about) + length * about + gamma(depth(image.len())) * length * sum_length;
-        Measured { value: dot(image, sum_image), error: up(error + TINY) }
+        let product = Measured { value: dot(image, sum_image), error: up(error + TINY) };
+        self.with_rest(product, (difference, reach), (sum, around))
     }
 
     /// `G(x − o)s` for the rows at two positions, from their difference: within `difference_error` times the
@@ -109,9 +124,9 @@ impl Index {
         image: &mut Vec<f64>,
         scratch: &mut Scratch,
     ) -> f64 {
-        let components = self.metric().scaled_components().unwrap_or_default();
+        let factor = self.metric().scaled_factor().unwrap_or_default();
         let reach = self.difference(self.row(position), self.row(origin), &mut scratch.difference);
-        multiply(components, &scratch.difference, image);
+        multiply(factor, &scratch.difference, image);
         reach
     }
 
@@ -120,6 +135,19 @@ impl Index {
         out.clear();
         out.extend(a.iter().zip(b).zip(self.scales()).map(|((a, b), s)| (a - b) * s));
         up(norm_up(out))
+    }
+
+    /// A row that is farther than this from the query is farther from `z + δ`, for all `‖δ‖ ≤ radius`, than a row at most
+    /// `distance` from the query whose [`norm`](Self::norm) is given. Meant for the ladder's thresholds.
+    ///
+    /// `d_j² − d_i² ≤ 2⟨δ, M(x_j − x_i)⟩` there. With `a = ‖B(x_j − z)‖`, `n = ‖x − z‖` and the defect `κ` of `B`, that is
+    /// `a² − κn_j² ≤ d_i² + 2r(‖B‖(a + d_i + √κ n_i) + κ(n_j + n_i))`, so that `a ≤ d_i + 2r‖B‖ + √κ(n_j + 2n_i)`. No triangle
+    /// inequality is needed, which an `M` that rounding made indefinite lacks; `√κ n_j` is part of the ladder's errors.
+    #[must_use]
+    pub fn reach(&self, query: &Query, (distance, norm): (f64, f64), radius: f64) -> f64 {
+        let embedding = self.embedding();
+        let slack = 2.0 * embedding.distance_defect() * (norm + query.norm);
+        up(distance + 2.0 * embedding.norm * radius + slack)
     }
 
     /// The row at a position as far as the metric can see it, and `z` where it cannot.
@@ -150,7 +178,7 @@ impl Index {
         } else if gap.value.abs() > gap.error {
             gap.value.total_cmp(&0.0)
         } else {
-            compare_distances(query.row, row_a, row_b, self.metric().components())
+            compare_distances(query.row, row_a, row_b, self.metric().form())
         };
         by_distance.then_with(|| self.row_index(a.0).cmp(&self.row_index(b.0)))
     }

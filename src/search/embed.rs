@@ -144,9 +144,6 @@ impl Index {
 
     /// `E` less the rounding to binary32: the embedding's rounding and, in units of distance, its defect.
     fn image_error(&self, norm: f64) -> f64 {
-        let defect = self.embedding.defect;
-        // Euclidean: |d² − ‖Bv‖²| ≤ κd², so d is off by at most κd. Otherwise by at most √κ‖v‖.
-        let share = if self.metric.is_euclidean() { defect } else { defect.sqrt() };
-        up((self.embedding.relative_error + share) * norm)
+        up((self.embedding.relative_error + self.embedding.distance_defect()) * norm)
     }
 }

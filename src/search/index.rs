@@ -1,9 +1,10 @@
 //! The training rows, prepared once: grouped by class, embedded, stored in a [`Ladder`].
 
+use crate::embedding::Embedding;
 use crate::error::{Error, Result};
 use crate::geometry::predicates::coincide;
 use crate::geometry::rounding::{LARGEST_MAGNITUDE, TINY, exponent, power_of_two};
-use crate::metric::{Embedding, Metric};
+use crate::metric::Metric;
 use crate::parallel::{Control, Team};
 use crate::search::arrange::{
     checked_order, class_starts, gather_neighbours, largest_offset, leading_coordinates, median_row,
@@ -223,18 +224,18 @@ impl Index {
 
     fn find_copies(&mut self) {
         let mut first = first_copies(self.rows.values(), self.features());
-        if let Some(components) = self.metric.components() {
+        if !self.metric.is_euclidean() {
             let mut images = vec![(0, &[][..], 0.0); self.len()];
             for position in 0..self.len() {
                 let (image, _) = self.fine(position).expect("images are kept for this metric");
-                // The defect of the rotation moves a point of the null space by this share of its length.
-                let share = self.embedding.relative_error + self.embedding.defect.sqrt();
+                // The defect moves a point of the null space by its share of the length.
+                let share = self.embedding.relative_error + self.embedding.distance_defect();
                 let error = share * self.norms[position] + TINY;
                 images[position] = (self.order[position], image, error);
             }
             let coincide = |a: u32, b: u32| {
                 let row = |i: u32| &self.rows.values()[i as usize * self.features()..][..self.features()];
-                coincide(row(a), row(b), Some(components))
+                coincide(row(a), row(b), self.metric.form())
             };
             merge_coinciding(&mut first, images, coincide);
         }

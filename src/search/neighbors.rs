@@ -291,8 +291,8 @@ pub fn distance(square: f64, squared: bool, exponent: i32) -> f64 {
     if squared { scale_by(square, 2 * exponent) } else { scale_by(square.sqrt(), exponent) }
 }
 
-/// An upper bound on the distance behind a measured square.
+/// An upper bound on the distance behind a measured square; of a square below zero that is 0.
 #[must_use]
 pub fn high(square: Measured) -> f64 {
-    up((square.value + square.error).sqrt())
+    up((square.value + square.error).max(0.0).sqrt())
 }

@@ -1,10 +1,11 @@
 //! All distances between two sets of rows, and batches of triplets.
 
+use crate::embedding::Embedding;
 use crate::error::Result;
 use crate::geometry::dot::{dot, squared_distance, squared_norm, two_sum};
 use crate::geometry::rounding::{exponent, power_of_two};
 use crate::geometry::triplet::{ROWS, TripletEvaluator};
-use crate::metric::{Embedding, Metric};
+use crate::metric::Metric;
 use crate::parallel::{Control, Team};
 use crate::search::neighbors::distance;
 
@@ -27,10 +28,13 @@ pub fn pairwise_distances(
     let (a_images, b_images) = (units.embed(a, metric), units.embed(b, metric));
     let (left, right) = (a_images.as_deref().unwrap_or(a), b_images.as_deref().unwrap_or(b));
     let scale = if a_images.is_some() { 1.0 } else { units.scale };
-    let squares = |images: &Option<Vec<f64>>| -> Vec<f64> {
-        images.as_ref().map_or_else(Vec::new, |images| images.chunks_exact(p).map(squared_norm).collect())
+    let share = 2.0 * metric.defect() / (NEAR * FINE);
+    let squares = |images: &Option<Vec<f64>>, rows: &[f64]| -> Vec<f64> {
+        let images = images.iter().flat_map(|images| images.chunks_exact(p));
+        let pairs = images.zip(rows.chunks_exact(d));
+        pairs.map(|(image, row)| squared_norm(image) + share * units.square(row)).collect()
     };
-    let (a_squares, b_squares) = (squares(&a_images), squares(&b_images));
+    let (a_squares, b_squares) = (squares(&a_images, a), squares(&b_images, b));
     let shift = units.exponent + metric.exponent();
     let mut out = vec![0.0; m * n];
     control.expect(m);
@@ -65,6 +69,8 @@ pub fn pairwise_distances(
 
 /// Images below this share of their own squared lengths apart have lost digits to the centre.
 const NEAR: f64 = 1e-4;
+/// The share of a squared distance that what a stored `M` has besides `GᵀG` may be.
+const FINE: f64 = 1e-8;
 
 /// The units and the centre in which two sets of rows are compared.
 struct Units {
@@ -85,16 +91,22 @@ impl Units {
         Self { centre, exponent, scale: power_of_two(-exponent) }
     }
 
-    /// `‖G(a − b)‖²` from the difference itself.
+    /// The squared distance of a row from the centre.
+    fn square(&self, row: &[f64]) -> f64 {
+        squared_distance(row, &self.centre, self.scale)
+    }
+
+    /// `d²(a, b)` from the difference itself.
     fn square_of_difference(&self, a: &[f64], b: &[f64], metric: &Metric) -> f64 {
         let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| (a - b) * self.scale).collect();
-        let components = metric.scaled_components().unwrap_or_default();
-        components.chunks_exact(a.len()).map(|row| dot(row, &difference).powi(2)).sum()
+        let factor = metric.scaled_factor().unwrap_or_default();
+        let square: f64 = factor.chunks_exact(a.len()).map(|row| dot(row, &difference).powi(2)).sum();
+        (square + metric.rest().map_or(0.0, |rest| rest.form(&difference, &difference))).max(0.0)
     }
 
     fn embed(&self, rows: &[f64], metric: &Metric) -> Option<Vec<f64>> {
         let d = metric.features();
-        metric.scaled_components()?;
+        metric.scaled_factor()?;
         let embedding = Embedding::new(metric, None, &|| false);
         let mut images = Vec::with_capacity(rows.len() / d * metric.dimensions());
         for chunk in rows.chunks(ROWS * d) {

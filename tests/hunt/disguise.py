@@ -40,12 +40,13 @@ class Disguise:
             rows = np.vstack([rows, ways])
             labels = np.append(labels, rng.integers(0, labels.max() + 2, size=self.n_far))
         constants = _extent(problem) * rng.uniform(-1.0, 1.0, size=self.n_constant)
-        g = problem.components
+        g, m = problem.components, problem.matrix
         return Problem(
             _with_columns(rows, constants),
             labels,
             _with_columns(points, constants),
             None if g is None else _with_columns(g, 0.0 * constants),
+            None if m is None else np.pad(m, (0, self.n_constant)),
         )
 
     def largest_radius(self, problem: Problem) -> float:
@@ -67,7 +68,7 @@ def draw_disguise(rng: np.random.Generator, problem: Problem) -> Disguise:
     if choice < 0.1:
         return Disguise(n_constant=int(rng.choice([1, 7, 62, 70, 130])))
     ordinary = 1e-100 < _extent(problem) < 1e100
-    if choice < 0.2 and problem.components is None and ordinary:
+    if choice < 0.2 and problem.components is None and problem.matrix is None and ordinary:
         return Disguise(n_far=int(rng.choice([20, 100, 300])))
     return Disguise()
 

@@ -52,13 +52,21 @@ class Scene:
         return clf.fit(self.dressed.rows, self.dressed.labels)
 
     def oracle(self, question: Question) -> Undressed:
-        """The rational classifier for a question; a single neighbour has one of its own."""
-        rows, labels, components = (self.tiny.rows.tolist(), self.tiny.labels.tolist(), self.tiny.components)
-        g = None if components is None else components.tolist()
-        if question.k == 1:
-            return Undressed(RationalNearestNeighbor(rows, labels, g), self.tiny, self.dressed)
-        votes = VoteOracle(RationalKNearestNeighbors(rows, labels, question.k, g), question.rule)
+        """The rational classifier for a question; a single neighbour has one of its own.
+
+        But not under a matrix, which may not be semidefinite to the last digit.
+        """
+        rows, labels, metric = self.tiny.rows.tolist(), self.tiny.labels.tolist(), _metric_of(self.tiny)
+        if question.k == 1 and self.tiny.matrix is None:
+            return Undressed(RationalNearestNeighbor(rows, labels, *metric), self.tiny, self.dressed)
+        votes = VoteOracle(RationalKNearestNeighbors(rows, labels, question.k, *metric), question.rule)
         return Undressed(votes, self.tiny, self.dressed)
+
+
+def _metric_of(problem: Problem) -> tuple[list[list[float]] | None, list[list[float]] | None]:
+    """Components and matrix, as oracles take them."""
+    g, m = problem.components, problem.matrix
+    return None if g is None else g.tolist(), None if m is None else m.tolist()
 
 
 def examine(seed: int, kinds: Sequence[str]) -> Tally:
@@ -143,11 +151,7 @@ def _broken_order(scene: Scene, clf: Any, tally: Tally) -> Iterator[tuple[str, s
     """The order of all rows and the prediction of every number of neighbours, of each point."""
     tiny, points = scene.tiny, scene.dressed.points
     count = len(tiny.rows)
-    exact = RationalNearestNeighbor(
-        tiny.rows.tolist(),
-        tiny.labels.tolist(),
-        None if tiny.components is None else tiny.components.tolist(),
-    )
+    exact = RationalNearestNeighbor(tiny.rows.tolist(), tiny.labels.tolist(), *_metric_of(tiny))
     neighbors = clf.kneighbors(points, count, return_distance=False).tolist()
     orders = [exact.order(point) for point in tiny.points.tolist()]
     for number, (found, order) in enumerate(zip(neighbors, orders, strict=True)):

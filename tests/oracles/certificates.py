@@ -9,7 +9,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from certimetric.certificate import decode, encode, sha256_of_metric, sha256_of_training
+from certimetric.certificate import decode, encode, sha256_of_matrix, sha256_of_metric, sha256_of_training
 from oracles.rational import RationalNearestNeighbor, Vector, least_norm_multipliers, square, squared_distance
 from oracles.rational_knn import RationalKNearestNeighbors
 from oracles.tiny import TinyCase
@@ -19,7 +19,14 @@ Certificate = dict[str, Any]
 
 
 def exact_oracle(case: TinyCase) -> RationalNearestNeighbor:
-    return RationalNearestNeighbor(case.rows, case.labels, case.components)
+    return RationalNearestNeighbor(case.rows, case.labels, case.components, case.matrix)
+
+
+def name_of_metric(case: TinyCase) -> str:
+    """What certificates call the metric."""
+    if case.matrix is not None:
+        return sha256_of_matrix(case.matrix)
+    return "euclidean" if case.components is None else sha256_of_metric(case.components)
 
 
 def make_certificate(case: TinyCase, point: list[float], label: int | None = None) -> Certificate:
@@ -48,7 +55,7 @@ def frame(case: TinyCase, point: list[float], label: int, predicted: int) -> Cer
         "format": "certimetric.certificate",
         "version": 1,
         "training": sha256_of_training(case.rows, case.labels),
-        "metric": "euclidean" if case.components is None else sha256_of_metric(case.components),
+        "metric": name_of_metric(case),
         "norm": 2,
         "n_neighbors": 1,
         "rule": "plurality",
@@ -115,7 +122,6 @@ def proven(
 
 def bound(oracle: RationalNearestNeighbor, point: Vector, j: int, witness: Witness) -> Fraction | float:
     """``N² / (4 ‖M v‖²)`` of a row, from the format's formulas with a matrix M in fractions."""
-    components = oracle.components
     distances = oracle.squared_distances(point)
     weights = [Fraction(weight) for weight in witness[1]]
     excess = sum(
@@ -124,8 +130,7 @@ def bound(oracle: RationalNearestNeighbor, point: Vector, j: int, witness: Witne
     v = [Fraction(0)] * len(oracle.rows[j])
     for i, w in zip(witness[0], weights, strict=True):
         v = [s + w * (a - b) for s, a, b in zip(v, oracle.rows[j], oracle.rows[i], strict=True)]
-    embedded = [sum(g * x for g, x in zip(row, v, strict=True)) for row in components]
-    pull = [sum(row[k] * x for row, x in zip(components, embedded, strict=True)) for k in range(len(v))]
+    pull = [sum(m * x for m, x in zip(row, v, strict=True)) for row in oracle.matrix]
     length = sum(x * x for x in pull)
     if length == 0:
         return math.inf if excess > 0 or (excess == 0 and min(witness[0]) < j) else Fraction(0)
@@ -173,7 +178,7 @@ def is_true(certificate: Certificate, case: TinyCase) -> bool:
         predicted = exact_oracle(case).predict(point)
         radius = exact_oracle(case).squared_radius(point, label)
     else:
-        votes = RationalKNearestNeighbors(case.rows, case.labels, k, case.components)
+        votes = RationalKNearestNeighbors(case.rows, case.labels, k, case.components, case.matrix)
         predicted = votes.predict(point)
         radius = (
             votes.squared_radius(point, label, certificate["rule"]) if predicted == label else Fraction(0)

@@ -31,9 +31,9 @@ class Answer:
 
 def metric_of(case: TinyCase) -> Any:
     """The case's metric as the library takes it."""
-    return (
-        "euclidean" if case.components is None else cm.Mahalanobis.from_components(np.array(case.components))
-    )
+    if case.matrix is not None:
+        return cm.Mahalanobis.from_matrix(case.matrix)
+    return "euclidean" if case.components is None else cm.Mahalanobis.from_components(case.components)
 
 
 def fit_case(case: TinyCase, k: int = 1) -> Any:
@@ -44,7 +44,7 @@ def fit_case(case: TinyCase, k: int = 1) -> Any:
 
 def oracle_of(case: TinyCase) -> RationalNearestNeighbor:
     """The rational classifier on the same numbers."""
-    return RationalNearestNeighbor(case.rows, case.labels, case.components)
+    return RationalNearestNeighbor(case.rows, case.labels, case.components, case.matrix)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,9 @@ class Oracle(Protocol):
 
 def vote_oracle_of(case: TinyCase, k: int, rule: Rule) -> VoteOracle:
     """The rational vote on the same numbers."""
-    return VoteOracle(RationalKNearestNeighbors(case.rows, case.labels, k, case.components), rule)
+    return VoteOracle(
+        RationalKNearestNeighbors(case.rows, case.labels, k, case.components, case.matrix), rule
+    )
 
 
 def answers(case: TinyCase, labels: list[int] | None = None, k: int = 1, **options: Any) -> list[Answer]:

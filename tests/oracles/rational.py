@@ -1,8 +1,8 @@
 """Exact robustness radius of a nearest-neighbour classifier on tiny data, by rational enumeration.
 
-The classifier is a function on real points: squared distances ``‖G(p − x_i)‖²`` without rounding, ties in
-distance to the lowest training index, the answer is the label of the nearest row. For a point ``z`` of
-class ``c`` the oracle returns ``r*²`` as a Fraction (or infinity), where
+The classifier is a function on real points: squared distances ``(p − x_i)ᵀM(p − x_i)`` without rounding,
+ties in distance to the lowest training index, the answer is the label of the nearest row. For a point ``z``
+of class ``c`` the oracle returns ``r*²`` as a Fraction (or infinity), where
 
     r* = inf { ‖δ‖₂ : the answer at z + δ is not c }
 
@@ -12,17 +12,20 @@ and ``‖·‖₂`` is the input space's norm, never the metric's. ``r* = 0`` wh
 class comes before every class-c row ``i`` in the order by (distance, index): ``d_j < d_i``, or ``d_j =
 d_i`` and ``j < i``. With ``δ = p − z`` the inequality ``d_j² ≤ d_i²`` reads
 
-    a_iᵀδ ≤ b_i,    a_i = 2 GᵀG (x_i − x_j),    b_i = ‖G(z − x_i)‖² − ‖G(z − x_j)‖².
+    a_iᵀδ ≤ b_i,    a_i = 2 M (x_i − x_j),    b_i = d²(z, x_i) − d²(z, x_j),
 
-**Rows that coincide in the metric**, ``G(x_i − x_j) = 0``: both distances are equal everywhere, so the
+where M is a symmetric matrix, or ``GᵀG`` for components G.
+
+**Rows that coincide in the metric**, ``M(x_i − x_j) = 0``: both distances are equal everywhere, so the
 index decides once and for all. If ``i < j`` then ``j`` never wins and contributes infinity; if ``j < i``
 the constraint always holds.
 
-**Strict and closed inequalities have the same infimum** for every other ``i``. At ``p = x_j`` the left
-distance is 0 and ``d_i² = ‖G(x_i − x_j)‖² > 0``, so ``x_j`` satisfies all constraints strictly. If ``p``
-satisfies them with equality allowed, then by affinity every point of the half-open segment from ``p``
-(excluded) to ``x_j`` satisfies them strictly, and such points come arbitrarily near to ``p``. So ``r_j`` is
-the norm of the least-norm point of the closed polyhedron, which is never empty, and ``r* = min_j r_j``.
+**Strict and closed inequalities have the same infimum** for every other ``i``, if M is semidefinite; a matrix
+that is not, even by rounding, is for :mod:`oracles.rational_knn`. At ``p = x_j`` the left distance is 0 and
+``d_i² > 0``, so ``x_j`` satisfies all constraints strictly. If ``p`` satisfies them with equality allowed,
+then by affinity every point of the half-open segment from ``p`` (excluded) to ``x_j`` satisfies them
+strictly, and such points come arbitrarily near to ``p``. So ``r_j`` is the norm of the least-norm point of
+the closed polyhedron, which is never empty, and ``r* = min_j r_j``.
 
 **Enumeration.** Let ``δ`` be that least-norm point. By the Karush-Kuhn-Tucker conditions ``−δ = Σ λ_i a_i``
 with ``λ ≥ 0`` over active constraints, and by Carathéodory's theorem for cones linearly independent ``a_i``
@@ -55,26 +58,27 @@ class ClosestRival:
 
 
 class RationalNearestNeighbor:
-    """``rows`` (n, d) and ``labels`` (n,) under ``components`` G (p, d), None for Euclidean."""
+    """``rows`` (n, d) and ``labels`` (n,) under components G (p, d) or a matrix M (d, d); else Euclidean."""
 
     def __init__(
-        self, rows: Sequence[Vector], labels: Sequence[int], components: Sequence[Vector] | None = None
+        self,
+        rows: Sequence[Vector],
+        labels: Sequence[int],
+        components: Sequence[Vector] | None = None,
+        matrix: Sequence[Vector] | None = None,
     ):
         self.rows = [[Fraction(value) for value in row] for row in rows]
         self.labels = list(labels)
-        n_features = len(self.rows[0])
-        if components is None:
-            components = [[int(i == j) for j in range(n_features)] for i in range(n_features)]
-        self.components = [[Fraction(value) for value in row] for row in components]
-        self._component_scale = common_denominator(self.components)
-        self._components = to_integers(self.components, self._component_scale)
+        self.matrix = matrix_of(len(self.rows[0]), components, matrix)
+        self._matrix_scale = common_denominator(self.matrix)
+        self._matrix = to_integers(self.matrix, self._matrix_scale)
         self._rows_scale = common_denominator(self.rows)
 
     def squared_distances(self, point: Vector) -> list[Fraction]:
-        """‖G(point − x_i)‖² for every training row."""
+        """d²(point, x_i) for every training row."""
         z, rows, scale = self._on_one_grid(point)
-        unit = (scale * self._component_scale) ** 2
-        return [Fraction(self._squared_norm(subtract(z, x)), unit) for x in rows]
+        unit = scale**2 * self._matrix_scale
+        return [Fraction(self._square(subtract(z, x)), unit) for x in rows]
 
     def order(self, point: Vector) -> list[int]:
         """All training rows, nearest first, ties to the lowest index."""
@@ -119,18 +123,18 @@ class RationalNearestNeighbor:
     ) -> tuple[list[Integers], Integers, int] | None:
         """``a_iᵀδ ≤ b_i`` of row ``j`` against the class, δ in units of 1/scale; None: ``j`` never wins."""
         z, rows, scale = self._on_one_grid(point)
-        rival_distance = self._squared_norm(subtract(z, rows[j]))
+        rival_distance = self._square(subtract(z, rows[j]))
         normals, offsets = [], []
         for i, own in enumerate(self.labels):
             if own != label:
                 continue
-            embedded = self._embed(subtract(rows[i], rows[j]))
-            if not any(embedded):
+            pull = self._pull(subtract(rows[i], rows[j]))
+            if not any(pull):
                 if i < j:
                     return None
                 continue
-            normals.append([2 * dot(column, embedded) for column in zip(*self._components, strict=True)])
-            offsets.append(self._squared_norm(subtract(z, rows[i])) - rival_distance)
+            normals.append([2 * entry for entry in pull])
+            offsets.append(self._square(subtract(z, rows[i])) - rival_distance)
         return normals, offsets, scale
 
     def _on_one_grid(self, point: Vector) -> tuple[Integers, list[Integers], int]:
@@ -138,12 +142,23 @@ class RationalNearestNeighbor:
         scale = math.lcm(self._rows_scale, common_denominator([exact]))
         return to_integers([exact], scale)[0], to_integers(self.rows, scale), scale
 
-    def _embed(self, vector: Integers) -> Integers:
-        return [dot(component, vector) for component in self._components]
+    def _pull(self, vector: Integers) -> Integers:
+        return [dot(row, vector) for row in self._matrix]
 
-    def _squared_norm(self, vector: Integers) -> int:
-        embedded = self._embed(vector)
-        return dot(embedded, embedded)
+    def _square(self, vector: Integers) -> int:
+        return dot(vector, self._pull(vector))
+
+
+def matrix_of(
+    n_features: int, components: Sequence[Vector] | None, matrix: Sequence[Vector] | None
+) -> list[list[Fraction]]:
+    """M itself, GᵀG, or the identity."""
+    if matrix is not None:
+        return [[Fraction(value) for value in row] for row in matrix]
+    if components is None:
+        return [[Fraction(i == j) for j in range(n_features)] for i in range(n_features)]
+    columns = list(zip(*[[Fraction(value) for value in row] for row in components], strict=True))
+    return [[sum((a * b for a, b in zip(u, v, strict=True)), Fraction(0)) for v in columns] for u in columns]
 
 
 def least_norm_point(normals: list[Integers], offsets: Integers, n_features: int) -> tuple[Integers, int]:

@@ -53,6 +53,7 @@ from oracles.rational import (
     Vector,
     common_denominator,
     dot,
+    matrix_of,
     solve_gram_system,
     subtract,
     to_integers,
@@ -95,7 +96,7 @@ class ClosestLoss:
 
 
 class RationalKNearestNeighbors:
-    """``rows`` (n, d) and ``labels`` (n,) under ``components`` G (p, d), None for Euclidean."""
+    """``rows`` (n, d) and ``labels`` (n,) under components G (p, d) or a matrix M (d, d); else Euclidean."""
 
     def __init__(
         self,
@@ -103,23 +104,20 @@ class RationalKNearestNeighbors:
         labels: Sequence[int],
         n_neighbors: int,
         components: Sequence[Vector] | None = None,
+        matrix: Sequence[Vector] | None = None,
     ):
         if not 1 <= n_neighbors <= len(rows):
             raise ValueError(f"n_neighbors = {n_neighbors} of {len(rows)} rows")
         self.rows = [[Fraction(value) for value in row] for row in rows]
         self.labels = list(labels)
         self.n_neighbors = n_neighbors
-        if components is None:
-            n_features = len(self.rows[0])
-            components = [[int(i == j) for j in range(n_features)] for i in range(n_features)]
-        exact = [[Fraction(value) for value in row] for row in components]
-        # A factor of G changes neither the order of the rows nor a half-space.
-        self._components = to_integers(exact, common_denominator(exact))
+        exact = matrix_of(len(self.rows[0]), components, matrix)
+        # A factor of M changes neither the order of the rows nor a half-space.
+        self._matrix = to_integers(exact, common_denominator(exact))
 
     def neighbors(self, point: Vector) -> list[int]:
         """The K nearest rows, nearest first, ties to the lowest index."""
-        embedded, _ = self._embedded_offsets(point)
-        squared = [dot(vector, vector) for vector in embedded]
+        squared, _, _ = self._seen_from(point)
         return sorted(range(len(squared)), key=lambda i: (squared[i], i))[: self.n_neighbors]
 
     def predict(self, point: Vector) -> int:
@@ -171,12 +169,8 @@ class RationalKNearestNeighbors:
 
     def _precedences(self, point: Vector, thick: bool) -> tuple[list[list[HalfSpace]], int]:
         """Where row s comes before row t, for all s and t; δ in units of 1/scale."""
-        embedded, scale = self._embedded_offsets(point)
-        squared = [dot(vector, vector) for vector in embedded]
-        pulls = [
-            [2 * dot(column, vector) for column in zip(*self._components, strict=True)] for vector in embedded
-        ]
-        n = len(embedded)
+        squared, pulls, scale = self._seen_from(point)
+        n = len(squared)
         before = [
             [HalfSpace(subtract(pulls[t], pulls[s]), squared[t] - squared[s], t < s) for t in range(n)]
             for s in range(n)
@@ -188,12 +182,13 @@ class RationalKNearestNeighbors:
             ]
         return before, scale
 
-    def _embedded_offsets(self, point: Vector) -> tuple[list[Integers], int]:
-        """G(x_i − z) up to a common factor, the x_i − z in units of 1/scale."""
+    def _seen_from(self, point: Vector) -> tuple[Integers, list[Integers], int]:
+        """d²(z, x_i) and 2M(x_i − z) up to a common factor, the x_i − z in units of 1/scale."""
         offsets = [[x - Fraction(z) for x, z in zip(row, point, strict=True)] for row in self.rows]
         scale = common_denominator(offsets)
         grid = to_integers(offsets, scale)
-        return [[dot(component, vector) for component in self._components] for vector in grid], scale
+        pulls = [[2 * dot(row, vector) for row in self._matrix] for vector in grid]
+        return [dot(vector, pull) // 2 for vector, pull in zip(grid, pulls, strict=True)], pulls, scale
 
 
 def _in_units(loss: ClosestLoss, scale: int) -> ClosestLoss:

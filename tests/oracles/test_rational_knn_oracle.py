@@ -36,7 +36,7 @@ class Asked:
 
 @st.composite
 def asked_cases(draw: st.DrawFn) -> Asked:
-    case = draw(tiny_cases())
+    case = draw(tiny_cases(matrices=True))
     k = draw(st.integers(1, min(MOST_NEIGHBORS, len(case.rows))))
     return Asked(case, k, draw(st.sampled_from(RULES)))
 
@@ -89,7 +89,7 @@ def test_all_rows_vote_the_same_everywhere(rule: Rule, case: TinyCase) -> None:
 
 
 def random_asked(rng: random.Random) -> Asked:
-    case = random_case(rng, n_points=2)
+    case = random_case(rng, matrices=True, n_points=2)
     return Asked(case, rng.randint(1, min(MOST_NEIGHBORS, len(case.rows))), rng.choice(RULES))
 
 

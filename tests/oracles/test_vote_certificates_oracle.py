@@ -17,7 +17,7 @@ from certimetric.certificate import Verifier
 from certimetric.certificate._exact import Place
 from certimetric.certificate._votes import VoteProof
 from oracles.mutations import flip
-from oracles.promises import root
+from oracles.promises import fit_case, root
 from oracles.test_rational_knn_oracle import Asked, asked_cases, integer_asked, random_asked
 
 Certificate = dict[str, Any]
@@ -35,14 +35,13 @@ QUESTIONS = [
 
 def certificates(asked: Asked, **question: Any) -> tuple[cm.Certification, list[Certificate]]:
     case = asked.case
-    metric = "euclidean" if case.components is None else cm.Mahalanobis.from_components(case.components)
-    clf = cm.CertifiedKNeighborsClassifier(asked.k, metric=metric).fit(case.rows, case.labels)
+    clf = fit_case(case, asked.k)
     cert = clf.certify(case.points, rule=asked.rule, return_certificates=True, **question)
     return cert, [json.loads(line) for line in cert.certificates]
 
 
 def verifier_of(asked: Asked) -> Verifier:
-    return Verifier(asked.case.rows, asked.case.labels, asked.case.components)
+    return Verifier(asked.case.rows, asked.case.labels, asked.case.components, matrix=asked.case.matrix)
 
 
 @given(asked_cases(), st.sampled_from(QUESTIONS))

@@ -6,7 +6,7 @@ drawn here.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
@@ -18,16 +18,32 @@ NASTY = [0.1, 1 / 3, 1e-8, 1 + 2**-52, 2**-30, 3.0000000000000004]
 
 @dataclass(frozen=True)
 class TinyCase:
-    """A training set, components G (None: Euclidean) and test points. Its repr reproduces it."""
+    """A training set, components G or a matrix M (else Euclidean), test points. Its repr reproduces it."""
 
     rows: Matrix
     labels: list[int]
     components: Matrix | None
     points: Matrix
+    matrix: Matrix | None = None
 
 
-def random_case(rng: random.Random, n_points: int = 10) -> TinyCase:
-    """One data set of at most 8 rows in at most 3 dimensions, and some test points."""
+def with_matrix(case: TinyCase) -> TinyCase:
+    """The same under a matrix that is semidefinite to the last digit: GᵀG of integers, else diagonal."""
+    if case.components is None:
+        return case
+    width = range(len(case.points[0]))
+    if all(value == int(value) for row in case.components for value in row):
+        matrix = [[sum(row[i] * row[j] for row in case.components) for j in width] for i in width]
+    else:
+        matrix = [[abs(case.components[0][i]) * (i == j) for j in width] for i in width]
+    return replace(case, components=None, matrix=matrix) if any(map(any, matrix)) else case
+
+
+def random_case(rng: random.Random, n_points: int = 10, matrices: bool = False) -> TinyCase:
+    """One data set of at most 8 rows in at most 3 dimensions, and some test points.
+
+    With ``matrices`` half of the metrics that are not Euclidean are given by M.
+    """
     n_features = rng.randint(1, 3)
     n_rows = rng.randint(1, 8)
     n_classes = rng.choice([1, 2, 2, 2, 3])
@@ -44,7 +60,8 @@ def random_case(rng: random.Random, n_points: int = 10) -> TinyCase:
     if rng.random() < 0.2:
         points[-1] = [(a + b) / 2 for a, b in zip(rng.choice(rows), rng.choice(rows), strict=True)]
     labels = [rng.randrange(n_classes) for _ in range(n_rows)]
-    return TinyCase(rows, labels, _random_components(rng, n_features), points)
+    case = TinyCase(rows, labels, _random_components(rng, n_features), points)
+    return with_matrix(case) if matrices and rng.random() < 0.5 else case
 
 
 def _coarse(rng: random.Random) -> float:
@@ -93,8 +110,11 @@ def metrics(draw: st.DrawFn, n_features: int) -> Matrix | None:
 
 
 @st.composite
-def tiny_cases(draw: st.DrawFn, euclidean: bool = False) -> TinyCase:
-    """A data set with one test point; about half have a duplicated row or a point on a row or a wall."""
+def tiny_cases(draw: st.DrawFn, euclidean: bool = False, matrices: bool = False) -> TinyCase:
+    """A data set with one test point; about half have a duplicated row or a point on a row or a wall.
+
+    With ``matrices`` half of the metrics that are not Euclidean are given by M.
+    """
     n_features = draw(st.integers(1, 3))
     n_rows = draw(st.integers(1, 8))
     number = draw(_numbers())
@@ -110,4 +130,5 @@ def tiny_cases(draw: st.DrawFn, euclidean: bool = False) -> TinyCase:
         point = [(a + b) / 2 for a, b in zip(rows[i], rows[j], strict=True)]
     labels = draw(st.lists(st.integers(0, 2), min_size=n_rows, max_size=n_rows))
     components = None if euclidean else draw(metrics(n_features))
-    return TinyCase(rows, labels, components, [point])
+    case = TinyCase(rows, labels, components, [point])
+    return with_matrix(case) if matrices and draw(st.booleans()) else case

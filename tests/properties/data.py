@@ -15,6 +15,7 @@ Labels = NDArray[np.int64]
 
 
 METRICS = ["euclidean", "full", "low_rank", "tall", "diagonal", "blind"]
+MATRICES = ["matrix", "matrix_low_rank", "matrix_diagonal", "matrix_blind"]
 KINDS = ["blobs", "uniform", "integers", "curved"]
 
 

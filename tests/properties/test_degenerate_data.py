@@ -1,5 +1,7 @@
 """Degenerate input is ordinary input: a valid interval, no NaN, no exception."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,17 +21,23 @@ def scaled(case: TinyCase, factor: float, of_components: float = 1.0) -> TinyCas
         return [[value * by for value in row] for row in rows]
 
     components = None if case.components is None else times(case.components, of_components)
-    return TinyCase(times(case.rows, factor), case.labels, components, times(case.points, factor))
+    # A power of two keeps a matrix semidefinite.
+    matrix = None if case.matrix is None else times(case.matrix, 2.0 ** round(np.log2(of_components)))
+    return TinyCase(times(case.rows, factor), case.labels, components, times(case.points, factor), matrix)
 
 
-@given(tiny_cases(), st.sampled_from(SCALES))
+@given(tiny_cases(matrices=True), st.sampled_from(SCALES))
 def test_interval_holds_at_extreme_scales(case: TinyCase, factor: float) -> None:
     extreme = scaled(case, factor)
     (answer,) = answers(extreme)
     assert not list(unsound(oracle_of(extreme), extreme.points[0], answer))
 
 
-@given(tiny_cases(), st.sampled_from(SCALES), st.sampled_from([1e-150, 1e-100, 1e-20, 1e20, 1e100, 1e149]))
+@given(
+    tiny_cases(matrices=True),
+    st.sampled_from(SCALES),
+    st.sampled_from([1e-150, 1e-100, 1e-20, 1e20, 1e100, 1e149]),
+)
 def test_interval_holds_for_extreme_metrics(case: TinyCase, factor: float, of_components: float) -> None:
     if factor * of_components < 1e147:
         extreme = scaled(case, factor, of_components)
@@ -38,7 +46,7 @@ def test_interval_holds_for_extreme_metrics(case: TinyCase, factor: float, of_co
 
 
 @given(
-    tiny_cases().filter(lambda case: len(case.rows) > 1),
+    tiny_cases(matrices=True).filter(lambda case: len(case.rows) > 1),
     st.sampled_from(SCALES),
     st.sampled_from([1e-100, 1.0]),
     st.integers(2, 7),
@@ -52,16 +60,14 @@ def test_interval_of_a_vote_holds_at_extreme_scales(
     assert not list(unsound(vote_oracle_of(extreme, k, rule), extreme.points[0], answer))
 
 
-@given(tiny_cases(), tiny_cases(), st.sampled_from(SCALES))
+@given(tiny_cases(matrices=True), tiny_cases(matrices=True), st.sampled_from(SCALES))
 def test_interval_holds_when_rows_differ_by_hundreds_of_decades(
     case: TinyCase, other: TinyCase, factor: float
 ) -> None:
     """Some rows at scale 1, some at an extreme one."""
     if len(case.points[0]) == len(other.points[0]):
         far = scaled(other, factor)
-        mixed = TinyCase(
-            case.rows[:4] + far.rows[:4], case.labels[:4] + far.labels[:4], case.components, case.points
-        )
+        mixed = replace(case, rows=case.rows[:4] + far.rows[:4], labels=case.labels[:4] + far.labels[:4])
         (answer,) = answers(mixed)
         assert not list(unsound(oracle_of(mixed), mixed.points[0], answer))
 
@@ -75,15 +81,14 @@ def test_interval_holds_for_subnormal_numbers(steps: list[int], seed: int) -> No
     assert not list(unsound(oracle_of(case), case.points[0], answer))
 
 
-@given(tiny_cases(), st.integers(20, 52))
+@given(tiny_cases(matrices=True), st.integers(20, 52))
 def test_interval_holds_for_nearly_tied_data_far_from_the_origin(case: TinyCase, exponent: int) -> None:
     """The shift leaves few bits, so ties and near ties abound; the oracle sees the stored numbers."""
     offset = 2.0**exponent
-    shifted = TinyCase(
-        [[value + offset for value in row] for row in case.rows],
-        case.labels,
-        case.components,
-        [[value + offset for value in row] for row in case.points],
+    shifted = replace(
+        case,
+        rows=[[value + offset for value in row] for row in case.rows],
+        points=[[value + offset for value in row] for row in case.points],
     )
     (answer,) = answers(shifted)
     assert not list(broken_promises(oracle_of(shifted), shifted.points[0], answer))

@@ -1,11 +1,13 @@
 """What must not change the radius, and what must scale it."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
-from properties.data import Problem, assert_same_radii, bits, problems
+from properties.data import MATRICES, Problem, assert_same_radii, bits, problems
 
 
 def moved(problem: Problem, shift: np.ndarray) -> Problem:
@@ -87,6 +89,16 @@ def test_radius_is_invariant_under_powers_of_two_in_the_metric_bit_for_bit(
     problem: Problem, exponent: int
 ) -> None:
     here, there = with_components(problem, 1.0).certify(), with_components(problem, 2.0**exponent).certify()
+    assert bits(here.lower) == bits(there.lower)
+    assert bits(here.upper) == bits(there.upper)
+
+
+@given(problems(metrics=MATRICES), st.sampled_from([-200, -31, 1, 200]))
+def test_radius_is_invariant_under_powers_of_four_in_a_matrix_bit_for_bit(
+    problem: Problem, exponent: int
+) -> None:
+    assert problem.matrix is not None
+    here, there = problem.certify(), replace(problem, matrix=problem.matrix * 4.0**exponent).certify()
     assert bits(here.lower) == bits(there.lower)
     assert bits(here.upper) == bits(there.upper)
 

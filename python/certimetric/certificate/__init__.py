@@ -2,11 +2,11 @@
 
 A certificate says of a point z how its K nearest training rows vote, that no perturbation shorter than
 ``lower`` changes the answer, and that one of at most ``upper`` does. All is meant exactly, on the binary64
-numbers given: ``d²(u, v) = ‖G(u − v)‖²``, ties to the lowest index, ties of votes to the smallest label. For
-the lower end (K = 1) a witness has rows i of the certified class and weights ``w_i > 0``. With a row j of
-another class they have, at ``z + δ``,
+numbers given: ``d²(u, v) = (u − v)ᵀM(u − v)``, where M is given, or is ``GᵀG`` for components G that are;
+ties to the lowest index, ties of votes to the smallest label. For the lower end (K = 1) a witness has rows i
+of the certified class and weights ``w_i > 0``. With a row j of another class they have, at ``z + δ``,
 
-    Σ w_i (d²(z + δ, x_j) − d²(z + δ, x_i)) = N − 2 ⟨M v, δ⟩,    M = GᵀG,  v = Σ w_i (x_j − x_i),
+    Σ w_i (d²(z + δ, x_j) − d²(z + δ, x_i)) = N − 2 ⟨M v, δ⟩,    v = Σ w_i (x_j − x_i),
     N = Σ w_i (d²(z, x_j) − d²(z, x_i)).
 
 Where ``N > 0`` and ``N² ≥ (2 lower)² ‖M v‖²`` this is positive for all ``‖δ‖ < lower``: one of the rows i is
@@ -31,21 +31,29 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._exact import (
-    TINY,
     Array,
     Image,
+    Metric,
     Place,
     Unproven,
     Witness,
-    gamma,
     grid_of,
     integers,
-    norms,
+    matrix_of,
     require,
 )
 from ._votes import VoteProof
 
-__all__ = ["Verdict", "Verifier", "decode", "encode", "sha256_of_metric", "sha256_of_training", "verify"]
+__all__ = [
+    "Verdict",
+    "Verifier",
+    "decode",
+    "encode",
+    "sha256_of_matrix",
+    "sha256_of_metric",
+    "sha256_of_training",
+    "verify",
+]
 
 _FIELDS = {"format", "version", "training", "metric", "norm", "n_neighbors", "rule", "index", "point"}
 _FIELDS |= {"label", "predicted", "lower", "upper", "adversarial", "witnesses", "tree"}
@@ -62,9 +70,11 @@ class Verdict:
         return self.accepted
 
 
-def verify(certificate: Any, X_train: ArrayLike, y_train: ArrayLike, metric: Any = None) -> Verdict:
+def verify(
+    certificate: Any, X_train: ArrayLike, y_train: ArrayLike, metric: Any = None, *, matrix: Any = None
+) -> Verdict:
     """Check one certificate; for several of one training set make a :class:`Verifier`."""
-    return Verifier(X_train, y_train, metric).verify(certificate)
+    return Verifier(X_train, y_train, metric, matrix=matrix).verify(certificate)
 
 
 class Verifier:
@@ -76,8 +86,11 @@ class Verifier:
         Finite numbers. Not copied where it is C-contiguous float64, and must not change then.
     y_train : array-like of shape (n,)
         Text, finite numbers or booleans.
-    metric : None, "euclidean", array-like of shape (p, d), or object with ``components_``
-        Components G. An object whose ``is_euclidean`` is True is the Euclidean metric.
+    metric : None, "euclidean", array-like of shape (p, d), or object with ``components_`` or ``matrix_``
+        Components G. An object whose ``is_euclidean`` is True is the Euclidean metric, and one whose
+        ``matrix_`` is not None that of this matrix.
+    matrix : array-like of shape (d, d), optional
+        In place of ``metric``: a symmetric M.
 
     Raises
     ------
@@ -85,12 +98,11 @@ class Verifier:
         The training data or the metric is none. Of certificates nothing is raised.
     """
 
-    def __init__(self, X_train: ArrayLike, y_train: ArrayLike, metric: Any = None) -> None:
-        self.X, labels = _matrix(X_train, "X_train"), np.asarray(y_train)
-        plain = metric is None or (isinstance(metric, str) and metric == "euclidean")
-        plain = plain or getattr(metric, "is_euclidean", False) is True
-        self.G = None if plain else _matrix(getattr(metric, "components_", metric), "metric")
-        require(self.G is None or self.G.shape[1] == self.X.shape[1], "metric must have X_train's features")
+    def __init__(
+        self, X_train: ArrayLike, y_train: ArrayLike, metric: Any = None, *, matrix: Any = None
+    ) -> None:
+        self.X, labels = matrix_of(X_train, "X_train"), np.asarray(y_train)
+        self.metric, self.metric_name = _metric(metric, matrix, self.X.shape[1])
         require(labels.shape == (len(self.X),), "y_train must have one label for each row of X_train")
         keys = [_key(label) for label in labels.tolist()]
         require(len({kind for kind, _ in keys}) == 1, "y_train must not mix text, numbers and booleans")
@@ -98,13 +110,11 @@ class Verifier:
         code = {key: number for number, key in enumerate(self.classes)}
         self.codes = np.array([code[key] for key in keys])
         self.training = sha256_of_training(self.X, labels)
-        self.metric = "euclidean" if self.G is None else sha256_of_metric(self.G)
         self.grid = min(map(grid_of, np.array_split(self.X, 1 + self.X.size // 2**16)))
-        self.whole_G = None if self.G is None else integers(self.G, grid_of(self.G))
         with np.errstate(all="ignore"):
             self.mean = self.X.mean(axis=0)
             self.near = self.image(self.X)
-            self.far = self.near if self.G is None else self.near.times(self.G)
+            self.far = self.metric.far(self.near)
 
     @cached_property
     def copies(self) -> dict[int, list[int]]:
@@ -115,10 +125,8 @@ class Verifier:
         return {row: place for place in places.values() if len(place) > 1 for row in place}
 
     def image(self, points: Array) -> Image:
-        """G(x − mean) of points; of the training rows ``near`` is that, and ``far`` is M(x − mean)."""
-        rows = points - self.mean
-        image = Image(rows, gamma(0) * norms(rows) + TINY)
-        return image if self.G is None else image.times(self.G.T)
+        """G(x − mean) of points, or x − mean; of the rows ``near`` is that, and ``far`` is M(x − mean)."""
+        return self.metric.near(points - self.mean)
 
     def verify(self, certificate: Any) -> Verdict:
         """Check a certificate: a dict, or its text as str or bytes. Whatever it is, a verdict comes back."""
@@ -133,7 +141,7 @@ class Verifier:
         """The fields, decoded, of a certificate that is well-formed and about this classifier."""
         data: Any = _parsed(given) if isinstance(given, str | bytes) else given
         require(type(data) is dict, "it is not a JSON object")
-        known = {"format": "certimetric.certificate", "version": 1, "norm": 2, "metric": self.metric}
+        known = {"format": "certimetric.certificate", "version": 1, "norm": 2, "metric": self.metric_name}
         for name, right in (known | {"training": self.training}).items():
             found = data.get(name)
             require(type(found) is type(right) and found == right, f"{name} is not {right!r}")
@@ -223,6 +231,11 @@ def sha256_of_metric(G: ArrayLike) -> str:
     return _sha256({"shape": list(np.shape(G))}, G)
 
 
+def sha256_of_matrix(M: ArrayLike) -> str:
+    """SHA-256 of ``{"matrix":[d,d]}``, a newline, and M as little-endian binary64."""
+    return _sha256({"matrix": list(np.shape(M))}, M)
+
+
 def _sha256(head: dict[str, Any], array: ArrayLike) -> str:
     text = json.dumps(head, separators=(",", ":"), ensure_ascii=True, sort_keys=True, allow_nan=False)
     digest = hashlib.sha256(f"{text}\n".encode())
@@ -242,13 +255,22 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _matrix(values: ArrayLike, name: str) -> Array:
-    array = np.asarray(values)
-    fine = array.dtype.kind in "biuf" and array.ndim == 2 and array.size > 0
-    require(fine, f"{name} must be a matrix of numbers, got {array.dtype} of shape {array.shape}")
-    array = np.ascontiguousarray(array, dtype=np.float64)
-    require(bool(np.isfinite(array).all()), f"{name} contains NaN or infinity")
-    return array
+def _metric(given: Any, matrix: Any, n_features: int) -> tuple[Metric, str]:
+    """What a caller means, and its name in certificates."""
+    require(given is None or matrix is None, "metric and matrix must not both be given")
+    if matrix is None:
+        matrix = getattr(given, "matrix_", None)
+    if matrix is not None:
+        M = matrix_of(matrix, "matrix")
+        fine = M.shape == (n_features, n_features) and bool((M.T == M).all())
+        require(fine, "matrix must be symmetric, with a row for each of X_train's features")
+        return Metric(None, M), sha256_of_matrix(M)
+    plain = given is None or (isinstance(given, str) and given == "euclidean")
+    if plain or getattr(given, "is_euclidean", False) is True:
+        return Metric(None, None), "euclidean"
+    G = matrix_of(getattr(given, "components_", given), "metric")
+    require(G.shape[1] == n_features, "metric must have X_train's features")
+    return Metric(G, None), sha256_of_metric(G)
 
 
 def _key(label: Any) -> tuple[str, Any]:

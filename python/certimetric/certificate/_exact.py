@@ -32,8 +32,8 @@ class Home(Protocol):
     classes: list[tuple[str, Any]]
     near: "Image"
     far: "Image"
+    metric: "Metric"
     grid: int
-    whole_G: Array | None  # noqa: N815 - G is its name
 
     @property
     def copies(self) -> dict[int, list[int]]:
@@ -41,7 +41,7 @@ class Home(Protocol):
         ...
 
     def image(self, points: Array) -> "Image":
-        """G(x − mean) of points."""
+        """G(x − mean) of points, or x − mean where M is given."""
         ...
 
 
@@ -68,6 +68,12 @@ class Image:
         doubt = size * (self.doubt + gamma(len(matrix)) * self.norms) + TINY
         return Image(self.rows @ matrix, doubt)
 
+    def doubt_of(self, other: "Image") -> Array:
+        """How far inner products with the rows of another image may be from those of what both stand for."""
+        size, other_size = self.norms + self.doubt, other.norms + other.doubt
+        error = gamma(self.rows.shape[1]) * size * other_size + self.doubt * other_size + size * other.doubt
+        return np.asarray(error * (1 + gamma(0)) + TINY)
+
     def bounds(self, point: "Image", chosen: Array) -> tuple[Array, Array]:
         """Bounds of the distances of chosen rows to a point, from ‖x‖² − 2⟨x, p⟩ + ‖p‖²."""
         many = 2 * len(chosen) > len(self.rows)
@@ -82,13 +88,51 @@ class Image:
         return np.where(known, np.maximum(low, 0), 0.0), np.where(known, high, np.inf)
 
 
+class Metric:
+    """What distances are made of: components G, a symmetric matrix M, or neither where they are Euclidean.
+
+    In integers G maps differences to images t, whose squares are ‖t‖² and whose normals are Gᵀt; of M the
+    images are the differences u, with uᵀMu and Mu.
+    """
+
+    def __init__(self, G: Array | None, M: Array | None) -> None:
+        self.G, self.M = G, M
+        self.embedding, self.form = (None if A is None else integers(A, grid_of(A)) for A in (G, M))
+
+    def near(self, rows: Array) -> Image:
+        """Images of rows that are differences rounded once, for the filter."""
+        image = Image(rows, gamma(0) * norms(rows) + TINY)
+        return image if self.G is None else image.times(self.G.T)
+
+    def far(self, near: Image) -> Image:
+        """Their normals."""
+        matrix = self.G if self.M is None else self.M
+        return near if matrix is None else near.times(matrix)
+
+    def squares(self, near: Image, far: Image, point: Image) -> tuple[Array, Array]:
+        """Bounds of the squared distances of all rows to a point.
+
+        Of M from xᵀMx − 2 (Mx)ᵀp + pᵀMp, where each product of an image with another one of M is off by what
+        they are and by its rounding.
+        """
+        if self.M is None:
+            low, high = near.bounds(point, np.arange(len(near.rows)))
+            return low**2 * (1 - gamma(0)), high**2 * (1 + gamma(0))
+        normal = self.far(point)
+        own = np.einsum("ij,ij->i", near.rows, far.rows)
+        values = own - 2 * (far.rows @ point.rows[0]) + float(point.rows[0] @ normal.rows[0])
+        slack = near.doubt_of(far) + 2 * point.doubt_of(far) + point.doubt_of(normal)
+        # Not where anything overflowed.
+        known = np.isfinite(values) & np.isfinite(slack)
+        return np.where(known, values - slack, -np.inf), np.where(known, values + slack, np.inf)
+
+
 class Place:
-    """A point: bounds of its distances to all rows, and exact ones as integers on the grid of both."""
+    """A point: bounds of its squared distances to all rows; exact ones as integers on the grid of both."""
 
     def __init__(self, home: "Home", point: Array) -> None:
         self.home, self.point, self.work = home, point, _WORK + 64 * home.X.size
-        self.image = home.image(point[None])
-        self.low, self.high = home.near.bounds(self.image, np.arange(len(home.X)))
+        self.low, self.high = home.metric.squares(home.near, home.far, home.image(point[None]))
         self.grid = min(home.grid, grid_of(point))
         self.origin = integers(point, self.grid)
 
@@ -102,8 +146,18 @@ class Place:
         return vector if matrix is None else np.dot(matrix, vector)
 
     def embedded(self, row: int) -> Array:
-        """G(x − z)."""
-        return self.times(self.home.whole_G, integers(self.home.X[row], self.grid) - self.origin)
+        """The image of x − z."""
+        return self.times(self.home.metric.embedding, integers(self.home.X[row], self.grid) - self.origin)
+
+    def square(self, image: Array) -> int:
+        """The squared length of an image."""
+        form = self.home.metric.form
+        return int(image @ (image if form is None else self.times(form, image)))
+
+    def normal(self, image: Array) -> Array:
+        """M v, from the image of v."""
+        metric = self.home.metric
+        return self.times(metric.form if metric.embedding is None else metric.embedding.T, image)
 
     def reaches(self, N: int, v: Array, lower: float) -> bool:
         """Whether N > 0 and N² ≥ (2 lower)² ‖v‖², of integers on the grid."""
@@ -120,7 +174,7 @@ class Place:
         if len(rows) > count:
             # Of a sure row no more than count rows, itself among them, can be as near.
             sure = self.high[rows] < np.partition(self.low[rows], count)[count]
-            exact = sorted(((image := self.embedded(row)) @ image, row) for row in rows[~sure].tolist())
+            exact = sorted((self.square(self.embedded(row)), row) for row in rows[~sure].tolist())
             rows = np.array(rows[sure].tolist() + [row for _, row in exact[: count - int(sure.sum())]])
         return np.bincount(self.home.codes[rows], minlength=len(self.home.classes))
 
@@ -134,11 +188,11 @@ class Witness:
 
     @cached_property
     def sums(self) -> tuple[int, Array]:
-        """Σ w ‖G(x − z)‖² and Σ w G(x − z) of the rows, in integers."""
+        """Σ w d²(z, x) and the sum of images Σ w (x − z) of the rows, in integers."""
         squares, images = 0, np.array(0, dtype=object)
         for row, weight in zip(self.rows.tolist(), self.weights.tolist(), strict=True):
             image = self.place.embedded(row)
-            squares, images = squares + weight * int(image @ image), images + weight * image
+            squares, images = squares + weight * self.place.square(image), images + weight * image
         return squares, images
 
     def surely(self, left: Array, lower: float) -> Array:
@@ -148,25 +202,36 @@ class Witness:
         shares, share = np.array([weight / self.total for weight in self.weights]), gamma(len(self.rows))
         doubt = shares @ (far.doubt[self.rows] + share * far.norms[self.rows]) * (1 + share) + TINY
         _, length = far.bounds(Image((shares @ far.rows[self.rows])[None], np.array([doubt])), left)
-        needed = (1 + share) * (shares @ place.high[self.rows] ** 2) + 2 * (lower + TINY) * length
-        return np.asarray(place.low[left] ** 2 * (1 - gamma(0)) > needed * (1 + gamma(0)) + TINY)
+        high, low, pull = place.high[self.rows], place.low[left], 2 * (lower + TINY) * length
+        slack = share * (shares @ np.abs(high) + np.abs(low) + pull) * (1 + share) + TINY
+        return np.asarray(low > shares @ high + pull + slack)
 
     def maybe(self, left: Array, lower: float) -> Array:
         """For which rows integers might prove the lower end, of a witness that is a single row."""
         place, row = self.place, self.rows[0]
         low, _ = place.home.far.bounds(Image(place.home.far.rows[[row]], place.home.far.doubt[[row]]), left)
         reach = lower if math.isfinite(lower) else 0.0
-        most = place.high[left] ** 2 - place.low[row] ** 2
-        return np.asarray(~(most * (1 + gamma(0)) + TINY < 2 * reach * low * (1 - gamma(0))))
+        high, own = place.high[left], place.low[row]
+        slack = gamma(0) * (np.abs(high) + abs(own)) + TINY
+        return np.asarray(~(high - own + slack < 2 * reach * low * (1 - gamma(0))))
 
     def proves(self, row: int, lower: float) -> bool:
         """Whether N and v prove the lower end for a row, in integers."""
-        place, G = self.place, self.place.home.whole_G
-        image, (squares, images) = place.embedded(row), self.sums
-        N = self.total * int(image @ image) - squares
-        v = place.times(None if G is None else G.T, self.total * image - images)
+        place, image, (squares, images) = self.place, self.place.embedded(row), self.sums
+        N = self.total * place.square(image) - squares
+        v = place.normal(self.total * image - images)
         ties = N == 0 and not v.any() and self.rows.min() < row
         return bool(ties) or place.reaches(N, v, lower)
+
+
+def matrix_of(values: Any, name: str) -> Array:
+    """A C-contiguous float64 matrix of finite numbers."""
+    array = np.asarray(values)
+    fine = array.dtype.kind in "biuf" and array.ndim == 2 and array.size > 0
+    require(fine, f"{name} must be a matrix of numbers, got {array.dtype} of shape {array.shape}")
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    require(bool(np.isfinite(array).all()), f"{name} contains NaN or infinity")
+    return array
 
 
 def gamma(n: int) -> float:

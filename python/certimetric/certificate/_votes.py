@@ -121,7 +121,7 @@ class VoteProof:
         rows |= {copy for place in together.values() for copy in place}
         found = defaultdict(list)
         for row in sorted(rows):
-            found[tuple(self.image(row).tolist())].append(row)
+            found[tuple(self.coordinates(row).tolist())].append(row)
         return [place for place in found.values() if len(place) > 1]
 
     def mentioned(self, values: Any) -> set[int]:
@@ -136,8 +136,13 @@ class VoteProof:
                 waiting.extend(value if type(value) is list else value.values())
         return found
 
+    def coordinates(self, row: int) -> Array:
+        """What rows in one place have in common: G(x − z), or M(x − z)."""
+        image = self.image(row)
+        return image if self.place.home.metric.form is None else self.place.normal(image)
+
     def image(self, row: int) -> Array:
-        """G(x − z), in integers."""
+        """The image of x − z, in integers."""
         if row not in self.images:
             self.images[row] = self.place.embedded(row)
         return self.images[row]
@@ -145,8 +150,7 @@ class VoteProof:
     def square(self, row: int) -> int:
         """d²(z, x), as an integer."""
         if row not in self.squares:
-            image = self.image(row)
-            self.squares[row] = int(image @ image)
+            self.squares[row] = self.place.square(self.image(row))
         return self.squares[row]
 
     def surely_reaches_lower(self, rows: list[int], weights: list[float]) -> bool:
@@ -157,8 +161,9 @@ class VoteProof:
         # Then a sum of zero moves one weight by no more than 2 g times their size.
         if not abs(w.sum()) <= g * size:
             return False
-        most = place.high[rows] ** 2
-        N = w @ np.where(w > 0, place.low[rows] ** 2, most) - 4 * g * size * most.max()
+        low, high = place.low[rows], place.high[rows]
+        most = np.maximum(np.abs(low), np.abs(high)).max()
+        N = w @ np.where(w > 0, low, high) - 4 * g * size * most
         length = norms((w @ far.rows[rows])[None])[0] * (1 + g)
         length += np.abs(w) @ far.doubt[rows] * (1 + g) + 4 * g * size * far.norms[rows].max()
         proven = N * (1 - g) > (2 * (self.lower + TINY) * length + TINY) * (1 + g)
@@ -177,5 +182,4 @@ class VoteProof:
         self.place.spend(_WEIGHED * len(rows) * v.size)
         for weight, row in zip(whole, rows, strict=True):
             N, v = N + weight * self.square(row), v + weight * self.image(row)
-        G = self.place.home.whole_G
-        return self.place.reaches(N, self.place.times(None if G is None else G.T, v), self.lower)
+        return self.place.reaches(N, self.place.normal(v), self.lower)

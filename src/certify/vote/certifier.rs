@@ -360,7 +360,9 @@ impl Case<'_> {
         // A row inside is nearer than the last of the K neighbours, and than one of any `own + 1` rows of the class.
         let distance = |i: &usize| high(index.squared_distance(position(i), query));
         let farthest = first.map_or(f64::INFINITY, |own| own.iter().map(distance).fold(0.0, f64::max));
-        let reach = up(self.reach.min(farthest) + 2.0 * index.metric().scaled_norm_up() * limit);
+        let near = first.unwrap_or_default().iter().map(position).chain(self.nearest.iter().copied());
+        let norm = near.map(|position| index.norm(position)).fold(0.0, f64::max);
+        let reach = index.reach(query, (self.reach.min(farthest), norm), limit);
         // Any row does as an example of how long normals are.
         let rival = field.entries.iter().find(|entry| entry.class as usize != self.class);
         let aimed = |judges: &[usize]| {
