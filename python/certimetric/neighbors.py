@@ -49,8 +49,8 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         Every neighbour has one vote. Certification knows no other weights.
     metric : "euclidean", Mahalanobis, array-like of shape (d, d), or learner, default="euclidean"
         A matrix is M, symmetric positive semidefinite; a learner is any object with ``components_`` or
-        ``get_mahalanobis_matrix()``. What is stored, M or components, is the metric that is certified. A learner
-        that is not fitted is cloned, and fitted to the training set.
+        ``get_mahalanobis_matrix()``. What is stored, M or components, is the metric that is certified. A
+        learner that is not fitted is cloned, and fitted to the training set.
     n_jobs : int, optional
         Number of threads, as in scikit-learn: None is 1 unless ``joblib.parallel_config`` says otherwise, -1
         all processors. It does not change any result.
