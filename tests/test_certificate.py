@@ -16,12 +16,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import certimetric as cm
 from certimetric import certificate as checker
-from certimetric.certificate import Verifier, decode, encode, sha256_of_metric, sha256_of_training, verify
+from certimetric.certificate import (
+    Verifier,
+    _exact,
+    decode,
+    encode,
+    sha256_of_metric,
+    sha256_of_training,
+    verify,
+)
 from oracles.certificates import make_certificate
 from oracles.tiny import TinyCase
 from properties.data import METRICS, make_problem
@@ -514,3 +522,43 @@ assert not sceptic.verify(text.replace('"lower": 0.875', '"lower": 0.876'), {ROW
 assert not any(name.startswith("certimetric") for name in sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+@given(seed=st.integers(0, 2**32 - 1), spread=st.integers(0, 60), size=st.integers(0, 200))
+@settings(max_examples=20)
+def test_products_by_digits_are_those_of_integers(seed, spread, size):
+    rng = np.random.default_rng(seed)
+    numbers = np.ldexp(rng.normal(size=(60, 70)), rng.integers(-spread, spread + 1, size=(60, 70)))
+    whole = np.array([int(x) << int(size) for x in rng.integers(-(2**62), 2**62, 70)], dtype=object)
+    matrix = _exact.integers(numbers, _exact.grid_of(numbers))
+    large = _exact.Whole(matrix)
+    assert large.digits is not None
+    assert (large.times(whole) == np.dot(matrix, whole)).all()
+
+
+def test_large_metrics_are_checked_by_digits():
+    rng = np.random.default_rng(3)
+    rows, labels = rng.normal(size=(30, 70)), np.arange(30) % 2
+    components = rng.normal(size=(70, 70))
+    metric = cm.Mahalanobis.from_components(components)
+    for k in (1, 3):
+        model = cm.CertifiedKNeighborsClassifier(k, metric=metric).fit(rows, labels)
+        cert = model.certify(rng.normal(size=(5, 70)), return_certificates=True)
+        verifier = Verifier(rows, labels, components)
+        for line in cert.certificates:
+            assert verifier.verify(line), verifier.verify(line).reason
+            more = json.loads(line)
+            if more["lower"]:
+                more["lower"] *= 1 + 1e-6
+                assert not verifier.verify(more)
+
+
+def test_patience_is_a_matter_of_the_caller():
+    rng = np.random.default_rng(4)
+    rows, labels = rng.normal(size=(60, 5)), np.arange(60) % 2
+    model = cm.CertifiedKNeighborsClassifier(5).fit(rows, labels)
+    (line,) = model.certify(rows[:1] + 0.1, return_certificates=True).certificates
+    assert verify(line, rows, labels)
+    verdict = verify(line, rows, labels, patience=1e-9)
+    assert verdict.reason == "to check it takes too much work for this patience"
+    assert verify(line, rows, labels, patience=math.inf)

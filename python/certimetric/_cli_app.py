@@ -141,10 +141,16 @@ def predict(
 def verify(
     training: work.Training,
     file: Annotated[Path, typer.Argument(help="Certificates, one a line: .jsonl, .jsonl.gz or .jsonl.zst.")],
+    patience: Annotated[
+        float,
+        typer.Option(
+            "--patience", help="Reject what takes more work to check, in units of a minute at worst."
+        ),
+    ] = 1.0,
     quiet: Quiet = False,
 ) -> None:
     """Check certificates in exact arithmetic, each on its own; exit code 1: not all were accepted."""
-    checked = check(file, training, progress=not quiet)
+    checked = check(file, training, patience=patience, progress=not quiet)
     print_checked(file, checked)
     if not all(each.verdict for each in checked):
         raise typer.Exit(1)

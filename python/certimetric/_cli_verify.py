@@ -12,6 +12,7 @@ import numpy as np
 from certimetric import _jsonl, datasets
 from certimetric._cli_work import Training, fit_reference
 from certimetric._progress import progress_line
+from certimetric._validation import as_positive
 from certimetric.certificate import Verdict, Verifier
 from certimetric.exceptions import DataError
 
@@ -44,8 +45,9 @@ class Checked:
     index: int | None
 
 
-def check(file: Path, training: Training, *, progress: bool) -> list[Checked]:
+def check(file: Path, training: Training, *, patience: float, progress: bool) -> list[Checked]:
     """Check all certificates of a file against a training set."""
+    limit = as_positive(patience, "--patience")
     _jsonl.check_file(file)
     training.check()
     # Also finds a damaged file before the work.
@@ -54,7 +56,8 @@ def check(file: Path, training: Training, *, progress: bool) -> list[Checked]:
         raise DataError(f"{file}: has no certificates.")
     data = datasets.read(training.train, "train", **training.keys)
     labels, reference = data.labels(), fit_reference(training, data)
-    found = _verdicts(file, Verifier(reference.X, labels, reference.metric))
+    verifier = Verifier(reference.X, labels, reference.metric, patience=np.inf if limit is None else limit)
+    found = _verdicts(file, verifier)
     return _watched(found, total) if progress else list(found)
 
 

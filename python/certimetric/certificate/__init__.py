@@ -70,11 +70,9 @@ class Verdict:
         return self.accepted
 
 
-def verify(
-    certificate: Any, X_train: ArrayLike, y_train: ArrayLike, metric: Any = None, *, matrix: Any = None
-) -> Verdict:
-    """Check one certificate; for several of one training set make a :class:`Verifier`."""
-    return Verifier(X_train, y_train, metric, matrix=matrix).verify(certificate)
+def verify(certificate: Any, X_train: ArrayLike, y_train: ArrayLike, *metric: Any, **options: Any) -> Verdict:
+    """Check one certificate; the other arguments are those of a :class:`Verifier`, which several share."""
+    return Verifier(X_train, y_train, *metric, **options).verify(certificate)
 
 
 class Verifier:
@@ -91,6 +89,8 @@ class Verifier:
         ``matrix_`` is not None that of this matrix.
     matrix : array-like of shape (d, d), optional
         In place of ``metric``: a symmetric M.
+    patience : float, default=1.0
+        A certificate that takes more work than this, in units of a minute at worst, is rejected.
 
     Raises
     ------
@@ -99,8 +99,15 @@ class Verifier:
     """
 
     def __init__(
-        self, X_train: ArrayLike, y_train: ArrayLike, metric: Any = None, *, matrix: Any = None
+        self,
+        X_train: ArrayLike,
+        y_train: ArrayLike,
+        metric: Any = None,
+        *,
+        matrix: Any = None,
+        patience: float = 1.0,
     ) -> None:
+        self.patience = patience
         self.X, labels = matrix_of(X_train, "X_train"), np.asarray(y_train)
         self.metric, self.metric_name = _metric(metric, matrix, self.X.shape[1])
         require(labels.shape == (len(self.X),), "y_train must have one label for each row of X_train")

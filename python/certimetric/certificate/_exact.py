@@ -21,6 +21,9 @@ LARGEST = float(np.finfo(np.float64).max)
 # Multiplications that one certificate may cost, a minute at worst; and what one of integers counts.
 _WORK, _EXACT = 2**35, 512
 
+# Entries above which matrices of integers are multiplied by digits.
+_LARGE = 2**12
+
 Array = NDArray[Any]
 
 
@@ -34,6 +37,7 @@ class Home(Protocol):
     far: "Image"
     metric: "Metric"
     grid: int
+    patience: float
 
     @property
     def copies(self) -> dict[int, list[int]]:
@@ -88,6 +92,32 @@ class Image:
         return np.where(known, np.maximum(low, 0), 0.0), np.where(known, high, np.inf)
 
 
+class Whole:
+    """A matrix of integers; a large one in digits of so few bits that binary64 sums products exactly."""
+
+    def __init__(self, rows: Array) -> None:
+        self.rows, self.bits = rows, (53 - rows.shape[1].bit_length()) // 2
+        self.digits = digits(rows, self.bits) if rows.size > _LARGE else None
+
+    def times(self, vector: Array) -> Array:
+        """The product with integers of any size."""
+        if self.digits is None:
+            return np.asarray(np.dot(self.rows, vector))
+        columns = np.stack(digits(vector, self.bits), axis=1)
+        total = np.zeros(len(self.rows), dtype=object)
+        for place, digit in enumerate(self.digits):
+            for column, sums in enumerate((digit @ columns).T, place):
+                total += sums.astype(np.int64).astype(object) << (self.bits * column)
+        return total
+
+    def cost(self, vector: Array) -> int:
+        """What a product counts: those of digits are quick, and shifting them together is not."""
+        if self.digits is None:
+            return int(_EXACT * self.rows.size)
+        columns = 1 + int(np.abs(vector).max()).bit_length() // self.bits
+        return int(len(self.digits) * columns * (self.rows.size // 2**4 + 2**6 * len(self.rows)))
+
+
 class Metric:
     """What distances are made of: components G, a symmetric matrix M, or neither where they are Euclidean.
 
@@ -97,7 +127,8 @@ class Metric:
 
     def __init__(self, G: Array | None, M: Array | None) -> None:
         self.G, self.M = G, M
-        self.embedding, self.form = (None if A is None else integers(A, grid_of(A)) for A in (G, M))
+        self.embedding, self.form = (None if A is None else Whole(integers(A, grid_of(A))) for A in (G, M))
+        self.transposed = self.form if self.embedding is None else Whole(self.embedding.rows.T)
 
     def near(self, rows: Array) -> Image:
         """Images of rows that are differences rounded once, for the filter."""
@@ -131,19 +162,20 @@ class Place:
     """A point: bounds of its squared distances to all rows; exact ones as integers on the grid of both."""
 
     def __init__(self, home: "Home", point: Array) -> None:
-        self.home, self.point, self.work = home, point, _WORK + 64 * home.X.size
+        self.home, self.point = home, point
+        self.work = home.patience * (_WORK + 64 * home.X.size)
         self.low, self.high = home.metric.squares(home.near, home.far, home.image(point[None]))
         self.grid = min(home.grid, grid_of(point))
         self.origin = integers(point, self.grid)
 
     def spend(self, amount: int) -> None:
         self.work -= amount
-        require(self.work >= 0, "to check it takes too much work")
+        require(self.work >= 0, "to check it takes too much work for this patience")
 
-    def times(self, matrix: Array | None, vector: Array) -> Array:
+    def times(self, matrix: Whole | None, vector: Array) -> Array:
         """A product in integers; None is the identity."""
-        self.spend(_EXACT * (vector.size if matrix is None else matrix.size))
-        return vector if matrix is None else np.dot(matrix, vector)
+        self.spend(_EXACT * vector.size if matrix is None else matrix.cost(vector))
+        return vector if matrix is None else matrix.times(vector)
 
     def embedded(self, row: int) -> Array:
         """The image of x − z."""
@@ -156,8 +188,7 @@ class Place:
 
     def normal(self, image: Array) -> Array:
         """M v, from the image of v."""
-        metric = self.home.metric
-        return self.times(metric.form if metric.embedding is None else metric.embedding.T, image)
+        return self.times(self.home.metric.transposed, image)
 
     def reaches(self, N: int, v: Array, lower: float) -> bool:
         """Whether N > 0 and N² ≥ (2 lower)² ‖v‖², of integers on the grid."""
@@ -255,3 +286,10 @@ def integers(numbers: Array, grid: int) -> Array:
     pairs = zip(np.ldexp(mantissas, 53).astype(np.int64).tolist(), exponents.tolist(), strict=True)
     whole = [mantissa << (exponent - 53 - grid) if mantissa else 0 for mantissa, exponent in pairs]
     return np.array(whole, dtype=object).reshape(numbers.shape)
+
+
+def digits(whole: Array, bits: int) -> list[Array]:
+    """Integers as a sum of so many binary64 arrays, times 2^(bits k), of magnitudes below 2^bits."""
+    sign, size = np.where(whole < 0, -1.0, 1.0), np.abs(whole)
+    count, mask = max(1, -(-int(size.max()).bit_length() // bits)), 2**bits - 1
+    return [((size >> (bits * k)) & mask).astype(np.float64) * sign for k in range(count)]

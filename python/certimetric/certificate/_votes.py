@@ -120,9 +120,17 @@ class VoteProof:
         together = {copies[row][0]: copies[row] for row in rows if row in copies}
         rows |= {copy for place in together.values() for copy in place}
         found = defaultdict(list)
-        for row in sorted(rows):
+        for row in self.as_far(rows):
             found[tuple(self.coordinates(row).tolist())].append(row)
         return [place for place in found.values() if len(place) > 1]
+
+    def as_far(self, rows: set[int]) -> list[int]:
+        """Those that may be as far as another one, in order."""
+        place, chosen = self.place, np.array(sorted(rows), dtype=int)
+        order = chosen[np.argsort(place.low[chosen])]
+        joined = np.zeros(len(order) + 1, dtype=bool)
+        joined[1:-1] = place.low[order[1:]] <= np.maximum.accumulate(place.high[order])[:-1]
+        return sorted(order[joined[1:] | joined[:-1]].tolist())
 
     def mentioned(self, values: Any) -> set[int]:
         """All integers in nested lists and dictionaries."""
