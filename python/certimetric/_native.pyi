@@ -148,7 +148,39 @@ def triplet_objective(
     anchors: NDArray[np.int64],  # (t,) rows of the triplets, and of the two others
     same: NDArray[np.int64],
     other: NDArray[np.int64],
-    loss: tuple[str, float],  # "negative", "hinge", "exponential" or "logistic", and the hinge's place
+    loss: tuple[str, float],  # its name, and the place of the hinge or of the perturbation loss
     n_jobs: int = 1,
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:  # mean loss, gradient (p, d), margins (t,)
+    ...
+def pair_squares(
+    images: NDArray[np.float64],  # (n, p)
+    first: NDArray[np.int64],  # (m,) rows, in order
+    second: NDArray[np.int64],
+    n_jobs: int = 1,
+) -> NDArray[np.float64]:  # (m,) squared distances
+    ...
+def pair_outer(
+    rows: NDArray[np.float64],  # (n, d), around the origin
+    first: NDArray[np.int64],  # (m,) rows, in order
+    second: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    n_jobs: int = 1,
+) -> NDArray[np.float64]:  # (d, d): sum of w (a - b)(a - b)ᵀ
+    ...
+def impostors(
+    rows: NDArray[np.float64],  # (n, d), around the origin
+    images: NDArray[np.float64],  # (n, p)
+    codes: NDArray[np.int64],
+    limits: NDArray[np.float64],  # (n, k): squared distances
+    n_jobs: int = 1,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:  # counts (n, k), sum of outer products (d, d)
+    ...
+def bregman_sweep(
+    metric: NDArray[np.float64],  # (d, d)
+    differences: NDArray[np.float64],  # (m, d)
+    signs: NDArray[np.float64],  # 1: near, -1: far
+    bounds: NDArray[np.float64],
+    multipliers: NDArray[np.float64],
+    gamma: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:  # metric, bounds, multipliers
     ...

@@ -2,8 +2,11 @@
 
 use super::arrays::{into_matrix, into_vector, matrix};
 use super::enter::{Call, enter};
+use crate::learning::bregman::Bounded;
+use crate::learning::impostors::Scene;
 use crate::learning::neighborhood::Neighborhood as Core;
 use crate::learning::objective::{Loss, Triplets};
+use crate::learning::pairs::Pairs;
 use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -60,6 +63,10 @@ impl Neighborhood {
     }
 }
 
+fn are_rows(rows: &[i64], n: usize) -> bool {
+    rows.iter().all(|&row| usize::try_from(row).is_ok_and(|row| row < n))
+}
+
 type Objective<'py> = (f64, Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>);
 
 #[pyfunction]
@@ -77,10 +84,9 @@ pub fn triplet_objective<'py>(
     let [n, d] = [rows.shape()[0], rows.shape()[1]];
     let (values, g) = (matrix("rows", &rows, d)?, matrix("components", &components, d)?);
     let (anchors, same, other) = (anchors.as_slice()?, same.as_slice()?, other.as_slice()?);
-    let known = |rows: &[i64]| rows.iter().all(|&row| usize::try_from(row).is_ok_and(|row| row < n));
     if same.len() != anchors.len()
         || other.len() != anchors.len()
-        || ![anchors, same, other].into_iter().all(known)
+        || ![anchors, same, other].into_iter().all(|rows| are_rows(rows, n))
     {
         return Err(PyValueError::new_err("anchors, same and other are not rows, one of each for a triplet"));
     }
@@ -89,10 +95,114 @@ pub fn triplet_objective<'py>(
         "hinge" => Loss::Hinge(loss.1),
         "exponential" => Loss::Exponential,
         "logistic" => Loss::Logistic,
+        "perturbation" => Loss::Perturbation(loss.1),
         _ => return Err(PyValueError::new_err("loss is not known")),
     };
     let triplets = Triplets { rows: values, features: d, anchors, same, other };
     let call = Call { jobs: n_jobs, time_limit: None, progress: None };
     let found = enter(py, &call, |team, control| triplets.objective(g, loss, team, control))?;
     Ok((found.loss, into_matrix(py, found.gradient, d), into_vector(py, found.margins)))
+}
+
+fn pairs<'a>(first: &'a [i64], second: &'a [i64], n: usize) -> PyResult<Pairs<'a>> {
+    if first.len() != second.len() || !first.is_sorted() || !are_rows(first, n) || !are_rows(second, n) {
+        return Err(PyValueError::new_err("first and second are not rows, the first ones in order"));
+    }
+    Ok(Pairs { first, second })
+}
+
+#[pyfunction]
+#[pyo3(signature = (images, first, second, n_jobs = 1))]
+pub fn pair_squares<'py>(
+    py: Python<'py>,
+    images: PyReadonlyArray2<'py, f64>,
+    first: PyReadonlyArray1<'py, i64>,
+    second: PyReadonlyArray1<'py, i64>,
+    n_jobs: usize,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let [n, p] = [images.shape()[0], images.shape()[1]];
+    let (values, pairs) = (matrix("images", &images, p)?, pairs(first.as_slice()?, second.as_slice()?, n)?);
+    let call = Call { jobs: n_jobs, time_limit: None, progress: None };
+    let squares = enter(py, &call, |team, control| pairs.squares(values, p, team, control))?;
+    Ok(into_vector(py, squares))
+}
+
+#[pyfunction]
+#[pyo3(signature = (rows, first, second, weights, n_jobs = 1))]
+pub fn pair_outer<'py>(
+    py: Python<'py>,
+    rows: PyReadonlyArray2<'py, f64>,
+    first: PyReadonlyArray1<'py, i64>,
+    second: PyReadonlyArray1<'py, i64>,
+    weights: PyReadonlyArray1<'py, f64>,
+    n_jobs: usize,
+) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    let [n, d] = [rows.shape()[0], rows.shape()[1]];
+    let (values, pairs) = (matrix("rows", &rows, d)?, pairs(first.as_slice()?, second.as_slice()?, n)?);
+    let weights = weights.as_slice()?;
+    if weights.len() != pairs.first.len() || values.is_empty() {
+        return Err(PyValueError::new_err("weights are not one for each pair, or there are no rows"));
+    }
+    let call = Call { jobs: n_jobs, time_limit: None, progress: None };
+    let outer = enter(py, &call, |team, control| pairs.outer(values, d, weights, team, control))?;
+    Ok(into_matrix(py, outer, d))
+}
+
+type Found<'py> = (Bound<'py, PyArray2<i64>>, Bound<'py, PyArray2<f64>>);
+
+#[pyfunction]
+#[pyo3(signature = (rows, images, codes, limits, n_jobs = 1))]
+pub fn impostors<'py>(
+    py: Python<'py>,
+    rows: PyReadonlyArray2<'py, f64>,
+    images: PyReadonlyArray2<'py, f64>,
+    codes: PyReadonlyArray1<'py, i64>,
+    limits: PyReadonlyArray2<'py, f64>,
+    n_jobs: usize,
+) -> PyResult<Found<'py>> {
+    let (n, [d, p, k]) = (rows.shape()[0], [&rows, &images, &limits].map(|array| array.shape()[1]));
+    let scene = Scene {
+        rows: matrix("rows", &rows, d)?,
+        images: matrix("images", &images, p)?,
+        codes: codes.as_slice()?,
+        limits: matrix("limits", &limits, k)?,
+    };
+    let lengths = [images.shape()[0], limits.shape()[0], scene.codes.len()];
+    if lengths != [n; 3] || [n, d, p, k].contains(&0) {
+        return Err(PyValueError::new_err(
+            "images, codes and limits are not one for each row, or there is nothing",
+        ));
+    }
+    let call = Call { jobs: n_jobs, time_limit: None, progress: None };
+    let found = enter(py, &call, |team, control| scene.impostors(team, control))?;
+    Ok((into_matrix(py, found.counts, k), into_matrix(py, found.outer, d)))
+}
+
+type Swept<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
+
+#[pyfunction]
+#[pyo3(signature = (metric, differences, signs, bounds, multipliers, gamma))]
+pub fn bregman_sweep<'py>(
+    py: Python<'py>,
+    metric: PyReadonlyArray2<'py, f64>,
+    differences: PyReadonlyArray2<'py, f64>,
+    signs: PyReadonlyArray1<'py, f64>,
+    bounds: PyReadonlyArray1<'py, f64>,
+    multipliers: PyReadonlyArray1<'py, f64>,
+    gamma: f64,
+) -> PyResult<Swept<'py>> {
+    let [m, d] = [differences.shape()[0], differences.shape()[1]];
+    let (differences, signs) = (matrix("differences", &differences, d)?, signs.as_slice()?);
+    let mut metric = matrix("metric", &metric, d)?.to_vec();
+    let (mut bounds, mut multipliers) = (bounds.as_slice()?.to_vec(), multipliers.as_slice()?.to_vec());
+    if [signs.len(), bounds.len(), multipliers.len()] != [m; 3] || metric.len() != d * d || m * d == 0 {
+        return Err(PyValueError::new_err("signs, bounds and multipliers are not one for each difference"));
+    }
+    let call = Call { jobs: 1, time_limit: None, progress: None };
+    enter(py, &call, |_, _| {
+        let (bounds, multipliers) = (&mut bounds, &mut multipliers);
+        Bounded { differences, signs, bounds, multipliers }.sweep(&mut metric, gamma);
+        Ok(())
+    })?;
+    Ok((into_matrix(py, metric, d), into_vector(py, bounds), into_vector(py, multipliers)))
 }

@@ -285,7 +285,7 @@ impl Lists {
 }
 
 /// `C = A Bᵀ` in binary32, for row-major `A (m, k)`, `B (n, k)`, `C (m, n)`.
-fn product_nt32(a: &[f32], b: &[f32], k: usize, c: &mut [f32]) {
+pub fn product_nt32(a: &[f32], b: &[f32], k: usize, c: &mut [f32]) {
     let (m, n) = (a.len() / k, b.len() / k);
     assert!(a.len() == m * k && b.len() == n * k && c.len() == m * n);
     // SAFETY: the three pointers, with these strides, stay inside the slices checked above, and `c` is borrowed

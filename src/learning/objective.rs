@@ -14,12 +14,8 @@ use crate::geometry::dot::dot;
 use crate::geometry::matrix::{product_nt, transposed};
 use crate::geometry::rounding::{exponent, scale_by};
 use crate::geometry::triplet::{Sides, resolution_of};
+use crate::learning::outer::{BLOCK, Outer, PARTS};
 use crate::parallel::{Control, Team};
-
-/// Triplets of a block, so that products are of matrices.
-const BLOCK: usize = 256;
-/// Parts of the work: fixed, so that the answer does not depend on the number of threads.
-const PARTS: usize = 16;
 
 /// A loss of the margin; small where the margin is large.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,6 +28,8 @@ pub enum Loss {
     Exponential,
     /// `log(1 + exp(−t))`.
     Logistic,
+    /// `τ² − min(max(t, 0), τ)²`: Yang et al., TPAMI 2022.
+    Perturbation(f64),
 }
 
 impl Loss {
@@ -44,6 +42,10 @@ impl Loss {
             Self::Exponential => ((-t).exp(), -(-t).exp()),
             // Of large negative margins exp(−t) overflows and the logarithm does not.
             Self::Logistic => ((-t.abs()).exp().ln_1p() + (-t).max(0.0), -1.0 / (1.0 + t.exp())),
+            Self::Perturbation(tau) => {
+                let kept = t.clamp(0.0, tau);
+                (tau * tau - kept * kept, if t < tau { -2.0 * kept } else { 0.0 })
+            }
         }
     }
 }
@@ -88,7 +90,7 @@ impl Triplets<'_> {
             control,
             || (),
             |(), part| {
-                let mut sums = Sums { loss: 0.0, counted: 0, outer: vec![0.0; d * d] };
+                let mut sums = Sums { loss: 0.0, counted: 0, outer: Outer::new(d) };
                 let mut margins = Vec::with_capacity(part.len());
                 for start in part.clone().step_by(BLOCK) {
                     let block = self.slice(start..part.end.min(start + BLOCK));
@@ -144,7 +146,7 @@ impl Triplets<'_> {
             let (own, along) = (slope / (2.0 * length), slope * scaled / (length * length));
             half.iter_mut().zip(normal).for_each(|(h, n)| *h = own * *h - along * n);
         }
-        add_outer(&differences, &halves, d, &mut sums.outer);
+        sums.outer.add(&differences, &halves);
     }
 
     fn sides(&self) -> Sides {
@@ -157,23 +159,19 @@ impl Triplets<'_> {
 
     fn mean(&self, map: &Map, sums: impl Iterator<Item = Sums>, margins: Vec<f64>) -> Objective {
         let d = self.features;
-        let mut total = Sums { loss: 0.0, counted: 0, outer: vec![0.0; d * d] };
-        for sum in sums {
-            total.loss += sum.loss;
-            total.counted += sum.counted;
-            total.outer.iter_mut().zip(&sum.outer).for_each(|(t, x)| *t += x);
-        }
-        let scale = 1.0 / total.counted.max(1) as f64;
-        let mut symmetric = vec![0.0; d * d];
-        for a in 0..d {
-            for b in 0..d {
-                symmetric[a * d + b] = scale * (total.outer[a * d + b] + total.outer[b * d + a]);
-            }
-        }
+        let (mut loss, mut counted) = (0.0, 0);
+        let parts = sums.map(|sum| {
+            loss += sum.loss;
+            counted += sum.counted;
+            sum.outer
+        });
+        let mut symmetric = Outer::symmetric(d, parts);
+        let scale = 1.0 / counted.max(1) as f64;
+        symmetric.iter_mut().for_each(|x| *x *= scale);
         let mut gradient = vec![0.0; map.components.len()];
         product_nt(&map.components, &symmetric, d, &mut gradient);
         gradient.iter_mut().for_each(|x| *x = scale_by(*x, -map.exponent));
-        Objective { loss: total.loss * scale, gradient, margins }
+        Objective { loss: loss * scale, gradient, margins }
     }
 }
 
@@ -199,34 +197,8 @@ impl Map {
 struct Sums {
     loss: f64,
     counted: usize,
-    /// `Σ ℓ′ D hᵀ`, `(d, d)`.
-    outer: Vec<f64>,
-}
-
-/// `C += Aᵀ B` for row-major `A`, `B` of `d` columns.
-fn add_outer(a: &[f64], b: &[f64], d: usize, c: &mut [f64]) {
-    let count = a.len() / d;
-    assert!(a.len() == count * d && b.len() == a.len() && c.len() == d * d);
-    // SAFETY: the three pointers, with these strides, stay inside the slices checked above, and `c` is borrowed
-    // mutably, so it overlaps neither of the others.
-    unsafe {
-        matrixmultiply::dgemm(
-            d,
-            count,
-            d,
-            1.0,
-            a.as_ptr(),
-            1,
-            d as isize,
-            b.as_ptr(),
-            d as isize,
-            1,
-            1.0,
-            c.as_mut_ptr(),
-            d as isize,
-            1,
-        );
-    }
+    /// `Σ ℓ′ D hᵀ`.
+    outer: Outer,
 }
 
 #[cfg(test)]
@@ -234,7 +206,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LOSSES: [Loss; 4] = [Loss::Negative, Loss::Hinge(0.3), Loss::Exponential, Loss::Logistic];
+    const LOSSES: [Loss; 5] =
+        [Loss::Negative, Loss::Hinge(0.3), Loss::Exponential, Loss::Logistic, Loss::Perturbation(0.3)];
 
     fn mean(rows: &[f64], d: usize, triplets: &[[i64; 3]], g: &[f64], loss: Loss, jobs: usize) -> Objective {
         let column = |k: usize| -> Vec<i64> { triplets.iter().map(|t| t[k]).collect() };
@@ -247,7 +220,7 @@ mod tests {
         #[test]
         fn gradient_is_that_of_finite_differences(
             rows in prop::collection::vec(-1.0..1.0f64, 18), g in prop::collection::vec(-1.0..1.0f64, 6),
-            entry in 0usize..6, which in 0usize..4,
+            entry in 0usize..6, which in 0usize..5,
         ) {
             let (d, loss) = (3, LOSSES[which]);
             let triplets = [[0, 1, 2], [3, 4, 5], [5, 0, 3], [2, 1, 4]];
@@ -257,8 +230,8 @@ mod tests {
                 mean(&rows, d, &triplets, &g, loss, 1)
             };
             let here = at(0.0);
-            // Away from the kink of the hinge, and from metrics in which a pair nearly coincides.
-            prop_assume!(here.margins.iter().all(|t| (t - 0.3).abs() > 1e-3 && t.abs() < 10.0));
+            // Away from the kinks, and from metrics in which a pair nearly coincides.
+            prop_assume!(here.margins.iter().all(|t| (t - 0.3).abs() > 1e-3 && t.abs() > 1e-3 && t.abs() < 10.0));
             let slope = (at(1e-6).loss - at(-1e-6).loss) / 2e-6;
             let size = 1.0 + here.gradient.iter().fold(0.0f64, |m, x| m.max(x.abs())).powi(2);
             prop_assert!((slope - here.gradient[entry]).abs() < 1e-6 * size, "{slope} {:?}", here.gradient);

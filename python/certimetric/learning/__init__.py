@@ -10,5 +10,6 @@
 
 from certimetric.learning._descent import FitProgress
 from certimetric.learning.arml import ARML
+from certimetric.learning.perturbation import PerturbationLoss, perturbation_loss
 
-__all__ = ["ARML", "FitProgress"]
+__all__ = ["ARML", "FitProgress", "PerturbationLoss", "perturbation_loss"]

@@ -97,6 +97,8 @@ def _loss(torch: Any, margins: Any, loss: Loss) -> Any:
         return -margins
     if name == "hinge":
         return torch.clamp(edge - margins, min=0)
+    if name == "perturbation":
+        return edge**2 - torch.clamp(margins, min=0, max=edge) ** 2
     if name == "exponential":
         return torch.exp(-margins)
     return torch.nn.functional.softplus(-margins)

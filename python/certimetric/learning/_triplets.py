@@ -8,10 +8,10 @@ from certimetric.exceptions import InputError
 
 __all__ = ["LOSSES", "Loss", "NativeTriplets", "TripletBackend", "make_backend"]
 
-LOSSES = ("negative", "hinge", "exponential", "logistic")
+LOSSES = ("negative", "hinge", "exponential", "logistic", "perturbation")
 
 Loss = tuple[str, float]
-"""A loss of the margin t, and the c of the hinge: −t, max(0, c − t), exp(−t), log(1 + exp(−t))."""
+"""A loss of the margin t, and its c: −t, max(0, c − t), exp(−t), log(1 + exp(−t)), or c² − clip(t, 0, c)²."""
 
 
 class TripletBackend(Protocol):

@@ -32,10 +32,10 @@ class ARML(GradientLearner):
         Rows p of G; default: the number of features.
     n_neighbors : int, default=10
         Number of nearest rows of each kind that are drawn from; all where there are fewer.
-    loss : "negative", "hinge", "exponential" or "logistic", default="negative"
-        ℓ(t): −t, max(0, hinge − t), exp(−t) or log(1 + exp(−t)).
+    loss : "negative", "hinge", "exponential", "logistic" or "perturbation", default="negative"
+        ℓ(t): −t, max(0, hinge − t), exp(−t), log(1 + exp(−t)), or :class:`PerturbationLoss` with ``hinge``.
     hinge : float, default=1.0
-        Radius, in the ℓ2 norm of the input, that is large enough for the hinge.
+        Radius, in the ℓ2 norm of the input, that is large enough for the hinge and the perturbation loss.
     max_iter : int, default=1000
         Epochs.
     learning_rate : float, default=1e-3
@@ -105,7 +105,7 @@ class ARML(GradientLearner):
         n_components: int | None = None,
         *,
         n_neighbors: int = 10,
-        loss: Literal["negative", "hinge", "exponential", "logistic"] = "negative",
+        loss: Literal["negative", "hinge", "exponential", "logistic", "perturbation"] = "negative",
         hinge: float = 1.0,
         max_iter: int = 1000,
         learning_rate: float = 1e-3,
