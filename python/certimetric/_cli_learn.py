@@ -19,12 +19,15 @@ from certimetric._cli_frame import Quiet, friendly, takes
 from certimetric._cli_report import check_output
 from certimetric._cli_work import LARGEST_SEED, Jobs, Rows, scaled
 from certimetric.exceptions import InputError
-from certimetric.learning import ARML
+from certimetric.learning import ARML, LMNN
 from certimetric.learning._base import MetricLearner
 
 __all__ = ["app"]
 
-_LEARNERS: dict[str, type[MetricLearner]] = {"arml": ARML}
+_LEARNERS: dict[str, type[MetricLearner]] = {
+    "arml": ARML,
+    "lmnn": LMNN,
+}
 
 app = typer.Typer(name="learn", help="Learn a metric from labelled data.", rich_markup_mode=None)
 

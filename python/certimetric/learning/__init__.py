@@ -10,6 +10,7 @@
 
 from certimetric.learning._descent import FitProgress
 from certimetric.learning.arml import ARML
+from certimetric.learning.lmnn import LMNN
 from certimetric.learning.perturbation import PerturbationLoss, perturbation_loss
 
-__all__ = ["ARML", "FitProgress", "PerturbationLoss", "perturbation_loss"]
+__all__ = ["ARML", "LMNN", "FitProgress", "PerturbationLoss", "perturbation_loss"]

@@ -26,6 +26,7 @@ def save_state(path: Path, state: State, fingerprint: str) -> None:
         "fingerprint": fingerprint,
         "epoch": state.epoch,
         "stale": state.stale,
+        "converged": state.converged,
         "history": state.history,
         "steps": state.adam.count,
         "generator": state.rng.bit_generator.state,
@@ -78,4 +79,5 @@ def _as_state(head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> State:
     rng = np.random.default_rng(0)
     rng.bit_generator.state = head["generator"]
     best = None if head["best"] is None else Best(head["best"][0], head["best"][1], part("best"))
-    return State(part("value"), rng, adam, head["epoch"], head["history"], best, head["stale"])
+    kept = {name: head[name] for name in ("epoch", "history", "stale", "converged")}
+    return State(part("value"), rng, adam, best=best, **kept)

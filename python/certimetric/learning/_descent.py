@@ -73,6 +73,8 @@ class State:
     best: Best | None = None
     stale: int = 0
     """Scores since the best one."""
+    converged: bool = False
+    """Whether another epoch would change nothing worth it; an epoch says so."""
 
     def copy(self) -> "State":
         """The same, which an epoch that goes wrong does not change."""
@@ -159,6 +161,8 @@ class Descent:
         """Why there is no other epoch; empty: there is one."""
         if state.epoch >= self.max_iter:
             return "max_iter"
+        if state.converged:
+            return "converged"
         if self.score is not None and state.stale >= self.patience:
             return "no better validation"
         late = self.time_limit is not None and seconds >= self.time_limit

@@ -42,7 +42,8 @@ class GradientLearner(MetricLearner):
     best_iter_ : int
         The epoch that ``components_`` is of: the last one, or the one with the best validation score.
     stop_reason_ : str
-        "max_iter", "no better validation", "callback", "time_limit", "interrupted" or "loss not finite".
+        "max_iter", "converged", "no better validation", "callback", "time_limit", "interrupted" or
+        "loss not finite".
     history_ : dict of str to ndarray
         ``loss`` of each epoch; with ``early_stopping`` the scores, ``validation``, and their epochs,
         ``validation_epoch``.
@@ -74,8 +75,7 @@ class GradientLearner(MetricLearner):
     def _check_parameters(self) -> None:
         """Raise for parameters that are wrong whatever the data."""
         check_count(self.max_iter, "max_iter")
-        if as_positive(self.learning_rate, "learning_rate") is None:
-            raise InputError(f"learning_rate must be a finite number, got {self.learning_rate!r}.")
+        self._check_step()
         as_positive(self.time_limit, "time_limit")
         as_tolerance(self.tol, "tol")
         check_count(self.n_iter_no_change, "n_iter_no_change")
@@ -89,6 +89,10 @@ class GradientLearner(MetricLearner):
                 "checkpoint needs an integer as random_state, so that a fit that goes on splits and draws as "
                 f"before; got {self.random_state!r}."
             )
+
+    def _check_step(self) -> None:
+        if as_positive(self.learning_rate, "learning_rate") is None:
+            raise InputError(f"learning_rate must be a finite number, got {self.learning_rate!r}.")
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn from labelled rows.
@@ -149,7 +153,7 @@ class GradientLearner(MetricLearner):
             if shapes != {name: value.shape for name, value in known.values.items()}:
                 raise InputError("warm_start goes on with what was learned, but X or init has another shape.")
             known = known.copy()
-            known.stale = 0
+            known.stale, known.converged = 0, False
         if self.checkpoint is None:
             return known or State(self._begin(train), rng), None
         path, fingerprint = Path(self.checkpoint), self._fingerprint(data)
