@@ -19,14 +19,17 @@ from certimetric._cli_frame import Quiet, friendly, takes
 from certimetric._cli_report import check_output
 from certimetric._cli_work import LARGEST_SEED, Jobs, Rows, scaled
 from certimetric.exceptions import InputError
-from certimetric.learning import ARML, LMNN
+from certimetric.learning import ARML, ITML, LFDA, LMNN, NCA
 from certimetric.learning._base import MetricLearner
 
 __all__ = ["app"]
 
 _LEARNERS: dict[str, type[MetricLearner]] = {
     "arml": ARML,
+    "itml": ITML,
+    "lfda": LFDA,
     "lmnn": LMNN,
+    "nca": NCA,
 }
 
 app = typer.Typer(name="learn", help="Learn a metric from labelled data.", rich_markup_mode=None)

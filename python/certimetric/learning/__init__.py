@@ -10,7 +10,10 @@
 
 from certimetric.learning._descent import FitProgress
 from certimetric.learning.arml import ARML
+from certimetric.learning.itml import ITML
+from certimetric.learning.lfda import LFDA
 from certimetric.learning.lmnn import LMNN
+from certimetric.learning.nca import NCA
 from certimetric.learning.perturbation import PerturbationLoss, perturbation_loss
 
-__all__ = ["ARML", "LMNN", "FitProgress", "PerturbationLoss", "perturbation_loss"]
+__all__ = ["ARML", "ITML", "LFDA", "LMNN", "NCA", "FitProgress", "PerturbationLoss", "perturbation_loss"]
