@@ -25,7 +25,7 @@
 //! * [`embedding`]: the coordinates of the search, and their errors.
 //! * [`search`]: the prepared rows, lower bounds that skip most of them, exact neighbours.
 //! * [`certify`]: the radius of 1-NN, from screening to the proven interval.
-//! * [`learning`]: near rows, margins of triplets and distances of pairs with their gradients, for learners of metrics.
+//! * [`learning`]: near rows, margins of triplets, distances of pairs and radii with their gradients, for learners.
 
 pub mod certify;
 pub mod embedding;

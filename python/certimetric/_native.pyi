@@ -184,3 +184,21 @@ def bregman_sweep(
     gamma: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:  # metric, bounds, multipliers
     ...
+
+def radius_objective(
+    points: NDArray[np.float64],  # (n, d)
+    codes: NDArray[np.int64],  # (n,) class codes
+    components: NDArray[np.float64] | None,  # (p, d) G; None: Euclidean
+    anchors: NDArray[np.float64],  # (m, d)
+    anchor_codes: NDArray[np.int64],  # (m,)
+    worth: tuple[float, float, float],  # low, cap and decay of the weight of a radius; any may be infinite
+    itself: NDArray[np.int64] | None = None,  # (m,) a point to leave out, -1: none
+    by_components: bool = False,
+    by_points: bool = False,
+    n_jobs: int = 1,
+) -> tuple[
+    float,  # mean loss
+    NDArray[np.float64],  # (m,) signed radii, at most the cap; NaN: none
+    NDArray[np.float64] | None,  # (p, d) gradient by G
+    NDArray[np.float64] | None,  # (n, d) gradient by the points
+]: ...

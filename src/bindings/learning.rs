@@ -3,10 +3,12 @@
 use super::arrays::{into_matrix, into_vector, matrix};
 use super::enter::{Call, enter};
 use crate::learning::bregman::Bounded;
+use crate::learning::envelope::{self, Anchors, Wanted, Worth};
 use crate::learning::impostors::Scene;
 use crate::learning::neighborhood::Neighborhood as Core;
 use crate::learning::objective::{Loss, Triplets};
 use crate::learning::pairs::Pairs;
+use crate::learning::reference::Labelled;
 use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -205,4 +207,49 @@ pub fn bregman_sweep<'py>(
         Ok(())
     })?;
     Ok((into_matrix(py, metric, d), into_vector(py, bounds), into_vector(py, multipliers)))
+}
+
+type Radii<'py> =
+    (f64, Bound<'py, PyArray1<f64>>, Option<Bound<'py, PyArray2<f64>>>, Option<Bound<'py, PyArray2<f64>>>);
+
+#[pyfunction]
+#[pyo3(signature = (points, codes, components, anchors, anchor_codes, worth, itself = None, by_components = false, by_points = false, n_jobs = 1))]
+pub fn radius_objective<'py>(
+    py: Python<'py>,
+    points: PyReadonlyArray2<'py, f64>,
+    codes: PyReadonlyArray1<'py, i64>,
+    components: Option<PyReadonlyArray2<'py, f64>>,
+    anchors: PyReadonlyArray2<'py, f64>,
+    anchor_codes: PyReadonlyArray1<'py, i64>,
+    worth: (f64, f64, f64),
+    itself: Option<PyReadonlyArray1<'py, i64>>,
+    by_components: bool,
+    by_points: bool,
+    n_jobs: usize,
+) -> PyResult<Radii<'py>> {
+    let [n, d] = [points.shape()[0], points.shape()[1]];
+    let g = components.as_ref().map(|g| matrix("components", g, d)).transpose()?;
+    let labelled = |name, rows, codes| -> PyResult<Labelled> {
+        Ok(Labelled { rows: matrix(name, rows, d)?, codes, features: d })
+    };
+    let (ours, theirs) = (codes.as_slice()?, anchor_codes.as_slice()?);
+    let itself = itself.as_ref().map(|itself| itself.as_slice()).transpose()?;
+    let m = anchors.shape()[0];
+    let known = |itself: &[i64]| itself.len() == m && itself.iter().all(|k| (-1..n as i64).contains(k));
+    if ours.len() != n || theirs.len() != m || n * d == 0 || g.is_some_and(<[f64]>::is_empty) {
+        return Err(PyValueError::new_err("codes are not one for each row, or an array is empty"));
+    }
+    if itself.is_some_and(|itself| !known(itself)) {
+        return Err(PyValueError::new_err("itself is not a point, or -1, for each anchor"));
+    }
+    let points = labelled("points", &points, ours)?;
+    let anchors = Anchors { labelled: labelled("anchors", &anchors, theirs)?, itself };
+    let worth = Worth { low: worth.0, cap: worth.1, decay: worth.2 };
+    let wanted = Wanted { components: by_components, points: by_points };
+    let call = Call { jobs: n_jobs, time_limit: None, progress: None };
+    let found = enter(py, &call, |team, control| {
+        envelope::objective(points, g, anchors, worth, wanted, team, control)
+    })?;
+    let rows = |values: Option<Vec<f64>>| values.map(|values| into_matrix(py, values, d));
+    Ok((found.loss, into_vector(py, found.radii), rows(found.components), rows(found.points)))
 }

@@ -41,6 +41,7 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(learning::pair_outer, module)?)?;
     module.add_function(wrap_pyfunction!(learning::impostors, module)?)?;
     module.add_function(wrap_pyfunction!(learning::bregman_sweep, module)?)?;
+    module.add_function(wrap_pyfunction!(learning::radius_objective, module)?)?;
     module.add_function(wrap_pyfunction!(search::spectral_norm_bound, module)?)?;
     let names = |names| pyo3::types::PyTuple::new(module.py(), names);
     module.add("STATUSES", names(crate::certify::Status::NAMES.as_slice())?)?;

@@ -1,12 +1,16 @@
 //! What learners of metrics ask of the data again and again: near rows of the own and of other classes, margins of
-//! triplets, distances of pairs and impostors with their gradients, and projections onto bounds.
+//! triplets, distances of pairs, impostors and radii before labelled points with their gradients, and projections onto
+//! bounds.
 //!
 //! Nothing here is proven: a learned metric is a number like any other, and the certifier says what it is worth.
 
 pub mod bregman;
+pub mod envelope;
 pub mod impostors;
 pub mod neighborhood;
 pub mod objective;
 mod outer;
 pub mod pairs;
+pub mod radius;
+pub mod reference;
 mod scan;
