@@ -17,15 +17,16 @@ from sklearn.exceptions import ConvergenceWarning
 from certimetric import datasets
 from certimetric._cli_frame import Quiet, friendly, takes
 from certimetric._cli_report import check_output
-from certimetric._cli_work import LARGEST_SEED, Jobs, Rows, scaled
+from certimetric._cli_work import LARGEST_SEED, Jobs, Rows, metric_of, scaled
 from certimetric.exceptions import InputError
-from certimetric.learning import ARML, ITML, LFDA, LMNN, NCA
+from certimetric.learning import ARML, ITML, LFDA, LMNN, NCA, ExactRadius
 from certimetric.learning._base import MetricLearner
 
 __all__ = ["app"]
 
 _LEARNERS: dict[str, type[MetricLearner]] = {
     "arml": ARML,
+    "exact-radius": ExactRadius,
     "itml": ITML,
     "lfda": LFDA,
     "lmnn": LMNN,
@@ -80,7 +81,8 @@ def _options(learner: type[MetricLearner]) -> Iterator[Parameter]:
         if name in _OTHERWISE | _NEVER or kind is None:
             continue
         annotation = kind | None if field.default is None else kind
-        option = typer.Option(f"--{name.replace('_', '-')}", help=helps.get(name))
+        parser = _auto_or(kind) if Literal["auto"] in get_args(hints[name]) else None
+        option = typer.Option(f"--{name.replace('_', '-')}", help=helps.get(name), parser=parser)
         yield Parameter(
             name, Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[annotation, option]
         )
@@ -90,8 +92,19 @@ def _kind(hint: Any) -> Any:
     """Of the types that an argument may have one that an option can; None: there is none."""
     if get_origin(hint) is Literal:
         return hint
-    kinds = get_args(hint) or (hint,)
-    return next((kind for kind in (Path, bool, int, float, str) if kind in kinds), None)
+    kinds = (hint,) if get_origin(hint) is tuple else get_args(hint) or (hint,)
+    known = [kind for kind in (Path, bool, int, float, str) if kind in kinds]
+    return next(iter([*known, *(kind for kind in kinds if get_origin(kind) is tuple)]), None)
+
+
+def _auto_or(kind: type) -> Callable[[Any], Any]:
+    """A number of a kind, or the word that leaves it to the data."""
+
+    def auto(text: Any) -> Any:
+        return text if text == "auto" else kind(text)
+
+    auto.__name__ = f"{kind.__name__}|auto"
+    return auto
 
 
 def _helps(docstring: str) -> dict[str, str]:
@@ -114,6 +127,8 @@ def _learn(model: MetricLearner, rows: Rows, out: Path) -> None:
     data = datasets.read(rows.train, "train", **rows.keys)
     labels = data.labels()
     values, _ = scaled(rows, data)
+    if isinstance(known := model.get_params().get("metric"), str):
+        model.set_params(metric=metric_of(known, values))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         model.fit(values, labels)

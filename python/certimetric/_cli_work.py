@@ -36,6 +36,7 @@ __all__ = [
     "certify",
     "demo",
     "fit_reference",
+    "metric_of",
     "prepare",
     "scaled",
 ]
@@ -218,7 +219,7 @@ def prepare(source: Source) -> Prepared:
 def fit_reference(training: Training, data: DataSet) -> Reference:
     """Scale the training data, and make the metric."""
     rows, scaler = scaled(training, data)
-    return Reference(rows, scaler, _metric(training.metric, rows))
+    return Reference(rows, scaler, metric_of(training.metric, rows))
 
 
 def scaled(rows: Rows, data: DataSet) -> tuple[FloatArray, Scaler]:
@@ -229,7 +230,8 @@ def scaled(rows: Rows, data: DataSet) -> tuple[FloatArray, Scaler]:
     return values, scaler
 
 
-def _metric(choice: str, rows: FloatArray) -> Mahalanobis:
+def metric_of(choice: str, rows: FloatArray) -> Mahalanobis:
+    """The metric that ``--metric`` names."""
     if choice == "euclidean":
         return Mahalanobis.euclidean()
     if choice == "covariance":

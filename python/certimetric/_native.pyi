@@ -184,7 +184,6 @@ def bregman_sweep(
     gamma: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:  # metric, bounds, multipliers
     ...
-
 def radius_objective(
     points: NDArray[np.float64],  # (n, d)
     codes: NDArray[np.int64],  # (n,) class codes

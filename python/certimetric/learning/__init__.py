@@ -10,10 +10,21 @@
 
 from certimetric.learning._descent import FitProgress
 from certimetric.learning.arml import ARML
+from certimetric.learning.exact_radius import ExactRadius
 from certimetric.learning.itml import ITML
 from certimetric.learning.lfda import LFDA
 from certimetric.learning.lmnn import LMNN
 from certimetric.learning.nca import NCA
 from certimetric.learning.perturbation import PerturbationLoss, perturbation_loss
 
-__all__ = ["ARML", "ITML", "LFDA", "LMNN", "NCA", "FitProgress", "PerturbationLoss", "perturbation_loss"]
+__all__ = [
+    "ARML",
+    "ITML",
+    "LFDA",
+    "LMNN",
+    "NCA",
+    "ExactRadius",
+    "FitProgress",
+    "PerturbationLoss",
+    "perturbation_loss",
+]

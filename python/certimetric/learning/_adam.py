@@ -22,11 +22,20 @@ class Adam:
         self.moments: dict[str, tuple[FloatArray, FloatArray]] = {}
 
     def step(
-        self, values: dict[str, FloatArray], gradients: dict[str, FloatArray], rate: float
+        self,
+        values: dict[str, FloatArray],
+        gradients: dict[str, FloatArray],
+        rate: float | dict[str, float],
     ) -> dict[str, FloatArray]:
-        """The values after one step down; the arrays that were given are left as they are."""
+        """The values after one step down; the arrays that were given are left as they are.
+
+        ``rate`` is one for all of them, or one for each.
+        """
         self.count += 1
-        return {name: self._moved(name, value, gradients[name], rate) for name, value in values.items()}
+        rates = rate if isinstance(rate, dict) else dict.fromkeys(values, rate)
+        return {
+            name: self._moved(name, value, gradients[name], rates[name]) for name, value in values.items()
+        }
 
     def _moved(self, name: str, value: FloatArray, gradient: FloatArray, rate: float) -> FloatArray:
         zeros = np.zeros_like(value)

@@ -88,10 +88,18 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def transform(self, X: ArrayLike) -> FloatArray:
         r"""Rows :math:`G x`, ndarray of shape (m, p), in which the metric is Euclidean."""
+        return self._rows(X) @ self.components_.T
+
+    def _rows(self, X: ArrayLike) -> FloatArray:
+        """Rows like those that were learned from."""
         check_is_fitted(self, "components_")
         rows = np.asarray(validate_data(self, X, dtype=np.float64, order="C", reset=False))
         check_magnitude(rows, "X")
-        return rows @ self.components_.T
+        return rows
+
+    def _saved(self) -> dict[str, NDArray[Any]]:
+        """The arrays of a file."""
+        return {"components_": self.components_}
 
     def save(self, path: str | PathLike[str], **notes: Any) -> None:
         """Write the metric as npz, without pickle: :func:`certimetric.datasets.read_metric` reads it.
@@ -112,9 +120,7 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             **notes,
         }
         with writing(path) as file:
-            np.savez(
-                file, allow_pickle=False, components_=self.components_, about=np.array(json.dumps(about))
-            )
+            np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **self._saved())
 
 
 def _plain(value: Any) -> Any:

@@ -24,9 +24,9 @@ from certimetric.exceptions import InputError, InputTypeError
 from certimetric.learning._base import Labelled, MetricLearner
 from certimetric.learning._checkpoint import load_state, save_state
 from certimetric.learning._descent import Callback, Descent, Epoch, State, Values
-from certimetric.learning._validation_set import hold_out
+from certimetric.learning._validation_set import Validation, hold_out
 
-__all__ = ["GradientLearner", "initial_components"]
+__all__ = ["GradientLearner", "check_rate", "initial_components"]
 
 _NOT_OF_THE_RESULT = {"callback", "checkpoint", "max_iter", "n_jobs", "progress", "time_limit", "warm_start"}
 """Parameters that may change between a checkpoint and the fit that goes on from it."""
@@ -49,8 +49,9 @@ class GradientLearner(MetricLearner):
         ``validation_epoch``.
     """
 
-    max_iter: int
-    learning_rate: float
+    # Numbers, or "auto" where a learner has it.
+    max_iter: Any
+    learning_rate: Any
     warm_start: bool
     early_stopping: bool
     validation_fraction: float
@@ -72,10 +73,24 @@ class GradientLearner(MetricLearner):
     def _epochs(self, data: Labelled, jobs: int) -> Epoch:
         """What an epoch does."""
 
+    def _settle(self, data: Labelled, validation: Validation | None, jobs: int) -> None:
+        """Choose what the parameters leave to the data; called once, before anything is learned."""
+
+    def _holds_out(self) -> bool:
+        """Whether rows are held out for validation."""
+        return bool(self.early_stopping)
+
+    def _last_epoch(self) -> int:
+        """Epochs in all."""
+        return int(self.max_iter)
+
+    def _score(self, validation: Validation, values: Values) -> float:
+        """What the best epoch has most of."""
+        return validation.score(values["components"])
+
     def _check_parameters(self) -> None:
         """Raise for parameters that are wrong whatever the data."""
-        check_count(self.max_iter, "max_iter")
-        self._check_step()
+        self._check_steps()
         as_positive(self.time_limit, "time_limit")
         as_tolerance(self.tol, "tol")
         check_count(self.n_iter_no_change, "n_iter_no_change")
@@ -90,9 +105,10 @@ class GradientLearner(MetricLearner):
                 f"before; got {self.random_state!r}."
             )
 
-    def _check_step(self) -> None:
-        if as_positive(self.learning_rate, "learning_rate") is None:
-            raise InputError(f"learning_rate must be a finite number, got {self.learning_rate!r}.")
+    def _check_steps(self) -> None:
+        """The part of it that is about how many steps there are, and how long ones."""
+        check_count(self.max_iter, "max_iter")
+        check_rate(self.learning_rate)
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn from labelled rows.
@@ -120,15 +136,16 @@ class GradientLearner(MetricLearner):
         jobs = effective_jobs(self.n_jobs)
         rng = self._generator()
         validation = None
-        if self.early_stopping:
+        if self._holds_out():
             validation = hold_out(data, self.validation_fraction, rng, jobs)
         train = data if validation is None else validation.train
+        self._settle(train, validation, jobs)
         state, save = self._first_state(data, train, rng)
         descent = Descent(
             type(self).__name__,
-            self.max_iter,
+            self._last_epoch(),
             time_limit=as_positive(self.time_limit, "time_limit"),
-            score=None if validation is None else lambda values: validation.score(values["components"]),
+            score=None if validation is None else partial(self._score, validation),
             patience=self.n_iter_no_change,
             tol=self.tol,
             callback=self.callback,
@@ -185,6 +202,12 @@ class GradientLearner(MetricLearner):
     def _learned(self, values: Values) -> None:
         """Give what was learned its public names."""
         self.components_ = values["components"]
+
+
+def check_rate(value: object) -> None:
+    """Raise unless a learning rate is positive and finite."""
+    if as_positive(value, "learning_rate") is None:
+        raise InputError(f"learning_rate must be a finite number, got {value!r}.")
 
 
 def initial_components(init: str | ArrayLike, n_components: int | None, data: Labelled) -> FloatArray:

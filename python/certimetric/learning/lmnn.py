@@ -173,7 +173,8 @@ class LMNN(GradientLearner):
         if self.perturbation is not None and not np.isfinite(as_tolerance(self.perturbation, "perturbation")):
             raise InputError(f"perturbation must be a finite number or None, got {self.perturbation}.")
 
-    def _check_step(self) -> None:
+    def _check_steps(self) -> None:
+        check_count(self.max_iter, "max_iter")
         if self.first_step is not None and as_positive(self.first_step, "first_step") is None:
             raise InputError(f"first_step must be a finite number or None, got {self.first_step}.")
 

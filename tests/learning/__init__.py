@@ -1,0 +1,1 @@
+"""Learners: what they optimise, and what they promise as estimators."""

@@ -1,0 +1,92 @@
+"""A metric learned on exact radii."""
+
+import numpy as np
+import pytest
+
+import certimetric as cm
+from certimetric.learning import ExactRadius
+
+
+def overlapping(seed: int, n: int = 240, d: int = 6):
+    """Two classes that two of the features tell apart; the others are noise, and larger."""
+    rng = np.random.default_rng(seed)
+    rows, labels = rng.normal(size=(n, d)), np.arange(n) % 2
+    rows[:, 2:] *= 2
+    rows[:, :2] += 1.5 * labels[:, None]
+    return rows, labels
+
+
+def mean_radius(metric, train, test) -> float:
+    model = cm.CertifiedKNeighborsClassifier(metric=metric).fit(*train)
+    return float(model.certify(*test).lower.mean())
+
+
+def test_radii_of_new_points_are_larger_than_under_the_euclidean_metric():
+    train, test = overlapping(0), overlapping(1)
+    learner = ExactRadius(random_state=0).fit(*train)
+    assert mean_radius(learner, train, test) > 1.1 * mean_radius("euclidean", train, test)
+
+
+def test_what_is_left_to_the_data_scales_with_it():
+    rows, labels = overlapping(0)
+    one, four = (ExactRadius(max_iter=5, random_state=0).fit(scale * rows, labels) for scale in (1, 4))
+    assert four.cap_ == 4 * one.cap_
+    np.testing.assert_allclose(four.components_, one.components_, atol=1e-5)
+
+
+def test_what_a_fit_went_by_is_there_and_given_values_win():
+    train = overlapping(0)
+    free = ExactRadius(random_state=0).fit(*train)
+    assert (free.reference_share_, free.batch_size_) == ((0.125, 0.3), 60)
+    assert free.n_iter_ == free.max_iter_ == 125
+    bound = ExactRadius(reference_share=0.5, cap=2.0, batch_size=100, max_iter=3, random_state=0).fit(*train)
+    assert (bound.reference_share_, bound.cap_, bound.batch_size_, bound.n_iter_) == ((0.5, 0.5), 2.0, 100, 3)
+
+
+def test_few_components_are_better_than_the_axes_that_they_begin_with():
+    train, test = overlapping(0), overlapping(1)
+    learner = ExactRadius(3, random_state=0).fit(*train)
+    assert learner.components_.shape == (3, 6)
+    axes = np.linalg.svd(train[0] - train[0].mean(axis=0), full_matrices=False)[2][:3]
+    assert mean_radius(learner, train, test) > mean_radius(cm.Mahalanobis.from_components(axes), train, test)
+
+
+def test_threads_change_no_bit():
+    train = overlapping(0, n=600)
+    one, two = (ExactRadius(max_iter=2, n_jobs=jobs, random_state=0).fit(*train) for jobs in (1, 2))
+    assert np.array_equal(one.components_, two.components_)
+
+
+def test_a_fit_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path):
+    train, path = overlapping(0), tmp_path / "fit.npz"
+    whole = ExactRadius(max_iter=6, random_state=0).fit(*train)
+    kept = {"max_iter": 6, "checkpoint": path, "random_state": 0}
+    ExactRadius(**kept, callback=lambda progress: progress.epoch == 4).fit(*train)
+    rest = ExactRadius(**kept).fit(*train)
+    assert rest.n_iter_ == 6
+    assert np.array_equal(rest.components_, whole.components_)
+
+
+def test_degenerate_data_gives_a_metric():
+    rows, labels = np.repeat([[0.0, 0.0], [1.0, 0.0]], 6, axis=0), np.arange(12) % 2
+    learner = ExactRadius(max_iter=3, random_state=0).fit(rows, labels)
+    assert np.isfinite(learner.components_).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("reference_share", 0),
+        ("reference_share", 1.5),
+        ("reference_share", (0.1, 0.2, 0.3)),
+        ("reference_share", "none"),
+        ("cap", 0),
+        ("cap", "large"),
+        ("max_iter", 0),
+        ("batch_size", 2.5),
+        ("learning_rate", 0.0),
+    ],
+)
+def test_bad_parameters_are_named(name, value):
+    with pytest.raises((ValueError, TypeError), match=name):
+        ExactRadius(**{name: value}).fit(*overlapping(0))
