@@ -19,7 +19,7 @@ from certimetric._cli_frame import Quiet, friendly, takes
 from certimetric._cli_report import check_output
 from certimetric._cli_work import LARGEST_SEED, Jobs, Rows, metric_of, scaled
 from certimetric.exceptions import InputError
-from certimetric.learning import ARML, ITML, LFDA, LMNN, NCA, ExactRadius
+from certimetric.learning import ARML, ITML, LFDA, LMNN, NCA, ExactRadius, RobustPrototypes
 from certimetric.learning._base import MetricLearner
 
 __all__ = ["app"]
@@ -31,6 +31,7 @@ _LEARNERS: dict[str, type[MetricLearner]] = {
     "lfda": LFDA,
     "lmnn": LMNN,
     "nca": NCA,
+    "prototypes": RobustPrototypes,
 }
 
 app = typer.Typer(name="learn", help="Learn a metric from labelled data.", rich_markup_mode=None)

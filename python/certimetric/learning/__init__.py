@@ -16,6 +16,7 @@ from certimetric.learning.lfda import LFDA
 from certimetric.learning.lmnn import LMNN
 from certimetric.learning.nca import NCA
 from certimetric.learning.perturbation import PerturbationLoss, perturbation_loss
+from certimetric.learning.prototypes import RobustPrototypes
 
 __all__ = [
     "ARML",
@@ -26,5 +27,6 @@ __all__ = [
     "ExactRadius",
     "FitProgress",
     "PerturbationLoss",
+    "RobustPrototypes",
     "perturbation_loss",
 ]

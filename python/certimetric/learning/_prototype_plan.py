@@ -1,0 +1,72 @@
+"""What a fit of prototypes goes by: its parameters, and in place of "auto" what suits the data."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from certimetric._validation import FloatArray, IntArray
+from certimetric.learning._base import Labelled
+from certimetric.learning._descent import Values
+from certimetric.learning._radii import Worth, signed_radii
+from certimetric.metric import Mahalanobis
+from certimetric.neighbors import CertifiedKNeighborsClassifier
+
+__all__ = ["Plan", "Standard", "components_of"]
+
+
+@dataclass(frozen=True)
+class Standard:
+    """How many of some rows may be wrong: as many as the plain 1-NN of the training rows has wrong."""
+
+    rows: Labelled
+    most: float
+
+    @classmethod
+    def of_plain(cls, train: Labelled, rows: Labelled, metric: Mahalanobis, n_jobs: int) -> "Standard":
+        """The standard that the 1-NN of all training rows sets."""
+        plain = CertifiedKNeighborsClassifier(metric=metric, n_jobs=n_jobs).fit(train.rows, train.codes)
+        return cls(rows, float(np.mean(plain.predict(rows.rows) != rows.codes)))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """First prototypes, length of the first step, and share of the prototypes that a step is before."""
+
+    worth: Worth
+    rate: float
+    batch: int
+    epochs: int
+    metric: Mahalanobis
+    start: FloatArray
+    codes: IntArray
+    share: float
+    standard: Standard | None
+
+    def points(self, values: Values) -> tuple[FloatArray, IntArray]:
+        """Prototypes and their codes."""
+        return values["points"], self.codes
+
+    def components(self, values: Values) -> FloatArray | None:
+        """G; None for the Euclidean metric."""
+        return values.get("components", components_of(self.metric))
+
+    def worth_at(self, values: Values) -> Worth:
+        """What radii count for."""
+        return self.worth._replace(decay=float(values.get("decay", math.inf)))
+
+    def radii(self, values: Values, rows: Labelled, cap: float, n_jobs: int) -> FloatArray:
+        """Signed radii of rows, 0 where there is none."""
+        anchors = rows.rows, rows.codes
+        found = signed_radii(self.points(values), self.components(values), anchors, cap, n_jobs=n_jobs)
+        return np.nan_to_num(found, nan=0.0)
+
+    def wrong(self, values: Values, rows: Labelled, n_jobs: int) -> float:
+        """Share of rows that are classified wrong."""
+        # No program is solved for cells from the cap on.
+        return float(np.mean(self.radii(values, rows, np.finfo(np.float64).tiny, n_jobs) <= 0))
+
+
+def components_of(metric: Mahalanobis) -> FloatArray | None:
+    """G; None for the Euclidean metric."""
+    return None if metric.is_euclidean else metric.components_

@@ -1,0 +1,374 @@
+"""Robust prototypes: a 1-NN classifier whose training set is learned on exact radii."""
+
+import hashlib
+import math
+import warnings
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+
+from certimetric import datasets
+from certimetric._resolve import MetricLike, as_metric
+from certimetric._validation import FloatArray, as_positive, check_count
+from certimetric.certification import Certification
+from certimetric.exceptions import InputError
+from certimetric.learning._auto import check_auto_count, check_auto_length, given
+from certimetric.learning._base import Labelled
+from certimetric.learning._descent import Callback, Epoch, State, Values
+from certimetric.learning._fitting import GradientLearner
+from certimetric.learning._points import centres, default_count, shifted
+from certimetric.learning._prototype_plan import Plan, Standard, components_of
+from certimetric.learning._radii import Worth, anneal, radius_loss, reach, signed_radii, spread
+from certimetric.learning._validation_set import Validation
+from certimetric.learning.exact_radius import normed
+from certimetric.metric import Mahalanobis
+from certimetric.neighbors import CertifiedKNeighborsClassifier
+
+__all__ = ["RobustPrototypes"]
+
+_METRIC_RATE = 1e-3
+"""Learning rate of components, which have a Frobenius norm of √p."""
+
+_KEPT, _MANY = 0.5, 4
+"""Share of the prototypes that a step is before, where there are that many a class on the average."""
+
+_STEPS, _FEWEST_EPOCHS = 800, 10
+"""Steps of a fit by default, and epochs at least."""
+
+_FALL, _RISE, _LEAST = 0.8, 1.1, 4.0
+"""What an epoch does to the decay where too many held out rows are wrong, and where not, and how far down."""
+
+
+class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
+    r"""A 1-NN classifier whose few points are learned so that radii are large.
+
+    .. math:: \max_P \frac1n \sum_i W(s_i), \qquad
+        s = \frac{\sum_k \lambda_k (d^2(x, p^-) - d^2(x, p^+_k))}
+                 {2 \lVert M \sum_k \lambda_k (p^- - p^+_k) \rVert_2}, \quad \sum_k \lambda_k = 1,
+
+    where s is the certified radius of a training row x before the prototypes P, with the active constraints
+    of its program for λ, and negative for rows that are wrong. W grows by 1 for each unit of s or, with the
+    objective "clean", by exp(−s / decay), so that small radii come first. Prototypes begin as the k-means of
+    each class. In every step the radii are those before a random half of them; Adam makes the steps, and
+    their length falls to 0 by half a cosine.
+
+    Parameters
+    ----------
+    n_prototypes : int or "auto", default="auto"
+        Prototypes of each class. "auto" is 1.5 times the root of the mean number of rows of a class.
+    eps : float, optional
+        The one radius, ℓ2 in input space, that matters: radii of 1.5 times as much and beyond count alike.
+        Default: as far as the radii go.
+    objective : "area" or "clean", default="area"
+        "area": the largest radii, whatever it costs at radius 0. "clean": as large as they can be while no
+        more of the held out rows are wrong than the plain 1-NN of all rows has wrong.
+    metric : "euclidean", Mahalanobis, array-like of shape (d, d), or fitted learner, default="euclidean"
+        The metric, or with ``learn_metric`` the one to begin with.
+    learn_metric : bool, default=False
+        Learn components too. It costs n d² for each step, and helps where there are many rows for d².
+    shifts : tuple of 2 ints, optional
+        Height and width of images in rows: in each step two in five are moved by one pixel.
+    max_iter : int or "auto", default="auto"
+        Epochs. "auto" makes 800 steps, and 10 epochs at least.
+    learning_rate : float or "auto", default="auto"
+        Of the first step, in units of the data. "auto" is a hundredth of how far radii go.
+    batch_size : int or "auto", default="auto"
+        Rows of a step. "auto" is a quarter of the rows, and no more than 256.
+    warm_start : bool, default=False
+        Go on with what the last ``fit`` learned, in the epochs up to ``max_iter`` that it did not make.
+    early_stopping : bool, default=False
+        Hold out rows, and keep the prototypes of the best of every tenth epoch. The objective "clean" does.
+    validation_fraction : float, default=0.1
+    n_iter_no_change : int, default=10
+        End after so many validations without a better one.
+    tol : float, default=0.0
+        By how much a validation has to be better.
+    callback : callable, optional
+        ``callback(progress)`` after each epoch, with a :class:`FitProgress`; True ends the fit.
+    time_limit : float, optional
+        Seconds.
+    checkpoint : path, optional
+        A file that keeps the fit, every minute and at its end. Where it is there, and of these data and
+        parameters, the fit goes on from it, to the same bits.
+    progress : bool, default=False
+        A line on standard error.
+    n_jobs : int, optional
+        Threads; they change no bit of the result.
+    random_state : int, RandomState or None, optional
+
+    Attributes
+    ----------
+    prototypes_ : ndarray of shape (n_prototypes, d)
+    prototype_labels_ : ndarray of shape (n_prototypes,)
+    components_ : ndarray of shape (p, d)
+        G; the identity for the Euclidean metric.
+    classifier_ : CertifiedKNeighborsClassifier
+        The 1-NN of the prototypes.
+    cap_, decay_ : float
+        Radii count between −cap and cap; the decay is that of the last epoch, infinite for "area".
+    batch_size_, learning_rate_, max_iter_ : int or float
+        What the fit went by.
+    n_iter_, best_iter_ : int
+        Epochs made, and the one that the prototypes are of.
+    stop_reason_ : str
+        "max_iter", "no better validation", "callback", "time_limit", "interrupted" or "loss not finite".
+    history_ : dict of str to ndarray
+        ``loss`` of each epoch; ``validation`` and ``validation_epoch``.
+
+    Notes
+    -----
+    With P prototypes an epoch costs n P p for distances and for each row some programs of P d or less.
+
+    References
+    ----------
+    Saralajew, Holdijk, Villmann: Fast Adversarial Robustness Certification of Nearest Prototype Classifiers
+    for Arbitrary Seminorms. NeurIPS 2020.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from certimetric.learning import RobustPrototypes
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = RobustPrototypes(n_prototypes=3, max_iter=20, random_state=0).fit(X, y)
+    >>> model.prototypes_.shape
+    (9, 4)
+    >>> radii = model.certify(X, y).lower
+    """
+
+    def __init__(
+        self,
+        n_prototypes: int | Literal["auto"] = "auto",
+        *,
+        eps: float | None = None,
+        objective: Literal["area", "clean"] = "area",
+        metric: MetricLike = "euclidean",
+        learn_metric: bool = False,
+        shifts: tuple[int, int] | None = None,
+        max_iter: int | Literal["auto"] = "auto",
+        learning_rate: float | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] = "auto",
+        warm_start: bool = False,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 0.0,
+        callback: Callback | None = None,
+        time_limit: float | None = None,
+        checkpoint: str | Path | None = None,
+        progress: bool = False,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.n_prototypes = n_prototypes
+        self.eps = eps
+        self.objective = objective
+        self.metric = metric
+        self.learn_metric = learn_metric
+        self.shifts = shifts
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.warm_start = warm_start
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.callback = callback
+        self.time_limit = time_limit
+        self.checkpoint = checkpoint
+        self.progress = progress
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_auto_count(self.n_prototypes, "n_prototypes")
+        check_auto_count(self.batch_size, "batch_size")
+        as_positive(self.eps, "eps")
+        if self.objective not in ("area", "clean"):
+            raise InputError(f"objective must be 'area' or 'clean', got {self.objective!r}.")
+        if self.shifts is not None:
+            if not isinstance(self.shifts, tuple | list) or len(self.shifts) != 2:
+                raise InputError(f"shifts must be a height and a width, or None; got {self.shifts!r}.")
+            for length in self.shifts:
+                check_count(length, "shifts")
+
+    def _check_steps(self) -> None:
+        check_auto_count(self.max_iter, "max_iter")
+        check_auto_length(self.learning_rate, "learning_rate")
+
+    def _holds_out(self) -> bool:
+        return bool(self.early_stopping) or self.objective == "clean"
+
+    def _settle(self, data: Labelled, validation: Validation | None, jobs: int) -> None:
+        n, features = data.rows.shape
+        if self.shifts is not None and math.prod(self.shifts) != features:
+            raise InputError(f"shifts is {self.shifts}, but X has {features} features.")
+        metric = as_metric(self.metric, features)
+        seed = int(self._generator().integers(2**31))
+        points = centres(data, given(self.n_prototypes, default_count(data)), seed)
+        rows = spread(n)
+        anchors = data.rows[rows], data.codes[rows]
+        far = reach(signed_radii(points, components_of(metric), anchors, n_jobs=jobs))
+        batch = min(given(self.batch_size, min(256, math.ceil(n / 4))), n)
+        epochs = max(_FEWEST_EPOCHS, math.ceil(_STEPS / math.ceil(n / batch)))
+        is_clean = self.objective == "clean"
+        eps = as_positive(self.eps, "eps")
+        cap = far if eps is None else 1.5 * eps
+        standard = None
+        if is_clean and validation is not None:
+            standard = Standard.of_plain(data, validation.held_out, metric, jobs)
+        self._plan = Plan(
+            worth=Worth(cap, cap, cap / 8 if is_clean else math.inf),
+            rate=given(self.learning_rate, far / 100 if math.isfinite(far) else 1.0),
+            batch=batch,
+            epochs=given(self.max_iter, epochs),
+            metric=metric,
+            start=points[0],
+            codes=points[1],
+            share=_KEPT if len(points[1]) >= _MANY * len(data.classes) else 1.0,
+            standard=standard,
+        )
+        self.cap_, self.batch_size_ = cap, batch
+        self.learning_rate_, self.max_iter_ = self._plan.rate, self._plan.epochs
+
+    def _last_epoch(self) -> int:
+        return self._plan.epochs
+
+    def _begin(self, _: Labelled) -> Values:
+        values = {"points": self._plan.start}
+        if self.learn_metric:
+            values["components"] = normed(self._plan.metric.components_)
+        if self._plan.standard is not None:
+            values["decay"] = np.array(self._plan.worth.decay)
+        return values
+
+    def _fingerprint(self, data: Labelled) -> str:
+        # The metric is an object in most cases, of which only its components are known.
+        metric = self._plan.metric.components_
+        return f"{super()._fingerprint(data)}-{hashlib.sha256(metric.tobytes()).hexdigest()}"
+
+    def _epochs(self, data: Labelled, jobs: int) -> Epoch:
+        plan = self._plan
+        return lambda state: self._epoch(state, data, plan, jobs)
+
+    def _epoch(self, state: State, data: Labelled, plan: Plan, jobs: int) -> float:
+        n = len(data.rows)
+        batches = np.array_split(state.rng.permutation(n), math.ceil(n / plan.batch))
+        total = 0.0
+        for batch in batches:
+            rows = data.rows[batch]
+            if self.shifts is not None:
+                rows = shifted(rows, self.shifts, state.rng)
+            kept = np.flatnonzero(state.rng.random(len(plan.codes)) < plan.share)
+            found = radius_loss(
+                (state.values["points"][kept], plan.codes[kept]),
+                plan.components(state.values),
+                (rows, data.codes[batch]),
+                plan.worth_at(state.values),
+                by=("points", "components") if self.learn_metric else ("points",),
+                n_jobs=jobs,
+            )
+            gradients = {**found.gradients, "points": np.zeros_like(plan.start)}
+            gradients["points"][kept] = found.gradients["points"]
+            self._step(state, gradients, anneal(1.0, state.adam.count / (len(batches) * plan.epochs)))
+            total += found.loss * len(batch)
+        if plan.standard is not None:
+            wrong = plan.wrong(state.values, plan.standard.rows, jobs)
+            decay = state.values["decay"] * (_RISE if wrong <= plan.standard.most else _FALL)
+            state.values["decay"] = np.array(np.clip(decay, plan.worth.decay / _LEAST, plan.worth.decay))
+        return total / n
+
+    def _step(self, state: State, gradients: Values, share: float) -> None:
+        learned = {name: state.values[name] for name in gradients}
+        rates = {"points": share * self._plan.rate, "components": share * _METRIC_RATE}
+        state.values |= state.adam.step(learned, gradients, rates)
+        if self.learn_metric:
+            state.values["components"] = normed(state.values["components"])
+
+    def _score(self, validation: Validation, values: Values) -> float:
+        """The mean radius; where more rows are wrong than may be, minus their share."""
+        plan, rows, jobs = self._plan, validation.held_out, validation.n_jobs
+        if plan.standard is not None and (wrong := plan.wrong(values, rows, jobs)) > plan.standard.most:
+            return -wrong
+        radii = plan.radii(values, rows, plan.worth.cap, jobs)
+        return float(np.clip(radii, 0.0, plan.worth.cap).mean())
+
+    def _learned(self, values: Values) -> None:
+        plan, best = self._plan, self._state.best
+        if plan.standard is not None and best is not None and best.score < 0:
+            warnings.warn(
+                f"RobustPrototypes has {-best.score:.2%} of the held out rows wrong, and the plain 1-NN "
+                f"{plan.standard.most:.2%}: more prototypes or epochs may help.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        self.decay_ = plan.worth_at(values).decay
+        metric = plan.metric
+        if self.learn_metric:
+            metric = Mahalanobis.from_components(values["components"])
+        self._hold(values["points"], self.classes_[plan.codes], metric)
+
+    def _hold(self, prototypes: FloatArray, labels: NDArray[Any], metric: Mahalanobis) -> None:
+        self.prototypes_, self.prototype_labels_ = prototypes, labels
+        self.components_ = metric.components_
+        self.classifier_ = CertifiedKNeighborsClassifier(metric=metric, n_jobs=self.n_jobs)
+        self.classifier_.fit(prototypes, labels)
+
+    @property
+    def metric_(self) -> Mahalanobis:
+        """The metric, given or learned."""
+        check_is_fitted(self, "components_")
+        return self.classifier_.metric_
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Labels of the nearest prototypes, ndarray of shape (m,)."""
+        rows = self._rows(X)
+        labels: NDArray[Any] = self.classifier_.predict(rows)
+        return labels
+
+    def certify(self, X: ArrayLike, y: ArrayLike | None = None, **options: Any) -> Certification:
+        """Proven intervals around the radii of test points.
+
+        Parameters
+        ----------
+        X : array-like of shape (m, d)
+        y : array-like of shape (m,), optional
+        **options
+            As of :meth:`certimetric.CertifiedKNeighborsClassifier.certify`.
+        """
+        rows = self._rows(X)
+        return self.classifier_.certify(rows, y, **options)
+
+    def _saved(self) -> dict[str, NDArray[Any]]:
+        # Labels that are objects would need pickle.
+        return {
+            "X": self.prototypes_,
+            "y": np.array(self.prototype_labels_.tolist()),
+            **super()._saved(),
+        }
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """What :meth:`save` wrote: a fitted classifier, with the parameters of a new one.
+
+        Raises
+        ------
+        DataError
+            The file is missing, damaged, or has no prototypes, labels or components.
+        """
+        points, metric = datasets.read(path), datasets.read_metric(path)
+        features = points.X.shape[1]
+        if np.array_equal(metric.components_, np.eye(features)):
+            metric = Mahalanobis.euclidean(features)
+        model = cls(metric=metric)
+        model.n_features_in_ = features
+        model.classes_ = np.unique(points.labels())
+        model._hold(points.X, points.labels(), metric)
+        return model

@@ -1,0 +1,164 @@
+"""Prototypes learned on exact radii: a classifier of its own, and a file that the command line takes."""
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from typer.testing import CliRunner
+
+import certimetric as cm
+from certimetric._cli_app import app
+from certimetric.exceptions import DataError
+from certimetric.learning import ExactRadius, RobustPrototypes
+from certimetric.learning._points import shifted
+
+
+def rings(seed: int, n: int = 300):
+    """Two classes, one around the other, with noise."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    angles, lengths = rng.uniform(0, 2 * np.pi, n), 1 + labels + 0.35 * rng.normal(size=n)
+    return np.c_[lengths * np.cos(angles), lengths * np.sin(angles)], np.array(["in", "out"])[labels]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return RobustPrototypes(8, random_state=0).fit(*rings(0))
+
+
+def test_radii_of_new_points_are_larger_than_those_of_plain_nearest_neighbors(model):
+    test = rings(1)
+    plain = cm.CertifiedKNeighborsClassifier().fit(*rings(0)).certify(*test)
+    assert len(model.prototypes_) == 16
+    assert model.certify(*test).lower.mean() > 1.3 * plain.lower.mean()
+
+
+def test_it_predicts_and_certifies_as_the_nearest_neighbor_of_its_prototypes(model):
+    rows, labels = rings(1)
+    same = cm.CertifiedKNeighborsClassifier().fit(model.prototypes_, model.prototype_labels_)
+    assert np.array_equal(model.predict(rows), same.predict(rows))
+    assert np.array_equal(model.certify(rows, labels).lower, same.certify(rows, labels).lower)
+    assert model.score(rows, labels) == np.mean(model.predict(rows) == labels)
+
+
+def test_a_clean_objective_keeps_more_points_right_than_an_area():
+    train, test = rings(0, 600), rings(1, 600)
+    area, clean = (
+        RobustPrototypes(8, objective=goal, random_state=0).fit(*train) for goal in ("area", "clean")
+    )
+    assert clean.score(*test) >= area.score(*test)
+    assert area.decay_ == np.inf
+    assert clean.decay_ <= clean.cap_ / 8
+
+
+def test_one_radius_is_what_is_optimised():
+    train, test = rings(0), rings(1)
+    small, large = (RobustPrototypes(8, eps=eps, random_state=0).fit(*train) for eps in (0.05, 0.4))
+    assert (small.cap_, large.cap_) == pytest.approx((0.075, 0.6))
+    errors = [model.certify(*test).certified_error(0.4) for model in (small, large)]
+    assert errors[1] < errors[0]
+
+
+def test_a_metric_that_is_given_is_kept_and_one_that_is_learned_moves():
+    train = rings(0)
+    given = ExactRadius(max_iter=3, random_state=0).fit(*train)
+    kept = RobustPrototypes(4, metric=given, max_iter=3, random_state=0).fit(*train)
+    assert np.array_equal(kept.components_, given.components_)
+    moved = RobustPrototypes(4, metric=given, learn_metric=True, max_iter=3, random_state=0).fit(*train)
+    assert moved.components_.shape == (2, 2)
+    assert not np.array_equal(moved.components_, given.components_)
+
+
+def test_threads_change_no_bit():
+    one, two = (RobustPrototypes(8, max_iter=3, n_jobs=n, random_state=0).fit(*rings(0)) for n in (1, 2))
+    assert np.array_equal(one.prototypes_, two.prototypes_)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("objective", ["area", "clean"])
+def test_a_fit_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path, objective):
+    options = {"n_prototypes": 4, "objective": objective, "max_iter": 20, "random_state": 0}
+    whole = RobustPrototypes(**options).fit(*rings(0))
+    options["checkpoint"] = tmp_path / "fit.npz"
+    RobustPrototypes(**options, callback=lambda progress: progress.epoch == 12).fit(*rings(0))
+    rest = RobustPrototypes(**options).fit(*rings(0))
+    assert rest.n_iter_ == 20
+    assert np.array_equal(rest.prototypes_, whole.prototypes_)
+
+
+def test_a_checkpoint_of_another_metric_is_refused(tmp_path):
+    options = {"n_prototypes": 4, "max_iter": 2, "random_state": 0, "checkpoint": tmp_path / "fit.npz"}
+    one, two = (cm.Mahalanobis.from_components(np.diag([1.0, x])) for x in (1.0, 2.0))
+    RobustPrototypes(**options, metric=one).fit(*rings(0))
+    with pytest.raises(DataError, match="other parameters"):
+        RobustPrototypes(**options, metric=two).fit(*rings(0))
+
+
+def test_a_standard_that_is_not_met_is_told():
+    # One prototype in the middle of each ring: hardly a point of the outer one is right.
+    with pytest.warns(ConvergenceWarning, match="held out"):
+        RobustPrototypes(1, objective="clean", max_iter=2, random_state=0).fit(*rings(0))
+
+
+def test_images_are_moved_by_one_pixel_and_keep_their_ink():
+    image = np.zeros((1, 5, 4))
+    image[0, 2, 1] = 1.0
+    rows = np.repeat(image.reshape(1, -1), 200, axis=0)
+    moved = shifted(rows, (5, 4), np.random.default_rng(0))
+    places = {divmod(int(row.argmax()), 4) for row in moved}
+    assert places == {(2, 1), (1, 1), (3, 1), (2, 0), (2, 2)}
+    assert np.array_equal(moved.sum(axis=1), rows.sum(axis=1))
+    assert 0.3 < np.mean(moved.argmax(axis=1) != 9) < 0.5
+    assert rows.sum() == 200
+
+
+def test_a_file_gives_back_the_classifier(model, tmp_path):
+    model.save(tmp_path / "prototypes.npz")
+    loaded = RobustPrototypes.load(tmp_path / "prototypes.npz")
+    test = rings(1)
+    assert np.array_equal(loaded.certify(*test).lower, model.certify(*test).lower)
+    assert loaded.classes_.tolist() == ["in", "out"]
+    assert loaded.metric_.is_euclidean
+
+
+def test_the_command_line_learns_prototypes_and_certifies_them(tmp_path):
+    (rows, labels), (points, truth) = rings(0), rings(1)
+    data, out = tmp_path / "data.npz", tmp_path / "prototypes.npz"
+    np.savez(data, X_train=rows, y_train=labels, X_test=points, y_test=truth)
+    learn = ["learn", "prototypes", "--train", data, "--out", out, "--n-prototypes", 5, "--max-iter", 5, "-q"]
+    assert CliRunner().invoke(app, list(map(str, learn))).exit_code == 0
+    certify = [
+        "certify",
+        "--train",
+        out,
+        "--metric",
+        out,
+        "--test",
+        data,
+        "--out",
+        tmp_path / "run.npz",
+        "-q",
+    ]
+    result = CliRunner().invoke(app, list(map(str, certify)))
+    assert result.exit_code == 0, result.output
+    found = cm.Certification.load(tmp_path / "run.npz").lower
+    np.testing.assert_allclose(found, RobustPrototypes.load(out).certify(points, truth).lower, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_prototypes", 0),
+        ("n_prototypes", "many"),
+        ("eps", -1.0),
+        ("objective", "both"),
+        ("metric", "manhattan"),
+        ("shifts", (2,)),
+        ("shifts", (3, 3)),
+        ("max_iter", 1.5),
+        ("learning_rate", 0.0),
+        ("batch_size", 0),
+    ],
+)
+def test_bad_parameters_are_named(name, value):
+    with pytest.raises((ValueError, TypeError), match=name):
+        RobustPrototypes(**{name: value}).fit(*rings(0))
