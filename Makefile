@@ -43,7 +43,7 @@ demo: $(STAMPS)/build  ## Certify a real data set: table, time per point, pictur
 
 test: $(STAMPS)/build  ## All fast tests, Rust and Python
 	cargo test --release --quiet
-	$(BIN)/python -m pytest -m "not slow"
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
 test-slow: $(STAMPS)/build  ## The slow tests too, with many more random examples
 	cargo test --release --quiet -- --include-ignored

@@ -14,6 +14,7 @@ import certimetric as cm
 from certimetric._cli_app import app
 from certimetric.learning import ARML
 from certimetric.reproduce import METRICS, PROTOCOLS, TABLES, Cell, Protocol, Source, Store, load, report
+from certimetric.reproduce.metrics import MOST_ROWS
 from certimetric.reproduce.picture import draw
 
 PUBLISHED = np.array([0.039, 0.126, 0.316, 0.577, 0.784, 0.937])
@@ -501,4 +502,24 @@ def test_ctrl_c_in_a_fit_keeps_its_checkpoint(folder, quick_fits, monkeypatch):
 def test_unknown_metrics_are_named(folder):
     result = run("--data", "data", "--metric", "cosine", table="arml-table1")
     assert result.exit_code == 2
-    assert "--metric must be one of euclidean, arml" in result.stderr
+    assert "--metric must be one of euclidean, nca, lmnn, itml, lfda, arml" in result.stderr
+
+
+def test_learners_that_need_too_much_memory_are_left_out(folder, monkeypatch):
+    monkeypatch.setitem(MOST_ROWS, "lfda", 59)
+    choice = ("--data", "data", "--only", "pendigits", "--metric", "euclidean", "lfda")
+    records, shown = done(*choice, table="arml-table1")
+    assert {r["metric"] for r in records} == {"euclidean"}
+    assert "Left out: LFDA, K = 1, exact." in shown
+    table = (folder / "certimetric-reproduced" / "arml-table1.md").read_text(encoding="utf-8")
+    assert "Left out: LFDA" in table
+    assert "Not finished" not in table
+
+
+@pytest.mark.parametrize("metric", [name for name, make in METRICS.items() if make])
+def test_every_metric_can_be_learned_kept_and_read(folder, metric, quick_fits):
+    choice = ("--data", "data", "--only", "splice", "--metric", metric)
+    first, _ = done(*choice, table="arml-table1")
+    assert len(first) == 6
+    assert all(r["published"] for r in first)
+    done(*choice, table="arml-table2")

@@ -10,22 +10,36 @@ from sklearn.exceptions import ConvergenceWarning
 
 from certimetric import datasets
 from certimetric.exceptions import DataError
-from certimetric.learning import ARML
+from certimetric.learning import ARML, ITML, LFDA, LMNN, NCA
 from certimetric.learning._base import MetricLearner
 from certimetric.metric import Mahalanobis
 from certimetric.reproduce.protocol import Split
 
-__all__ = ["METRICS", "TITLES", "Metrics", "settings"]
+__all__ = ["METRICS", "MOST_ROWS", "TITLES", "Metrics", "settings"]
 
 _SEED = 42
 
 METRICS: dict[str, Callable[[], MetricLearner] | None] = {
     "euclidean": None,
+    "nca": lambda: NCA(init="identity", max_iter=100, tol=1e-9),
+    "lmnn": lambda: LMNN(first_step=1e-7, random_state=_SEED),
+    "itml": lambda: ITML(random_state=_SEED),
+    "lfda": lambda: LFDA(),
     "arml": lambda: ARML(random_state=_SEED),
 }
 """By name, how a metric is learned: as published, with one seed for all. None: it is not."""
 
-TITLES = {"euclidean": "Euclidean", "arml": "ARML"}
+TITLES = {
+    "euclidean": "Euclidean",
+    "nca": "NCA",
+    "lmnn": "LMNN",
+    "itml": "ITML",
+    "lfda": "LFDA",
+    "arml": "ARML",
+}
+
+MOST_ROWS = {"nca": 20_000}
+"""Training rows beyond which a learner is left out: its memory grows with their square."""
 
 # What may differ without changing what is learned.
 _NOT_OF_THE_RESULT = ("callback", "checkpoint", "n_jobs", "progress", "time_limit", "warm_start")
@@ -79,6 +93,8 @@ class Metrics:
         with warnings.catch_warnings():
             # It is told below, in other words.
             warnings.filterwarnings("ignore", ".* was interrupted", ConvergenceWarning)
+            # Where the published code ends, too.
+            warnings.filterwarnings("ignore", "ITML ends", ConvergenceWarning)
             learner.fit(split.X, split.y)
         if getattr(learner, "stop_reason_", "") == "interrupted":
             # The checkpoint goes on from there.

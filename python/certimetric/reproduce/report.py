@@ -81,7 +81,14 @@ def text(run: Run, panel: Panel) -> str:
         numbers = "".join(f"{number:>{width}}" for number in line.numbers)
         known = f"{line.proven:>8}{line.widest:>9}"
         shown.append(f"  {line.title:<{first}}{numbers}{known}".rstrip())
-    return "\n".join([*shown, *(f"  {compared}" for compared in verdicts(run, panel))])
+    notes = [*verdicts(run, panel), *([left_out(panel)] if panel.left_out else [])]
+    return "\n".join([*shown, *(f"  {note}" for note in notes)])
+
+
+def left_out(panel: Panel) -> str:
+    """What is not computed, and why."""
+    names = ", ".join(map(str, panel.left_out))
+    return f"Left out: {names}. Its learner needs memory for the square of the number of training rows."
 
 
 def heading(panel: Panel) -> str:
@@ -135,7 +142,8 @@ def _section(run: Run, panel: Panel) -> list[str]:
     rows = [[line.title, *line.numbers, line.proven, line.widest] for line in lines(run, panel)]
     table = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
     parts = [f"## {heading(panel)}", "\n".join(f"| {' | '.join(row)} |" for row in table)]
-    missing = len(run.cells) - len(panel.results)
+    parts += [left_out(panel)] if panel.left_out else []
+    missing = len(run.cells) - len(panel.results) - len(panel.left_out)
     if missing:
         parts.append(f"Not finished: {missing} of {len(run.cells)} certifications are missing.")
     compared = [f"- {compared}." for compared in verdicts(run, panel)]

@@ -10,7 +10,7 @@ from certimetric._validation import FloatArray, check_count
 from certimetric.certification import Certification
 from certimetric.neighbors import CertifiedKNeighborsClassifier
 from certimetric.reproduce.cells import Cell, Store
-from certimetric.reproduce.metrics import Metrics
+from certimetric.reproduce.metrics import MOST_ROWS, Metrics
 from certimetric.reproduce.protocol import TITLES, Source, Split, load
 from certimetric.reproduce.tables import Table
 
@@ -32,6 +32,8 @@ class Panel:
         ℓ2 norms at which errors are counted; None: round ones that fit the result.
     results : dict of Cell to Certification
         Finished cells, in the order of the table.
+    left_out : list of Cell
+        Those whose learner needs more memory than there is for so many rows.
     """
 
     source: Source
@@ -39,6 +41,7 @@ class Panel:
     n_points: int
     asked: FloatArray | None
     results: dict[Cell, Certification] = field(default_factory=dict)
+    left_out: list[Cell] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -126,6 +129,9 @@ class Run:
             self.panels.append(panel)
             fitted: dict[str, CertifiedKNeighborsClassifier] = {}
             for cell in self.cells:
+                if len(split.X) > MOST_ROWS.get(cell.metric, len(split.X)):
+                    panel.left_out.append(cell)
+                    continue
                 found = self.store.get(split, cell)
                 if found is None:
                     begin(panel, cell)
