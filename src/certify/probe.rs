@@ -88,6 +88,12 @@ impl Probe {
         self.moved = if moved.is_nan() { f64::INFINITY } else { moved };
     }
 
+    /// `p` as a query of its own, in the Euclidean metric.
+    #[must_use]
+    pub fn query(&self) -> Query<'_> {
+        Query { row: &self.row, image: &[], norm: self.norm, point: &self.point }
+    }
+
     /// Only the point of the ladder, for a search that does not have to prove anything yet.
     pub fn place_in_ladder(&mut self, index: &Index, query: &Query, displacement: &[f64]) {
         self.scratch.resize(displacement.len(), 0.0);

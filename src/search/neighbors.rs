@@ -11,6 +11,7 @@ use crate::parallel::{Control, Team};
 use crate::search::distance::Measured;
 use crate::search::embed::Query;
 use crate::search::index::Index;
+use crate::search::ladder::{Point, RowLimit};
 use crate::search::scan::{Scores, Tile, tile_size};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -283,6 +284,33 @@ pub fn nearest_positions(index: &Index, kernels: &Kernels, row: &[f64], k: usize
     tile.compute(index, kernels, &embedded.points);
     search.collect(index, kernels, tile.scores(0), &query, std::slice::from_ref(&everything), k);
     search.resolve(index, &query, k).iter().map(|nearest| nearest.0).collect()
+}
+
+/// The same for a point near another one: `moved` bounds their distance, the scores are those of the other. Any `k` rows
+/// in `near` will do; the nearer they are, the less there is to look at.
+#[must_use]
+pub fn nearest_beside(
+    index: &Index,
+    kernels: &Kernels,
+    (scores, other, moved): (Scores, &Point, f64),
+    (query, near): (&Query, &[usize]),
+    k: usize,
+) -> Vec<usize> {
+    let (ladder, mut search) = (index.ladder(), NeighborSearch::default());
+    let high = |&position: &usize| ladder.within(kernels, position, query.point, f64::INFINITY);
+    near.iter().filter_map(high).for_each(|(_, high)| push(&mut search.highs, high, k));
+    let limit = kth(&search.highs, k);
+    search.highs.clear();
+    // d(z, x) ≤ d(p, x) + d(z, p).
+    let part = (0..index.len(), ladder.threshold(other, limit + moved));
+    let around = (query.point, RowLimit::uniform(limit));
+    scores.scan_around(index, kernels, part, around, &mut Vec::new(), |position, low, high| {
+        search.candidates.push(Candidate { position, low, high });
+        push(&mut search.highs, high, k);
+    });
+    let limit = kth(&search.highs, k);
+    search.candidates.retain(|c| c.low <= limit);
+    search.resolve(index, query, k).iter().map(|nearest| nearest.0).collect()
 }
 
 /// A distance in the caller's units from a squared one in scaled units.

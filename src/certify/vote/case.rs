@@ -1,15 +1,9 @@
-//! One test point and what is asked about it: which points are adversarial, and how a leaf of the search becomes one.
+//! One test point and what is asked about it.
 
 use crate::certify::scene::Scene;
 use crate::certify::vote::field::Field;
-use crate::certify::vote::program::Program;
-use crate::certify::vote::tree::Leaf;
-use crate::certify::vote::{Kind, Pair, Rule, is_lost};
-use crate::geometry::dot::norm_up;
-use crate::geometry::rounding::up;
-use crate::search::distance::{length_up, multiply};
+use crate::certify::vote::{Kind, Pair, Rule};
 use crate::search::index::Index;
-use crate::search::neighbors::nearest_positions;
 use std::time::{Duration, Instant};
 
 /// How much of an answer is wanted.
@@ -41,20 +35,6 @@ pub struct Question {
 
 /// What a point may take beyond its time limit for its first adversarial point.
 const GRACE: Duration = Duration::from_millis(200);
-/// How often a point that is not lost yet is taken further beyond its leaf.
-const ATTEMPTS: usize = 8;
-/// How much further.
-const GROWTH: f64 = 4.0;
-
-/// An adversarial point that was predicted again.
-pub struct Witness {
-    /// `‖p − z‖`, rounded up: scaled, and in the caller's units.
-    pub length: f64,
-    pub unscaled_length: f64,
-    pub row: Vec<f64>,
-    pub rival: usize,
-}
-
 /// One test point and what is asked about it.
 pub struct Case<'a> {
     pub scene: &'a Scene<'a>,
@@ -137,85 +117,5 @@ impl Case<'_> {
         rows.sort_by(|&a, &b| field.halves[a].total_cmp(&field.halves[b]).then(a.cmp(&b)));
         rows.truncate(most);
         rows
-    }
-
-    /// The point as a witness if the vote is lost there, else its neighbours.
-    pub fn witness(&self, row: Vec<f64>) -> Result<Witness, Vec<usize>> {
-        let Scene { index, kernels, query, .. } = self.scene;
-        let near = nearest_positions(index, kernels, &row, self.question.k);
-        // Numbers that overflowed have no neighbours.
-        if near.len() < self.question.k || !is_lost(self.question.rule, &votes(index, &near), self.class) {
-            return Err(near);
-        }
-        let unscaled_length = length_up(&row, query.row);
-        let length = up(unscaled_length * index.scale());
-        let rival = near.iter().copied().find(|&position| index.class_of(position) != self.class);
-        Ok(Witness { length, unscaled_length, row, rival: rival.unwrap_or(near[0]) })
-    }
-
-    /// A point in binary64 a little beyond the leaf's, where the vote is lost when it is taken again.
-    pub fn finish(&self, field: &mut Field, leaf: &Leaf) -> Option<Witness> {
-        let Scene { index, query, .. } = self.scene;
-        let mut program = Program::default();
-        let mut growth = 1.0;
-        for _ in 0..ATTEMPTS {
-            program.restart(field, &leaf.active);
-            let place = index.place_rounding(query.row)
-                + 1e-15 * index.embedding().absolute_norm * norm_up(&self.combined(field, &program).0);
-            let required = self.required(field, &program, leaf);
-            let halves = field.halves.clone();
-            for &(k, inside) in &required {
-                let margin = growth * field.margin(k, place);
-                field.halves[k] += if inside { margin } else { -margin };
-            }
-            program.restart(field, &Default::default());
-            program.solve(field, &required, f64::INFINITY);
-            field.halves = halves;
-            let (row, _) = self.combined(field, &program);
-            let mut delta = Vec::new();
-            if index.metric().is_euclidean() {
-                delta = row;
-            } else {
-                multiply(index.embedding().columns(), &row, &mut delta);
-            }
-            let moved: Vec<f64> = query.row.iter().zip(&delta).map(|(z, x)| z + x / index.scale()).collect();
-            match self.witness(moved) {
-                Ok(witness) => return Some(witness),
-                Err(near) => {
-                    if field.add(near) > 0 {
-                        continue;
-                    }
-                }
-            }
-            growth *= GROWTH;
-        }
-        None
-    }
-
-    fn combined(&self, field: &Field, program: &Program) -> (Vec<f64>, Vec<f64>) {
-        let mut weights = Vec::new();
-        program.active.signed(&mut weights);
-        field.combine(&weights)
-    }
-
-    /// Which rows have to be inside or outside at a leaf: the sets that its point suggests.
-    fn required(&self, field: &Field, program: &Program, leaf: &Leaf) -> Vec<(usize, bool)> {
-        let pair = leaf.pair;
-        let kind = |k: usize| self.kind(field, &pair, k);
-        let active = |k: usize, inside: bool| {
-            program.active.rows.iter().zip(&program.active.inside).any(|(&row, &i)| row == k && i == inside)
-        };
-        let mut order: Vec<usize> = (0..field.len()).collect();
-        let rank = |k: usize| (active(k, false), !active(k, true));
-        order.sort_by(|&a, &b| rank(a).cmp(&rank(b)).then(program.levels[a].total_cmp(&program.levels[b])));
-        // Active rows inside come first; of the others the nearest.
-        let nearest = |wanted: Kind| order.iter().copied().filter(move |&k| kind(k) == wanted);
-        let inside = self.first_inside(field, &pair, &order).unwrap_or_default();
-        let mut required: Vec<(usize, bool)> = inside.iter().map(|&k| (k, true)).collect();
-        required.extend(nearest(Kind::Own).skip(pair.own).map(|k| (k, false)));
-        if pair.exact {
-            required.extend(nearest(Kind::Third).filter(|k| !inside.contains(k)).map(|k| (k, false)));
-        }
-        required
     }
 }

@@ -3,8 +3,9 @@
 use crate::certify::interval::{is_exact, status_of};
 use crate::certify::scene::Scene;
 use crate::certify::screen::{Claim, Screen};
-use crate::certify::vote::case::{Case, Method, Question, Witness, votes};
+use crate::certify::vote::case::{Case, Method, Question, votes};
 use crate::certify::vote::field::Field;
+use crate::certify::vote::finish::Witness;
 use crate::certify::vote::record::{Ground, Record};
 use crate::certify::vote::tree::{End, Tree};
 use crate::certify::vote::{Pair, Rule, is_lost};
@@ -346,7 +347,7 @@ impl Case<'_> {
         rows.sort_by(|&a, &b| distance(a).total_cmp(&distance(b)));
         rows.into_iter()
             .take_while(|_| !self.is_overdue())
-            .find_map(|position| self.witness(index.seen_row(position, query.row)).ok())
+            .find_map(|position| self.witness(&index.seen_row(position, query.row)).ok())
     }
 
     /// Adds all rows of other classes that can be inside for some `δ` below the limit; `false`: too many.

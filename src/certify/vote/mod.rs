@@ -17,6 +17,7 @@ pub mod certifier;
 pub mod cost;
 pub mod decide;
 pub mod field;
+pub mod finish;
 pub mod lanes;
 pub mod node;
 pub mod program;

@@ -1,8 +1,9 @@
 //! Branch and bound over the rows inside and outside the set of neighbours.
 
 use crate::certify::probe::{Probe, combine_in_ladder};
-use crate::certify::vote::case::{Case, Witness};
+use crate::certify::vote::case::Case;
 use crate::certify::vote::field::{Field, Weight};
+use crate::certify::vote::finish::Witness;
 use crate::certify::vote::lanes::ALONE;
 use crate::certify::vote::node::{Node, Split};
 use crate::certify::vote::program::{Active, Outcome, Program};

@@ -151,6 +151,17 @@ impl Field<'_> {
         (row, dual)
     }
 
+    /// What the sum of the rows' images in the ladder, relative to the origin, is off at most from the image of the
+    /// combined row, in the Euclidean metric.
+    #[must_use]
+    pub fn ladder_error(&self, weights: &[Weight]) -> f64 {
+        let (index, origin) = (self.index, self.frame.origin());
+        let rounding = gamma(2 * weights.len() + 6);
+        let error =
+            |position: usize| index.ladder().error(position) * 1.001 + 4.0 * rounding * index.norm(position);
+        self.weigh(weights, |e| error(e.position) + error(origin) + 2.0 * rounding * e.norm)
+    }
+
     /// What rounding can take from the comparison of a row with another at a moved point that is `place` from
     /// where it should be.
     #[must_use]

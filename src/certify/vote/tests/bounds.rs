@@ -9,14 +9,14 @@ use proptest::prelude::*;
 
 /// Rows that lie together far from the test point, or around it: numbers whose squares binary64 cannot hold.
 #[derive(Debug, Clone)]
-struct Wide {
+pub(super) struct Wide {
     features: usize,
     rows: Vec<i64>,
     components: Option<Vec<i64>>,
     point: Vec<i64>,
 }
 
-fn wides() -> impl Strategy<Value = Wide> {
+pub(super) fn wides() -> impl Strategy<Value = Wide> {
     (1usize..=3, 4usize..=8, any::<bool>(), 0u32..34, 3u32..30).prop_flat_map(|(d, n, plain, far, near)| {
         let around = |bits: u32, count: usize| prop::collection::vec(-(1i64 << bits)..=1i64 << bits, count);
         let components = prop::collection::vec(-3i64..=3, d * d);
@@ -30,7 +30,7 @@ fn wides() -> impl Strategy<Value = Wide> {
 }
 
 impl Wide {
-    fn setting(&self) -> Setting {
+    pub(super) fn setting(&self) -> Setting {
         let float = |values: &[i64]| values.iter().map(|&x| x as f64).collect();
         let codes = (0..self.rows.len() / self.features).map(|k| (k % 2) as i64).collect();
         let components = self.components.as_ref().map(|g| float(g));

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod costs;
+mod finishes;
 mod pairs;
 mod plane;
 mod programs;

@@ -118,7 +118,7 @@ proptest! {
             prop_assert!(unscaled(case, proven) <= least);
             if let Some(witness) = tree.witness {
                 prop_assert!(witness.unscaled_length.powi(2) >= least * (1.0 - 1e-15));
-                prop_assert!(case.witness(witness.row).is_ok());
+                prop_assert!(case.witness(&witness.row).is_ok());
             }
             Ok(())
         })?;
