@@ -286,7 +286,8 @@ pub fn nearest_positions(index: &Index, kernels: &Kernels, row: &[f64], k: usize
     search.resolve(index, &query, k).iter().map(|nearest| nearest.0).collect()
 }
 
-/// The same for a point near another one: `moved` bounds their distance, the scores are those of the other. Any `k` rows
+/// The same for a point near another one: `moved` bounds `‖B(z − p)‖` and the defect's share of `‖z − p‖`; the
+/// scores are those of the other. Any `k` rows
 /// in `near` will do; the nearer they are, the less there is to look at.
 #[must_use]
 pub fn nearest_beside(
@@ -301,7 +302,8 @@ pub fn nearest_beside(
     near.iter().filter_map(high).for_each(|(_, high)| push(&mut search.highs, high, k));
     let limit = kth(&search.highs, k);
     search.highs.clear();
-    // d(z, x) ≤ d(p, x) + d(z, p).
+    // ‖B(z − x)‖ ≤ ‖B(p − x)‖ + ‖B(z − p)‖, and what the defect adds to the middle one is in the ladder's errors, but for
+    // its share of ‖z − p‖.
     let part = (0..index.len(), ladder.threshold(other, limit + moved));
     let around = (query.point, RowLimit::uniform(limit));
     scores.scan_around(index, kernels, part, around, &mut Vec::new(), |position, low, high| {

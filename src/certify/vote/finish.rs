@@ -55,7 +55,9 @@ impl Case<'_> {
         if !length.is_finite() {
             return Vec::new();
         }
-        let moved = up(up(length * index.scale()) * index.metric().scaled_norm_up());
+        // The ladder's distances are by `B`, less its defect: no triangle inequality of the metric is needed.
+        let rate = index.embedding().norm + index.embedding().distance_defect();
+        let moved = up(up(length * index.scale()) * rate);
         nearest_beside(index, kernels, (scores, query.point, moved), (point, near), self.question.k)
     }
 
