@@ -37,7 +37,7 @@ def test_every_pair_is_drawn_at_last():
         assert len(found) == count
 
 
-@settings(max_examples=30)
+@settings(max_examples=settings().max_examples // 3)
 @given(st.integers(0, 2**32 - 1))
 def test_bounds_that_can_be_met_are_met(seed):
     """Without slack: near pairs of classes on two lines, which a metric can bring together."""

@@ -29,7 +29,7 @@ def scatters_by_hand(rows, labels, near):
     return [np.einsum("ij,ija,ijb->ab", weights, gaps, gaps) / 2 for weights in (weights_b, weights_w)]
 
 
-@settings(max_examples=50)
+@settings(max_examples=settings().max_examples // 3)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 6))
 def test_metric_is_that_of_the_generalised_eigenvectors(seed, d, near):
     rng = np.random.default_rng(seed)
@@ -44,6 +44,7 @@ def test_metric_is_that_of_the_generalised_eigenvectors(seed, d, near):
     )
 
 
+@settings(max_examples=settings().max_examples // 3)
 @given(st.integers(0, 2**32 - 1), st.integers(-500, 400))
 def test_metric_follows_the_scale_of_the_data_exactly(seed, exponent):
     rng = np.random.default_rng(seed)

@@ -15,6 +15,7 @@ from certimetric.learning._large_margin import AllImpostors, FixedTriplets, find
 from certimetric.learning._line_descent import along_matrix
 
 seeds = st.integers(0, 2**32 - 1)
+fewer = settings(max_examples=settings().max_examples // 3)
 
 
 def draw(seed, d=3, n=14, n_classes=3):
@@ -60,7 +61,7 @@ def fixed_triplets_by_hand(data, metric, k, q, pull, weight, tau):
     return pull * pulled + (1 - pull) * np.maximum(0, 1 + near - far).mean() + weight * lost
 
 
-@settings(max_examples=50)
+@fewer
 @given(seeds, st.integers(1, 4), st.floats(0, 1))
 def test_sums_over_all_impostors_are_those_of_the_definition(seed, k, pull):
     data, components = draw(seed)
@@ -70,7 +71,7 @@ def test_sums_over_all_impostors_are_those_of_the_definition(seed, k, pull):
     assert value == pytest.approx(expected, rel=1e-5)
 
 
-@settings(max_examples=50)
+@fewer
 @given(seeds, st.integers(1, 4), st.integers(1, 5), st.floats(0, 1), st.floats(0, 10), st.floats(0.1, 2))
 def test_means_over_fixed_triplets_are_those_of_the_definition(seed, k, q, pull, weight, tau):
     data, components = draw(seed)
@@ -80,7 +81,7 @@ def test_means_over_fixed_triplets_are_those_of_the_definition(seed, k, q, pull,
     assert value == pytest.approx(expected, rel=1e-7)
 
 
-@settings(max_examples=50)
+@fewer
 @given(seeds, st.sampled_from(["all", "fixed"]))
 def test_gradients_are_those_of_finite_differences(seed, kind):
     data, components = draw(seed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import certimetric as cm
@@ -10,6 +10,8 @@ from certimetric.exceptions import InputError, InputTypeError
 from certimetric.learning import ARML, PerturbationLoss, perturbation_loss
 
 seeds = st.integers(0, 2**32 - 1)
+# Each example takes some calls of the core.
+fewer = settings(max_examples=settings().max_examples // 3)
 
 
 def draw(seed, d, p=None, count=9):
@@ -24,6 +26,7 @@ def by_radii(components, rows, triplets, tau):
     return np.mean(np.where(radii >= 0, np.maximum(tau**2 - radii**2, 0), tau**2))
 
 
+@fewer
 @given(seeds, st.integers(1, 5), st.integers(1, 6), st.floats(0.01, 5))
 def test_value_is_that_of_the_radii(seed, d, p, tau):
     components, rows, triplets = draw(seed, d, p)
@@ -36,6 +39,7 @@ def away_from_kinks(components, rows, triplets, tau):
     return np.abs(radii).min() > 1e-3 and np.abs(radii - tau).min() > 1e-3 and np.abs(radii).max() < 10
 
 
+@fewer
 @given(seeds, st.integers(1, 5), st.floats(0.3, 3))
 def test_gradient_of_the_matrix_is_that_of_finite_differences(seed, d, tau):
     components, rows, triplets = draw(seed, d)
@@ -50,6 +54,7 @@ def test_gradient_of_the_matrix_is_that_of_finite_differences(seed, d, tau):
     np.testing.assert_array_equal(gradient, gradient.T)
 
 
+@fewer
 @given(seeds, st.integers(1, 5), st.integers(1, 5), st.floats(0.3, 3))
 def test_gradient_of_components_is_that_of_finite_differences(seed, d, p, tau):
     components, rows, triplets = draw(seed, d, p)
@@ -65,6 +70,7 @@ def test_gradient_of_components_is_that_of_finite_differences(seed, d, p, tau):
     assert (above - below) / 2e-6 == pytest.approx(np.sum(gradient * direction), rel=1e-3, abs=1e-3)
 
 
+@fewer
 @given(seeds, st.integers(1, 5))
 def test_gradient_of_an_active_term_is_the_published_one(seed, d):
     components, rows, triplets = draw(seed, d, count=1)
@@ -80,6 +86,7 @@ def test_gradient_of_an_active_term_is_the_published_one(seed, d):
     np.testing.assert_allclose(gradient, expected, rtol=1e-7, atol=1e-12 * (1 + a**2))
 
 
+@fewer
 @given(seeds, st.integers(1, 5), st.floats(1e-3, 1e3))
 def test_value_does_not_depend_on_the_scale_of_the_metric(seed, d, factor):
     components, rows, triplets = draw(seed, d)
@@ -90,6 +97,7 @@ def test_value_does_not_depend_on_the_scale_of_the_metric(seed, d, factor):
     np.testing.assert_allclose(factor * scaled, gradient, rtol=1e-6, atol=1e-9 * (1 + np.abs(gradient).max()))
 
 
+@fewer
 @given(seeds, st.integers(1, 5))
 def test_value_does_not_depend_on_the_place_of_the_rows(seed, d):
     components, rows, triplets = draw(seed, d)
@@ -162,6 +170,7 @@ class TestTensors:
     def torch(self):
         return pytest.importorskip("torch")
 
+    @fewer
     @given(seed=seeds, d=st.integers(1, 5), p=st.integers(1, 5), tau=st.floats(0.1, 3))
     def test_gradient_agrees_with_that_of_tensors(self, seed, d, p, tau):
         torch = pytest.importorskip("torch")
