@@ -125,6 +125,11 @@ def _learn(model: MetricLearner, rows: Rows, out: Path) -> None:
     check_output(out, "--out")
     if out.suffix.lower() != ".npz":
         raise InputError(f"--out must be a file .npz, got {out}.")
+    if isinstance(model, RobustPrototypes) and rows.scale != "none":
+        raise InputError(
+            f"--scale {rows.scale} cannot be had with prototypes: they are rows in units of the data, and "
+            "whoever certifies them has no other rows to scale by. Scale the files."
+        )
     data = datasets.read(rows.train, "train", **rows.keys)
     labels = data.labels()
     values, _ = scaled(rows, data)

@@ -11,7 +11,7 @@
 //! The way is that of [`nearest`](crate::certify::nearest), without its proofs: a cell is discarded by the bound that the
 //! last active points prove as one, and constraints enter a program when the current point turns out to be nearer to them.
 
-use crate::geometry::dot::{axpy, dot, squared_distance, squared_norm};
+use crate::geometry::dot::{axpy, dot, squared_norm};
 use crate::geometry::min_norm::{Constraints, MinNorm, Outcome};
 use crate::learning::reference::Reference;
 
@@ -234,6 +234,7 @@ fn tolerance(rival: f64, own: f64, anchor: f64) -> f64 {
 #[derive(Default)]
 struct Guide {
     dual: Vec<f64>,
+    dual_square: f64,
     square: f64,
 }
 
@@ -247,11 +248,14 @@ impl Guide {
             axpy(&mut self.dual, weight, reference.dual(point));
             self.square += weight * square;
         }
+        self.dual_square = squared_norm(&self.dual);
     }
 
-    /// A lower bound on the distance to a cell; not a number where the cell coincides with the guide.
+    /// A lower bound on the distance to a cell, but for rounding; not finite where the cell coincides with the guide.
     fn bound(&self, reference: &Reference, square: f64, point: usize) -> f64 {
-        (square - self.square) / (2.0 * squared_distance(reference.dual(point), &self.dual, 1.0).sqrt())
+        let product = dot(reference.dual(point), &self.dual);
+        let length = (reference.dual_squares[point] + self.dual_square) - 2.0 * product;
+        (square - self.square) / (2.0 * length.max(0.0).sqrt())
     }
 }
 

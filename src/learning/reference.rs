@@ -36,7 +36,9 @@ pub struct Reference<'a> {
     centred: Vec<f64>,
     images: Vec<f64>,
     duals: Vec<f64>,
+    /// Of images, and of dual images.
     pub squares: Vec<f64>,
+    pub dual_squares: Vec<f64>,
     /// `‖G‖₂` is at most this.
     pub norm: f64,
 }
@@ -62,6 +64,7 @@ impl<'a> Reference<'a> {
             images: Vec::new(),
             duals: Vec::new(),
             squares: Vec::new(),
+            dual_squares: Vec::new(),
             norm: components.map_or(1.0, |g| norm_bound(g, d)),
         };
         reference.centred = reference.centre(points.rows);
@@ -69,9 +72,9 @@ impl<'a> Reference<'a> {
             reference.images = mapped(&reference.centred, g, d, team, control)?;
             reference.duals = mapped(&reference.images, columns, g.len() / d, team, control)?;
         }
-        let p = reference.dimensions();
-        let squares = reference.all_images().chunks_exact(p).map(squared_norm).collect();
-        reference.squares = squares;
+        let count = points.codes.len();
+        reference.squares = (0..count).map(|k| squared_norm(reference.image(k))).collect();
+        reference.dual_squares = (0..count).map(|k| squared_norm(reference.dual(k))).collect();
         Ok(reference)
     }
 

@@ -145,7 +145,7 @@ class GradientLearner(MetricLearner):
             type(self).__name__,
             self._last_epoch(),
             time_limit=as_positive(self.time_limit, "time_limit"),
-            score=None if validation is None else partial(self._score, validation),
+            score=partial(self._score, validation) if validation and self.early_stopping else None,
             patience=self.n_iter_no_change,
             tol=self.tol,
             callback=self.callback,

@@ -17,7 +17,10 @@ __all__ = ["Plan", "Standard", "components_of"]
 
 @dataclass(frozen=True)
 class Standard:
-    """How many of some rows may be wrong: as many as the plain 1-NN of the training rows has wrong."""
+    """How many of some rows may be wrong: as many as the plain 1-NN has wrong, and a standard error more.
+
+    Without the latter a few rows would decide what the others can have.
+    """
 
     rows: Labelled
     most: float
@@ -26,7 +29,8 @@ class Standard:
     def of_plain(cls, train: Labelled, rows: Labelled, metric: Mahalanobis, n_jobs: int) -> "Standard":
         """The standard that the 1-NN of all training rows sets."""
         plain = CertifiedKNeighborsClassifier(metric=metric, n_jobs=n_jobs).fit(train.rows, train.codes)
-        return cls(rows, float(np.mean(plain.predict(rows.rows) != rows.codes)))
+        share = float(np.mean(plain.predict(rows.rows) != rows.codes))
+        return cls(rows, share + math.sqrt(share * (1 - share) / len(rows.rows)))
 
 
 @dataclass(frozen=True)
