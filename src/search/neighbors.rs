@@ -287,8 +287,7 @@ pub fn nearest_positions(index: &Index, kernels: &Kernels, row: &[f64], k: usize
 }
 
 /// The same for a point near another one: `moved` bounds `‖B(z − p)‖` and the defect's share of `‖z − p‖`; the
-/// scores are those of the other. Any `k` rows
-/// in `near` will do; the nearer they are, the less there is to look at.
+/// scores are those of the other. Any `k` rows in `near` will do; the nearer they are, the less there is to look at.
 #[must_use]
 pub fn nearest_beside(
     index: &Index,
