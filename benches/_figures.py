@@ -35,6 +35,7 @@ class Settings:
     authors: Path | None = None
     authors_python: str = "python"
     budget: float = 600.0
+    metric_learn_python: str | None = None
 
     @property
     def repetitions(self) -> int:

@@ -16,6 +16,7 @@ import attacks
 import authors
 import certificates
 import certification
+import lmnn
 import metrics
 import neighbors
 import scaling
@@ -36,6 +37,7 @@ FAMILIES = {
     "attacks": attacks.CASES,
     "authors": authors.CASES,
     "arml": arml.CASES,
+    "lmnn": lmnn.CASES,
 }
 CASES: dict[str, Case] = {
     f"{family}/{name}": case for family, cases in FAMILIES.items() for name, case in cases.items()
@@ -57,6 +59,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--authors", type=Path, metavar="PATH", help="checkout of the public exact code")
     parser.add_argument(
         "--authors-python", default=sys.executable, metavar="EXE", help="interpreter that has PyTorch"
+    )
+    parser.add_argument(
+        "--metric-learn-python", metavar="EXE", help="interpreter that has metric-learn and what it needs"
     )
     parser.add_argument(
         "--budget",
@@ -81,6 +86,7 @@ def main() -> None:
         options.authors,
         options.authors_python,
         options.budget,
+        options.metric_learn_python,
     )
     facts = machine(settings)
     print("\n".join(f"{key}: {value}" for key, value in facts.items()), end="\n\n")

@@ -1,0 +1,72 @@
+"""LMNN against metric-learn: whole fits of both ways, and the objective that each side ends with.
+
+metric-learn needs an older scikit-learn, so it runs in an interpreter of its own, with as many threads.
+"""
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from _data import Skipped, load
+from _figures import Figure, Settings, Side, Spent, Target, alternate, clock, compare
+from certimetric.learning import LMNN
+from certimetric.learning._base import Labelled
+from certimetric.learning._large_margin import AllImpostors, find_neighbors
+
+
+def peer(settings: Settings, data: Path, components: Path) -> Side:
+    """A fit of metric-learn's, which leaves its components behind."""
+    worker = Path(__file__).with_name("_lmnn_worker.py")
+    threads = {f"{name}_NUM_THREADS": str(settings.threads) for name in ("OMP", "OPENBLAS", "MKL")}
+
+    def fit() -> Spent:
+        done = subprocess.run(
+            [settings.metric_learn_python, worker, data, components],
+            env={**os.environ, **threads},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if done.returncode:
+            raise Skipped("metric-learn did not run in the interpreter of --metric-learn-python; see above")
+        return Spent(*json.loads(done.stdout))
+
+    return fit
+
+
+def against_metric_learn(settings: Settings) -> Iterator[Figure]:
+    if settings.metric_learn_python is None:
+        raise Skipped("needs metric-learn: name an interpreter that has it by --metric-learn-python")
+    # Without ties, which Splice has, both sides have the same targets; larger sets take metric-learn hours.
+    data = load(settings.data, "vowel")
+    X, y = data.X, data.y
+    learner = LMNN(n_jobs=settings.threads)
+    fixed = LMNN(n_jobs=settings.threads, perturbation=10.0)
+    with tempfile.TemporaryDirectory() as folder:
+        path, components = Path(folder) / "data.npz", Path(folder) / "components.npy"
+        np.savez(path, X=X, y=y)
+        sides = {
+            "LMNN": clock(lambda: learner.fit(X, y)),
+            "LMNN-PL": clock(lambda: fixed.fit(X, y)),
+            "metric-learn": peer(settings, path, components),
+        }
+        spent = alternate(sides, 1 if settings.quick else 3)
+        theirs = np.load(components)
+    classes, codes = np.unique(y, return_inverse=True)
+    known = Labelled(X, codes, classes)
+    targets = find_neighbors(known, 3, 1, settings.threads).same
+    objective = AllImpostors(known, targets, 0.5, settings.threads)
+    ends = [objective(found)[0] for found in (learner.components_, theirs)]
+    for name in ("LMNN", "LMNN-PL"):
+        work = f"a fit of {name}, {data.title}"
+        yield compare(work, spent, "metric-learn", Target(1, at_least=True), ours=name)
+    values = [ends[0] / ends[1]]
+    work = "its objective over metric-learn's at the end"
+    yield Figure(work, f"{ends[0]:,.0f}", f"metric-learn {ends[1]:,.0f}", values, target=Target(1.0))
+
+
+CASES = {"vowel": against_metric_learn}
