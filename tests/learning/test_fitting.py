@@ -2,7 +2,6 @@
 
 import pickle
 import signal
-import threading
 import warnings
 
 import numpy as np
@@ -11,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from certimetric.exceptions import DataError, InputError
 from certimetric.learning import ARML
+from certimetric.learning._adam import Adam
 
 
 def fit(blobs, **parameters):
@@ -111,17 +111,30 @@ def test_a_time_limit_ends_the_fit(blobs):
     assert 0 < learner.n_iter_ < 10**6
 
 
-def test_interrupts_leave_what_was_learned(blobs):
-    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
-    timer.start()
-    with pytest.warns(
-        ConvergenceWarning, match="ARML was interrupted in epoch .*: what was learned is those of"
-    ):
-        learner = fit(blobs, max_iter=10**9)
-    timer.join()
+@pytest.mark.parametrize("place", ["in an epoch", "in a callback"])
+def test_interrupts_leave_what_was_learned(blobs, monkeypatch, place):
+    count, step = [], Adam.step
+
+    def interrupt(*arguments):
+        count.append(1)
+        if len(count) == 5:
+            signal.raise_signal(signal.SIGINT)
+        return step(*arguments) if arguments[1:] else None
+
+    with monkeypatch.context() as patch, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if place == "in an epoch":
+            patch.setattr(Adam, "step", interrupt)
+            learner = fit(blobs)
+        else:
+            learner = fit(blobs, callback=interrupt)
+    (warning,) = caught
+    epoch = 4 if place == "in an epoch" else 5
+    expected = f"ARML was interrupted in epoch {epoch + 1}: what was learned is those of epoch {epoch}."
+    assert (str(warning.message), warning.category) == (expected, ConvergenceWarning)
     assert learner.stop_reason_ == "interrupted"
     # The epoch that was broken off has left no trace.
-    assert same_fit(learner, fit(blobs, max_iter=learner.n_iter_))
+    assert same_fit(learner, fit(blobs, max_iter=epoch))
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_metric(blobs):

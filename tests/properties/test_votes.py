@@ -155,7 +155,7 @@ def test_no_perturbation_shorter_than_lower_loses_the_vote(election: Election, s
 @pytest.mark.parametrize("rule", RULES)
 def test_no_point_of_ten_thousand_inside_lower_loses_the_vote(digits, rng, rule: str) -> None:
     rows, labels, points, _ = digits
-    election = Election(Problem(rows, labels, points[:5], None, 5), rule)
+    election = Election(Problem(rows, labels, points[:5], n_neighbors=5), rule)
     clf, cert = election.problem.fit(), election.certify(return_adversarial=True)
     assert np.all(cert.lower > 0)
     columns = (election.problem.points, cert.predicted, cert.lower, cert.adversarial)
@@ -265,7 +265,7 @@ def test_order_of_training_rows_does_not_change_the_radius(election: Election, s
 @pytest.mark.parametrize("k", [2, 3, 10])
 def test_radii_of_digits_are_proven(digits, k: int, rule: str) -> None:
     rows, labels, points, truth = digits
-    cert = Problem(rows, labels, points, None, k).certify(y=truth, rule=rule)
+    cert = Problem(rows, labels, points, n_neighbors=k).certify(y=truth, rule=rule)
     assert cert.share_exact == 1.0
     assert cert.nodes.any()
     assert (cert.run.n_neighbors, cert.run.rule, cert.run.eps) == (k, rule, None)
