@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import suppress
 from itertools import count, islice
 from multiprocessing import get_context
 
@@ -54,16 +55,18 @@ def hunt(options: argparse.Namespace) -> int:
     first = secrets.randbelow(2**40) if options.seed is None else options.seed
     tallies = {kind: Tally() for kind in options.kinds}
     begun, cases, shown = time.perf_counter(), 0, 0.0
-    for found in results(options, first):
-        for kind, tally in found.items():
-            tallies[kind].add(tally)
-        cases = sum(tally.counts["cases"] for tally in tallies.values())
-        elapsed = time.perf_counter() - begun
-        if elapsed > shown + 10:
-            shown = elapsed
-            print(f"{cases:,} cases, {cases / elapsed:,.0f} a second", file=sys.stderr, flush=True)
-        if cases >= options.cases or elapsed > 60 * options.minutes:
-            break
+    with suppress(KeyboardInterrupt):
+        # Ctrl-C ends the hunt, and what was found until then is told.
+        for found in results(options, first):
+            for kind, tally in found.items():
+                tallies[kind].add(tally)
+            cases = sum(tally.counts["cases"] for tally in tallies.values())
+            elapsed = time.perf_counter() - begun
+            if elapsed > shown + 10:
+                shown = elapsed
+                print(f"{cases:,} cases, {cases / elapsed:,.0f} a second", file=sys.stderr, flush=True)
+            if cases >= options.cases or elapsed > 60 * options.minutes:
+                break
     report(tallies, first, time.perf_counter() - begun, options)
     return 1 if any(tally.violations for tally in tallies.values()) else 0
 

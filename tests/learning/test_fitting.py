@@ -111,6 +111,15 @@ def test_a_time_limit_ends_the_fit(blobs):
     assert 0 < learner.n_iter_ < 10**6
 
 
+@pytest.fixture
+def listens():
+    """Python's own handler of Ctrl-C, which a process in the background may not have."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.usefixtures("listens")
 @pytest.mark.parametrize("place", ["in an epoch", "in a callback"])
 def test_interrupts_leave_what_was_learned(blobs, monkeypatch, place):
     count, step = [], Adam.step
