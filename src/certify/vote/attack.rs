@@ -1,19 +1,41 @@
 //! Adversarial points by a greedy search with exchanges: where to begin, and what to prune with.
 
+use crate::certify::vote::case::Method;
 use crate::certify::vote::program::Outcome;
 use crate::certify::vote::tree::{Leaf, Tree};
 use crate::certify::vote::{Kind, Pair, State};
 
-/// Rows of the rival near the test point that a dive begins at, besides some for each vote.
-const SEEDS: usize = 6;
+/// How much is tried.
+pub(super) struct Effort {
+    /// Rows of the rival near the test point that a dive begins at, besides some for each vote.
+    seeds: usize,
+    seeds_per_vote: usize,
+    /// Leaves that are improved by exchanges.
+    leaves: usize,
+    /// Active rows of a leaf that are exchanged: those with the largest weights.
+    pub(super) exchanged: usize,
+}
+
+impl Effort {
+    fn seeds(&self, pair: &Pair) -> usize {
+        self.seeds + self.seeds_per_vote * pair.others
+    }
+}
+
+/// For a point that is the answer.
+const QUICK: Effort = Effort { seeds: 4, seeds_per_vote: 0, leaves: 1, exchanged: 3 };
+/// For one that a search prunes with: what it is too long by costs nodes.
+const THOROUGH: Effort = Effort { seeds: 6, seeds_per_vote: 1, leaves: 3, exchanged: 5 };
 /// Rounds of putting the nearest rows at the optimum inside.
-const POLISH: usize = 12;
-/// Other rows that each row inside which holds the point back is exchanged for.
-const EXCHANGED: usize = 3;
+pub(super) const POLISH: usize = 12;
 /// Dives are followed to this multiple of the best squared distance: polished, they may still become the best.
 const GENEROUS: f64 = 1.5;
 
 impl Tree<'_, '_> {
+    pub(super) fn effort(&self) -> &'static Effort {
+        if self.case.question.method == Method::Attack { &QUICK } else { &THOROUGH }
+    }
+
     /// Looks for a way to lose from several sets of rows that lie together.
     pub fn attack(&mut self) {
         let one = self.pairs.len() == 1;
@@ -26,7 +48,7 @@ impl Tree<'_, '_> {
             let mut starts: Vec<Vec<usize>> = self.choose(&pair, &self.field.halves).into_iter().collect();
             // With one pair of many it is enough to begin where the test point is.
             let mut rivals = self.nearest(|kind| kind == Kind::Rival, &pair);
-            rivals.truncate(if one { SEEDS + 2 * pair.others.div_ceil(2) } else { 1 });
+            rivals.truncate(if one { self.effort().seeds(&pair) } else { 1 });
             starts.extend(rivals.into_iter().filter_map(|seed| self.gather_around(&pair, seed)));
             for inside in starts {
                 if self.is_late_with(leaves.len()) {
@@ -40,21 +62,50 @@ impl Tree<'_, '_> {
             }
         }
         leaves.sort_by(|a, b| a.value.total_cmp(&b.value));
-        let first: Vec<_> = leaves.iter().take(3).cloned().collect();
-        for leaf in first {
-            if self.case.is_late() {
-                break;
-            }
-            let leaf = self.exchanged(leaf);
-            leaves.push(leaf);
+        let rest = leaves.split_off(leaves.len().min(self.effort().leaves));
+        let best = leaves.into_iter().filter_map(|leaf| self.exchanged(leaf)).collect();
+        if !self.accept_first(best) {
+            let rest = rest.into_iter().filter_map(|leaf| self.settled(leaf)).collect();
+            self.accept_first(rest);
         }
+    }
+
+    /// Accepts the least of some leaves that can be; `false`: none can.
+    fn accept_first(&mut self, mut leaves: Vec<Leaf>) -> bool {
         leaves.sort_by(|a, b| a.value.total_cmp(&b.value));
-        for leaf in leaves {
+        leaves.into_iter().any(|leaf| {
             self.program.restart(self.field, &leaf.active);
-            if leaf.value < self.target && self.accept(leaf.pair) {
-                return;
+            leaf.value < self.target && self.accept(leaf.pair)
+        })
+    }
+
+    /// Dives again from a leaf with the rows of the class that are in the way there, until there are none.
+    pub(super) fn settled(&mut self, mut leaf: Leaf) -> Option<Leaf> {
+        loop {
+            self.program.restart(self.field, &leaf.active);
+            if self.case.is_late() || !self.grow() {
+                return Some(leaf);
             }
+            let (inside, outside) = self.sides(&leaf)?;
+            self.program.restart(self.field, &leaf.active);
+            let next = self.descend(&leaf.pair, &inside, &outside, self.target);
+            leaf = match next {
+                Some(next) => next,
+                // With these rows other ones have to be outside.
+                None => {
+                    self.program.restart(self.field, &Default::default());
+                    self.descend(&leaf.pair, &inside, &[], self.target)?
+                }
+            };
         }
+    }
+
+    /// What a leaf has inside, and which rows hold it back from outside. The program is at the leaf.
+    pub(super) fn sides(&self, leaf: &Leaf) -> Option<(Vec<usize>, Vec<usize>)> {
+        let inside = self.choose(&leaf.pair, &self.program.levels)?;
+        let active = leaf.active.rows.iter().zip(&leaf.active.inside);
+        let outside = active.filter(|a| !a.1).map(|a| *a.0).collect();
+        Some((inside, outside))
     }
 
     /// Whether to be content with some leaves; for the first one there is a little more time.
@@ -63,7 +114,7 @@ impl Tree<'_, '_> {
     }
 
     /// Dives again from the nearest rows at a leaf, while that helps.
-    fn polished(&mut self, mut leaf: Leaf) -> Leaf {
+    pub(super) fn polished(&mut self, mut leaf: Leaf) -> Leaf {
         for _ in 0..POLISH {
             if self.case.is_late() {
                 break;
@@ -76,53 +127,6 @@ impl Tree<'_, '_> {
             }
         }
         leaf
-    }
-
-    /// Tries what one row less of the class inside, or another row for one that holds the point back, would give.
-    fn exchanged(&mut self, mut leaf: Leaf) -> Leaf {
-        for _ in 0..POLISH {
-            let Some(better) = self.exchange(&leaf) else { break };
-            leaf = self.polished(better);
-        }
-        leaf
-    }
-
-    fn exchange(&mut self, leaf: &Leaf) -> Option<Leaf> {
-        self.program.restart(self.field, &leaf.active);
-        let inside = self.choose(&leaf.pair, &self.program.levels)?;
-        let (levels, threshold) = (self.program.levels.clone(), self.program.threshold);
-        let limit = leaf.value * (1.0 - 1e-9);
-        let free = |k: &usize| levels[*k] < threshold && !leaf.active.rows.contains(k);
-        let own = self.nearest(|kind| kind == Kind::Own, &leaf.pair);
-        for out in own.into_iter().filter(free) {
-            if self.case.is_late() {
-                return None;
-            }
-            if let Some(better) = self.dive(&leaf.pair, &inside, &[out], limit) {
-                return Some(better);
-            }
-        }
-        let mut others = self.nearest(|kind| kind == Kind::Rival, &leaf.pair);
-        others.retain(|k| !inside.contains(k));
-        others.sort_by(|&a, &b| levels[a].total_cmp(&levels[b]));
-        others.truncate(EXCHANGED);
-        // The rows that hold the point back stay outside: most exchanges fail already there.
-        let active = leaf.active.rows.iter().zip(&leaf.active.inside);
-        let outside: Vec<usize> = active.filter(|a| !a.1).map(|a| *a.0).collect();
-        for (slot, &row) in inside.iter().enumerate().filter(|(_, row)| leaf.active.rows.contains(row)) {
-            for &other in &others {
-                if self.case.is_late() {
-                    return None;
-                }
-                let mut changed = inside.clone();
-                changed[slot] = other;
-                debug_assert_ne!(row, other);
-                if let Some(better) = self.dive(&leaf.pair, &changed, &outside, limit) {
-                    return Some(better);
-                }
-            }
-        }
-        None
     }
 
     /// Rows of a kind by their distance from the test point.
@@ -158,10 +162,21 @@ impl Tree<'_, '_> {
                 return None;
             }
         }
+        self.program.restart(self.field, &Default::default());
+        self.descend(pair, inside, outside, limit)
+    }
+
+    /// The same from where the program is.
+    pub(super) fn descend(
+        &mut self,
+        pair: &Pair,
+        inside: &[usize],
+        outside: &[usize],
+        limit: f64,
+    ) -> Option<Leaf> {
         let mut states = vec![State::Free; self.field.len()];
         inside.iter().for_each(|&k| states[k] = State::Inside);
         outside.iter().for_each(|&k| states[k] = State::Outside);
-        self.program.restart(self.field, &Default::default());
         let mut required: Vec<(usize, bool)> = inside.iter().map(|&k| (k, true)).collect();
         required.extend(outside.iter().map(|&k| (k, false)));
         loop {
@@ -177,13 +192,8 @@ impl Tree<'_, '_> {
                 if !self.is_lost(pair, &states) {
                     return None;
                 }
-                if !self.grow() {
-                    let (active, value) = (self.program.active.clone(), self.program.value);
-                    return Some(Leaf { pair: *pair, active, value });
-                }
-                let active = self.program.active.clone();
-                self.program.restart(self.field, &active);
-                continue;
+                let (active, value) = (self.program.active.clone(), self.program.value);
+                return Some(Leaf { pair: *pair, active, value });
             };
             states[next] = State::Outside;
             required.push((next, false));
@@ -194,19 +204,19 @@ impl Tree<'_, '_> {
     fn too_many(&self, pair: &Pair, states: &[State]) -> Option<usize> {
         let program = &self.program;
         let tolerance = program.tolerance(self.field);
-        let most = [(Kind::Own, pair.own, true), (Kind::Third, pair.thirds, pair.exact)];
-        most.into_iter().filter(|m| m.2).find_map(|(kind, allowed, _)| {
+        [Kind::Own, Kind::Third].into_iter().find_map(|kind| {
+            let most = pair.most(kind)?;
             let is_kind = |k: &usize| self.kind(pair, *k) == kind;
             let taken = (0..states.len()).filter(|&k| states[k] == State::Inside).filter(is_kind).count();
             let mut below: Vec<usize> = (0..states.len())
                 .filter(|&k| states[k] == State::Free && program.levels[k] < program.threshold - tolerance)
                 .filter(|k| is_kind(k) && !program.active.rows.contains(k))
                 .collect();
-            if below.len() + taken <= allowed {
+            if below.len() + taken <= most {
                 return None;
             }
             below.sort_by(|&a, &b| program.levels[a].total_cmp(&program.levels[b]).then(a.cmp(&b)));
-            below.get(allowed.saturating_sub(taken)).copied()
+            below.get(most.saturating_sub(taken)).copied()
         })
     }
 
@@ -215,9 +225,11 @@ impl Tree<'_, '_> {
         let inside = self.choose(pair, &self.program.levels);
         if let Some(leaf) = inside.and_then(|inside| self.dive(pair, &inside, &[], self.target)) {
             let leaf = self.polished(leaf);
-            let leaf = self.exchanged(leaf);
-            self.program.restart(self.field, &leaf.active);
-            self.accept(leaf.pair);
+            let Some(leaf) = self.exchanged(leaf) else { return };
+            if leaf.value < self.target {
+                self.program.restart(self.field, &leaf.active);
+                self.accept(leaf.pair);
+            }
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::certify::interval::{is_exact, status_of};
 use crate::certify::scene::Scene;
-use crate::certify::screen::{Claim, Screen};
 use crate::certify::vote::case::{Case, Method, Question, votes};
 use crate::certify::vote::field::Field;
 use crate::certify::vote::finish::Witness;
@@ -14,20 +13,12 @@ use crate::certify::{Radius, Status};
 use crate::geometry::rounding::{scale_by, scale_down, up};
 use crate::search::index::Index;
 use crate::search::neighbors::{NeighborSearch, high};
-use std::cell::OnceCell;
 use std::time::Instant;
 
-/// Nearest rows that the attack begins with: of the class, and of all others, besides some for each vote.
-const FIRST_OWN: usize = 8;
-const FIRST_OTHERS: usize = 16;
 /// Radii beyond this many times the extent of the data are not looked for at first, and at last.
 const FAR: [f64; 2] = [60.0, 1e4];
-/// Rows of the class that candidates are compared with, besides as many as may be inside.
-const JUDGES: usize = 6;
 /// Searches of one point before it is left with the interval it has.
 const ROUNDS: usize = 4;
-/// Rows of other classes that are searched at most.
-const MOST_CANDIDATES: usize = 40_000;
 
 /// The certifier of one thread.
 #[derive(Default)]
@@ -129,10 +120,7 @@ impl Case<'_> {
         let index = self.scene.index;
         let mut field = Field::new(index, self.scene.query, self.nearest[0]);
         field.add(self.nearest.iter().copied());
-        match self.question.method {
-            Method::Bound => self.add_promising(&mut field),
-            Method::Attack | Method::Exact => self.add_nearest(neighbors, &mut field),
-        }
+        self.begin(neighbors, &mut field);
         let mut known = Known::default();
         match self.question.method {
             Method::Attack => known.offer(self.attack(&mut field)),
@@ -272,53 +260,6 @@ impl Case<'_> {
         }
     }
 
-    /// Positions of rows that decide which other rows matter.
-    fn all_judges(&self, tree: &Tree) -> Vec<usize> {
-        if !self.question.proof {
-            return Vec::new();
-        }
-        let own = self.nearest_own(tree.field, self.most_own() + 1 + JUDGES);
-        let mut judges: Vec<usize> =
-            own.iter().chain(&tree.judges).map(|&k| tree.field.entries[k].position).collect();
-        judges.extend(&self.nearest);
-        judges.sort_unstable();
-        judges.dedup();
-        judges
-    }
-
-    /// Rows of the class and of the others with the least scores: which ones matters little to a bound.
-    fn add_promising(&self, field: &mut Field) {
-        let Scene { scores, class, .. } = self.scene;
-        let k = self.question.k;
-        let others = self.scene.others();
-        let mut found = Vec::new();
-        let lists = [(std::slice::from_ref(class), self.most_own() + 1 + JUDGES), (&others[..], k + JUDGES)];
-        for (ranges, count) in lists {
-            scores.least(ranges, count, &mut found);
-            field.add(found.iter().map(|f| f.1 as usize));
-        }
-    }
-
-    /// The nearest rows of the class and of the others.
-    fn add_nearest(&self, neighbors: &mut NeighborSearch, field: &mut Field) {
-        let Scene { index, kernels, scores, query, class, .. } = self.scene;
-        let k = self.question.k;
-        let others = self.scene.others();
-        let lists = [(std::slice::from_ref(class), k + FIRST_OWN), (&others[..], 2 * k + FIRST_OTHERS)];
-        for (ranges, count) in lists {
-            neighbors.collect(index, kernels, *scores, query, ranges, count);
-            neighbors.candidates.sort_by(|a, b| a.low.total_cmp(&b.low).then(a.position.cmp(&b.position)));
-            field.add(neighbors.candidates.iter().take(count).map(|c| c.position));
-        }
-    }
-
-    /// Most rows of the class that any way to lose leaves inside.
-    pub(super) fn most_own(&self) -> usize {
-        let of_pairs = self.pairs.iter().map(|pair| pair.own).max().unwrap_or(0);
-        // The majority's pair is asked in place of others.
-        of_pairs.max(self.question.k / 2)
-    }
-
     /// What lengths are compared with: the test point's distance from the middle of the data and from its neighbours.
     fn extent(&self) -> f64 {
         self.scene.query.norm + self.reach
@@ -348,67 +289,5 @@ impl Case<'_> {
         rows.into_iter()
             .take_while(|_| !self.is_overdue())
             .find_map(|position| self.witness(&index.seen_row(position, query.row)).ok())
-    }
-
-    /// Adds all rows of other classes that can be inside for some `δ` below the limit; `false`: too many.
-    fn add_candidates(&self, field: &mut Field, limit: f64) -> bool {
-        let Scene { index, kernels, scores, query, .. } = self.scene;
-        let ladder = index.ladder();
-        let most_own = self.most_own();
-        let judges = if limit.is_finite() { self.nearest_own(field, most_own + 1 + JUDGES) } else { vec![] };
-        let first = judges.get(..=most_own);
-        let position = |&i: &usize| field.entries[i].position;
-        // A row inside is nearer than the last of the K neighbours, and than one of any `own + 1` rows of the class.
-        let distance = |i: &usize| high(index.squared_distance(position(i), query));
-        let farthest = first.map_or(f64::INFINITY, |own| own.iter().map(distance).fold(0.0, f64::max));
-        let near = first.unwrap_or_default().iter().map(position).chain(self.nearest.iter().copied());
-        let norm = near.map(|position| index.norm(position)).fold(0.0, f64::max);
-        let reach = index.reach(query, (self.reach.min(farthest), norm), limit);
-        // Any row does as an example of how long normals are.
-        let rival = field.entries.iter().find(|entry| entry.class as usize != self.class);
-        let aimed = |judges: &[usize]| {
-            let own: Vec<_> = judges.iter().map(|i| (position(i), 1.0)).collect();
-            let mut screen = Screen::default();
-            let rival = rival.map_or(own[0].0, |r| r.position);
-            screen.aim_at(index, query, (&own, Claim::Each), rival, limit);
-            screen
-        };
-        // One test for the first judges drops most rows; few meet the others.
-        let all = first.map(aimed);
-        let screens: Vec<OnceCell<Screen>> = judges.iter().map(|_| OnceCell::new()).collect();
-        let is_beyond = |screen: &Screen, position: usize| {
-            let limit = screen.limit.of(index.normal_squares()[position]);
-            ladder.within(kernels, position, &screen.centre, limit).is_none()
-        };
-        let (mut found, mut near) = (Vec::new(), Vec::new());
-        let threshold = ladder.threshold(query.point, reach);
-        for range in self.scene.others() {
-            let part = (range, threshold);
-            match &all {
-                Some(all) => {
-                    let around = (&all.centre, all.limit);
-                    scores.scan_around(index, kernels, part, around, &mut near, |at, _, _| found.push(at));
-                }
-                None => scores.scan(part.0, threshold, |at| {
-                    found.push(at);
-                    threshold
-                }),
-            }
-        }
-        found.retain(|&position| {
-            let mut beyond = 0;
-            let mut drops = |(screen, &i): (&OnceCell<Screen>, &usize)| {
-                beyond += usize::from(is_beyond(screen.get_or_init(|| aimed(&[i])), position));
-                beyond > most_own
-            };
-            field.find(position).is_none() && !screens.iter().zip(&judges).any(&mut drops)
-        });
-        // What the screen lets through is compared again without its tangents: of outlying points little is left.
-        let target = up(limit * limit);
-        field.add_where(found, |field, j| {
-            let beyond = judges.iter().filter(|&&i| field.triplet_bound(j, i) >= target);
-            field.len() <= MOST_CANDIDATES + 1 && beyond.take(most_own + 1).count() <= most_own
-        });
-        field.len() <= MOST_CANDIDATES
     }
 }

@@ -1,6 +1,6 @@
 //! What one more decision costs at least: bounds for many rows at once, and the weights that prove them.
 
-use crate::certify::vote::program::gather;
+use crate::certify::vote::factor::gather;
 use crate::certify::vote::record::Reason;
 use crate::certify::vote::tree::Tree;
 use crate::certify::vote::{Kind, Pair, State};

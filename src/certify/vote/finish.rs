@@ -125,13 +125,12 @@ impl Case<'_> {
     fn required(&self, field: &Field, program: &Program, leaf: &Leaf) -> Vec<(usize, bool)> {
         let pair = leaf.pair;
         let kind = |k: usize| self.kind(field, &pair, k);
-        let active = |k: usize, inside: bool| {
-            program.active.rows.iter().zip(&program.active.inside).any(|(&row, &i)| row == k && i == inside)
-        };
-        let mut order: Vec<usize> = (0..field.len()).collect();
-        let rank = |k: usize| (active(k, false), !active(k, true));
-        order.sort_by(|&a, &b| rank(a).cmp(&rank(b)).then(program.levels[a].total_cmp(&program.levels[b])));
+        let mut side = vec![1; field.len()];
+        let active = program.active.rows.iter().zip(&program.active.inside);
+        active.for_each(|(&k, &inside)| side[k] = if inside { 0 } else { 2 });
         // Active rows inside come first; of the others the nearest.
+        let mut order: Vec<usize> = (0..field.len()).collect();
+        order.sort_by(|&a, &b| side[a].cmp(&side[b]).then(program.levels[a].total_cmp(&program.levels[b])));
         let nearest = |wanted: Kind| order.iter().copied().filter(move |&k| kind(k) == wanted);
         let inside = self.first_inside(field, &pair, &order).unwrap_or_default();
         let mut required: Vec<(usize, bool)> = inside.iter().map(|&k| (k, true)).collect();

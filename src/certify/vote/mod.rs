@@ -12,10 +12,13 @@
 pub mod attack;
 pub mod bound;
 pub mod branch;
+pub mod candidates;
 pub mod case;
 pub mod certifier;
 pub mod cost;
 pub mod decide;
+pub mod exchange;
+pub mod factor;
 pub mod field;
 pub mod finish;
 pub mod lanes;
@@ -76,6 +79,16 @@ impl Pair {
         let rivals = self.rival.map_or_else(|| votes.iter().sum::<usize>() - votes[c], |m| votes[m as usize]);
         let leave = votes[c].saturating_sub(self.own);
         leave.max(self.rivals.saturating_sub(rivals))
+    }
+
+    /// Most rows of a kind inside, where that is limited.
+    #[must_use]
+    pub fn most(&self, kind: Kind) -> Option<usize> {
+        match kind {
+            Kind::Own => Some(self.own),
+            Kind::Third if self.exact => Some(self.thirds),
+            _ => None,
+        }
     }
 
     /// Whether there are enough rows for it: of the class, of the rival, and of all others.

@@ -28,7 +28,7 @@ pub struct Active {
 }
 
 impl Active {
-    fn copy_from(&mut self, other: &Self) {
+    pub(super) fn copy_from(&mut self, other: &Self) {
         self.rows.clone_from(&other.rows);
         self.inside.clone_from(&other.inside);
         self.weights.clone_from(&other.weights);
@@ -61,11 +61,11 @@ pub struct Program {
     /// Where a program that ended as infeasible reached its limit, if it seemed to.
     pub doubtful: Active,
     saved: Active,
-    factor: Vec<f64>,
-    forward: Vec<f64>,
-    shares: Vec<f64>,
-    near: Vec<f64>,
-    curvatures: Vec<f64>,
+    pub(super) factor: Vec<f64>,
+    pub(super) forward: Vec<f64>,
+    pub(super) shares: Vec<f64>,
+    pub(super) near: Vec<f64>,
+    pub(super) curvatures: Vec<f64>,
 }
 
 /// A step towards one more constraint: by how much the value grows, and the weights' change per unit.
@@ -78,13 +78,8 @@ pub struct Step {
     curvature: f64,
 }
 
-const DEPENDENT: f64 = 1e-12;
-
-/// Some of the entries of a list.
-pub fn gather(from: &[f64], wanted: &[usize], out: &mut Vec<f64>) {
-    out.clear();
-    out.extend(wanted.iter().map(|&k| from[k]));
-}
+/// Normals whose square is a smaller share of what it was depend on the others.
+pub(super) const DEPENDENT: f64 = 1e-12;
 
 impl Program {
     /// Starts from the rows that were active elsewhere (a subset of whose constraints is required here).
@@ -195,44 +190,6 @@ impl Program {
         true
     }
 
-    /// For one unit of weight on each of some rows: the change of the active weights, and the curvature `ζ`. All are
-    /// kept a row of the program after the other, with the given rows side by side.
-    fn directions(&mut self, field: &Field<'_>, rows: &[usize]) {
-        let count = rows.len();
-        let Self { active, factor, forward, shares, near, curvatures, .. } = self;
-        let reference = active.rows[0];
-        let own = field.squares[reference];
-        gather(field.products(reference), rows, near);
-        curvatures.clear();
-        curvatures
-            .extend(rows.iter().zip(&*near).map(|(&k, near)| (own + field.squares[k] - 2.0 * near).max(0.0)));
-        forward.clear();
-        for (i, &row) in active.rows[1..].iter().enumerate() {
-            let products = field.products(row);
-            let base = own - products[reference];
-            forward.extend(rows.iter().zip(&*near).map(|(&k, near)| products[k] - near + base));
-            let (before, now) = forward.split_at_mut(i * count);
-            let factor = &factor[i * (i + 1) / 2..][..=i];
-            for (known, &entry) in before.chunks_exact(count).zip(factor) {
-                now.iter_mut().zip(known).for_each(|(x, known)| *x -= entry * known);
-            }
-            now.iter_mut().for_each(|x| *x /= factor[i]);
-            curvatures.iter_mut().zip(now).for_each(|(c, x)| *c -= *x * *x);
-        }
-        shares.clear();
-        shares.resize(count, 1.0);
-        shares.extend_from_slice(forward);
-        for i in (1..active.rows.len()).rev() {
-            let factor = &factor[i * (i - 1) / 2..][..i];
-            let (before, solved) = shares[..(i + 1) * count].split_at_mut(i * count);
-            solved.iter_mut().for_each(|x| *x /= factor[i - 1]);
-            for (l, share) in before.chunks_exact_mut(count).enumerate() {
-                let entry = if l == 0 { 1.0 } else { factor[l - 1] };
-                share.iter_mut().zip(&*solved).for_each(|(x, solved)| *x -= entry * solved);
-            }
-        }
-    }
-
     /// The longest dual step for one more constraint.
     pub fn step(&mut self, field: &Field<'_>, k: usize, inside: bool) -> Step {
         self.directions(field, &[k]);
@@ -334,31 +291,8 @@ impl Program {
         self.active.weights.push(weight);
     }
 
-    fn refactor(&mut self, field: &Field<'_>) {
-        self.factor.clear();
-        let Some((&reference, rest)) = self.active.rows.split_first() else { return };
-        let own = field.product(reference, reference);
-        for (i, &row) in rest.iter().enumerate() {
-            let start = self.factor.len();
-            for (l, &column) in rest[..=i].iter().enumerate() {
-                let product = field.product(row, column)
-                    - field.product(row, reference)
-                    - field.product(column, reference)
-                    + own;
-                let other = l * (l + 1) / 2;
-                let known: f64 = (0..l).map(|t| self.factor[start + t] * self.factor[other + t]).sum();
-                let entry = if l == i {
-                    (product - known).max(DEPENDENT * product).max(f64::MIN_POSITIVE).sqrt()
-                } else {
-                    (product - known) / self.factor[other + l]
-                };
-                self.factor.push(entry);
-            }
-        }
-    }
-
     /// Levels, threshold and value from the weights.
-    fn measure(&mut self, field: &Field<'_>) {
+    pub(super) fn measure(&mut self, field: &Field<'_>) {
         self.measure_with(field, None);
     }
 

@@ -77,7 +77,7 @@ pub struct Tree<'f, 'a> {
 }
 
 /// So many nodes at first look for a better point near their own, and later one of so many.
-const FIRST_DIVES: u64 = 4;
+const FIRST_DIVES: u64 = 12;
 const DIVES: u64 = 12;
 /// So many nodes are given up for a smaller field.
 pub(super) const BEGINNING: u64 = 500;

@@ -136,6 +136,27 @@ proptest! {
     }
 
     #[test]
+    fn without_a_row_a_program_starts_below_and_ends_at_the_same_value(plane in planes(8, 2), inside in prop::collection::vec(any::<bool>(), 2..8), slot in 0usize..4) {
+        plane.setting().with(question(1, Rule::Plurality), |_, field| {
+            let required = required(&inside[..inside.len().min(field.len())]);
+            let (whole, outcome) = solved(field, &required, FAR);
+            prop_assume!(outcome == Outcome::Optimal && slot < whole.active.rows.len());
+            let mut program = Program::default();
+            program.restart_without(field, &whole.active, whole.active.rows[slot]);
+            let size = 1e-9 * (1.0 + whole.value);
+            prop_assert!(program.value <= whole.value + size, "{} {}", program.value, whole.value);
+            let Active { rows, weights, .. } = &program.active;
+            prop_assert!(!rows.contains(&whole.active.rows[slot]) && weights.iter().all(|&w| w > 0.0));
+            let total: f64 = weights.iter().sum();
+            let even = |&k: &usize| (program.levels[k] - program.threshold).abs() <= 1e-9 * (1.0 + total) * (1.0 + field.scale);
+            prop_assert!(rows.iter().all(even));
+            prop_assert_eq!(program.solve(field, &required, FAR), Outcome::Optimal);
+            prop_assert!((program.value - whole.value).abs() <= size);
+            Ok(())
+        })?;
+    }
+
+    #[test]
     fn a_step_ends_at_what_it_gains(plane in planes(8, 2), inside in prop::collection::vec(any::<bool>(), 2..7), side: bool) {
         plane.setting().with(question(1, Rule::Plurality), |_, field| {
             let required = required(&inside[..inside.len().min(field.len() - 1)]);
