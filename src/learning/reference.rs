@@ -19,13 +19,6 @@ pub struct Labelled<'a> {
     pub features: usize,
 }
 
-impl<'a> Labelled<'a> {
-    #[must_use]
-    pub fn row(&self, k: usize) -> &'a [f64] {
-        &self.rows[k * self.features..][..self.features]
-    }
-}
-
 /// The points that anchors are measured against.
 pub struct Reference<'a> {
     pub codes: &'a [i64],

@@ -85,6 +85,7 @@ def test_degenerate_data_gives_a_metric():
         ("max_iter", 0),
         ("batch_size", 2.5),
         ("learning_rate", 0.0),
+        ("init", np.zeros((2, 6))),
     ],
 )
 def test_bad_parameters_are_named(name, value):

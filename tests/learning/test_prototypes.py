@@ -96,6 +96,24 @@ def test_a_checkpoint_of_another_metric_is_refused(tmp_path):
         RobustPrototypes(**options, metric=two).fit(*rings(0))
 
 
+def test_a_fit_goes_on_with_the_last_prototypes_of_the_same_classes_only():
+    rows, labels = rings(0)
+    whole = RobustPrototypes(4, max_iter=6, random_state=0).fit(rows, labels)
+    parts = RobustPrototypes(4, max_iter=6, warm_start=True, random_state=0)
+    parts.set_params(callback=lambda progress: progress.epoch == 3).fit(rows, labels)
+    parts.set_params(callback=None).fit(rows, labels)
+    assert np.array_equal(parts.prototypes_, whole.prototypes_)
+    with pytest.raises(ValueError, match="other classes"):
+        parts.fit(rows, np.where(labels == "in", "a", "b"))
+
+
+def test_few_prototypes_are_never_left_without_any():
+    rows, labels = rings(0)
+    # Of eight, one step in 256 would be before none.
+    model = RobustPrototypes(4, max_iter=80, batch_size=30, random_state=0).fit(rows, labels)
+    assert model.n_iter_ == 80
+
+
 def test_a_standard_that_is_not_met_is_told():
     # One prototype in the middle of each ring: hardly a point of the outer one is right.
     with pytest.warns(ConvergenceWarning, match="held out"):

@@ -17,7 +17,7 @@ PROBLEMS = testing.problems(
     metrics=["euclidean", "full", "low_rank", "tall"],
     scales=[1.0],
     min_rows=6,
-    max_rows=40,
+    max_rows=25,
     max_features=5,
 )
 
@@ -58,7 +58,7 @@ def test_radii_are_those_that_are_certified(problem):
 def test_a_row_left_out_has_the_radius_before_the_rest(problem):
     rows, codes = labelled(problem)
     found = signed_radii((rows, codes), problem.components, (rows, codes), itself=np.arange(len(rows)))
-    for row in range(0, len(rows), 5):
+    for row in (0, len(rows) // 2):
         rest = np.arange(len(rows)) != row
         metric = "euclidean" if problem.components is None else problem.metric
         model = cm.CertifiedKNeighborsClassifier(metric=metric).fit(rows[rest], codes[rest])

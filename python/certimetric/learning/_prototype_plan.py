@@ -47,6 +47,11 @@ class Plan:
     share: float
     standard: Standard | None
 
+    def draw(self, rng: np.random.Generator) -> IntArray:
+        """The prototypes that a step is before; all of them where none would be."""
+        drawn = np.flatnonzero(rng.random(len(self.codes)) < self.share)
+        return drawn if len(drawn) else np.arange(len(self.codes))
+
     def points(self, values: Values) -> tuple[FloatArray, IntArray]:
         """Prototypes and their codes."""
         return values["points"], self.codes

@@ -201,7 +201,10 @@ class ExactRadius(GradientLearner):
         return self._plan.epochs
 
     def _begin(self, data: Labelled) -> Values:
-        return {"components": normed(initial_components(self.init, self.n_components, data))}
+        components = initial_components(self.init, self.n_components, data)
+        if not components.any():
+            raise InputError("init is zero everywhere: under that metric all rows coincide.")
+        return {"components": normed(components)}
 
     def _epochs(self, data: Labelled, jobs: int) -> Epoch:
         plan = self._plan

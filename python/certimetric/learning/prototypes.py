@@ -3,6 +3,7 @@
 import hashlib
 import math
 import warnings
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from certimetric import datasets
 from certimetric._resolve import MetricLike, as_metric
-from certimetric._validation import FloatArray, as_positive, check_count, effective_jobs
+from certimetric._validation import FloatArray, IntArray, as_positive, check_count, effective_jobs
 from certimetric.certification import Certification
 from certimetric.exceptions import InputError
 from certimetric.learning._auto import check_auto_count, check_auto_length, given
@@ -66,9 +67,10 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         The one radius, ℓ2 in input space, that matters: radii of 1.5 times as much and beyond count alike.
         Default: as far as the radii go.
     objective : "area" or "clean", default="area"
-        "area": the largest radii, whatever it costs at radius 0. "clean": small radii first, and the more so
-        while more of some rows that are held out are wrong than the plain 1-NN of all others has wrong, by
-        more than a standard error; a ``ConvergenceWarning`` tells where that is so at the end.
+        "area": the largest radii, whatever it costs at radius 0. "clean": small radii first, and in the
+        second half of the epochs the more so while more of some rows that are held out are wrong than the
+        plain 1-NN of all others has wrong, by more than a standard error; a ``ConvergenceWarning`` tells
+        where that is so at the end.
     metric : "euclidean", Mahalanobis, array-like of shape (d, d), or fitted learner, default="euclidean"
         The metric, or with ``learn_metric`` the one to begin with.
     learn_metric : bool, default=False
@@ -78,7 +80,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     max_iter : int or "auto", default="auto"
         Epochs. "auto" makes 800 steps, and 10 epochs at least.
     learning_rate : float or "auto", default="auto"
-        Of the first step, in units of the data. "auto" is a hundredth of how far radii go.
+        Of the first step, in units of the data. "auto" is a 180th of how far radii go.
     batch_size : int or "auto", default="auto"
         Rows of a step. "auto" is a quarter of the rows, and no more than 256.
     warm_start : bool, default=False
@@ -214,6 +216,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         metric = as_metric(self.metric, features)
         seed = int(self._generator().integers(2**31))
         points = centres(data, given(self.n_prototypes, default_count(data)), seed)
+        self._check_warm_start(points[1])
         rows = spread(n)
         anchors = data.rows[rows], data.codes[rows]
         far = reach(signed_radii(points, components_of(metric), anchors, n_jobs=jobs))
@@ -227,7 +230,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
             standard = Standard.of_plain(data, validation.held_out, metric, jobs)
         self._plan = Plan(
             worth=Worth(cap, cap, cap / 8 if is_clean else math.inf),
-            rate=given(self.learning_rate, far / 100 if math.isfinite(far) else 1.0),
+            rate=given(self.learning_rate, far / 180 if math.isfinite(far) else 1.0),
             batch=batch,
             epochs=given(self.max_iter, epochs),
             metric=metric,
@@ -238,6 +241,14 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         )
         self.cap_, self.batch_size_ = cap, batch
         self.learning_rate_, self.max_iter_ = self._plan.rate, self._plan.epochs
+
+    def _check_warm_start(self, codes: IntArray) -> None:
+        """Raise where a fit would go on with prototypes of other classes."""
+        known = getattr(self, "prototype_labels_", None) if self.warm_start else None
+        if known is not None and not np.array_equal(known, self.classes_[codes]):
+            raise InputError(
+                "warm_start goes on with the last prototypes, but those of y are of other classes."
+            )
 
     def _last_epoch(self) -> int:
         return self._plan.epochs
@@ -267,7 +278,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
             rows = data.rows[batch]
             if self.shifts is not None:
                 rows = shifted(rows, self.shifts, state.rng)
-            kept = np.flatnonzero(state.rng.random(len(plan.codes)) < plan.share)
+            kept = plan.draw(state.rng)
             found = radius_loss(
                 (state.values["points"][kept], plan.codes[kept]),
                 plan.components(state.values),
@@ -280,7 +291,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
             gradients["points"][kept] = found.gradients["points"]
             self._step(state, gradients, anneal(1.0, state.adam.count / (len(batches) * plan.epochs)))
             total += found.loss * len(batch)
-        if plan.standard is not None:
+        # Before that the steps are so long that the rows say little.
+        if plan.standard is not None and 2 * state.epoch >= plan.epochs:
             wrong = plan.wrong(state.values, plan.standard.rows, jobs)
             decay = state.values["decay"] * (_RISE if wrong <= plan.standard.most else _FALL)
             state.values["decay"] = np.array(np.clip(decay, plan.worth.decay / _LEAST, plan.worth.decay))
@@ -309,6 +321,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         if self.learn_metric:
             metric = Mahalanobis.from_components(values["components"])
         self._hold(values["points"], self.classes_[plan.codes], metric)
+        # The rows that were held out are not part of what was learned.
+        self._plan = replace(plan, standard=None)
 
     def _compare(self, values: Values) -> None:
         """Warn where the standard of the objective "clean" is not met."""
