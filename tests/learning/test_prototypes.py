@@ -23,7 +23,7 @@ def rings(seed: int, n: int = 300):
 
 @pytest.fixture(scope="module")
 def model():
-    return RobustPrototypes(8, random_state=0).fit(*rings(0))
+    return RobustPrototypes(8, max_iter=80, random_state=0).fit(*rings(0))
 
 
 def test_radii_of_new_points_are_larger_than_those_of_plain_nearest_neighbors(model):
@@ -45,7 +45,8 @@ def test_it_predicts_and_certifies_as_the_nearest_neighbor_of_its_prototypes(mod
 def test_a_clean_objective_keeps_more_points_right_than_an_area():
     train = load_iris(return_X_y=True)
     area, clean = (
-        RobustPrototypes(4, objective=goal, random_state=0).fit(*train) for goal in ("area", "clean")
+        RobustPrototypes(4, objective=goal, max_iter=80, random_state=0).fit(*train)
+        for goal in ("area", "clean")
     )
     assert clean.score(*train) > 0.95 > area.score(*train)
     assert area.certify(*train).lower.mean() > clean.certify(*train).lower.mean()
@@ -55,7 +56,9 @@ def test_a_clean_objective_keeps_more_points_right_than_an_area():
 
 def test_one_radius_is_what_is_optimised():
     train, test = rings(0), rings(1)
-    small, large = (RobustPrototypes(8, eps=eps, random_state=0).fit(*train) for eps in (0.05, 0.4))
+    small, large = (
+        RobustPrototypes(8, eps=eps, max_iter=60, random_state=0).fit(*train) for eps in (0.05, 0.4)
+    )
     assert (small.cap_, large.cap_) == pytest.approx((0.075, 0.6))
     errors = [model.certify(*test).certified_error(0.4) for model in (small, large)]
     assert errors[1] < errors[0]
