@@ -51,22 +51,24 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".jsonl.zst"])
-def test_certificates_that_hold_exit_with_zero(tmp_path, train, suffix):
+@pytest.mark.parametrize("way", [[], ["--plain"]])
+def test_certificates_that_hold_exit_with_zero(tmp_path, train, suffix, way):
     file = written(tmp_path / f"run{suffix}", lines())
-    result = run(file, "--train", train, "-q")
+    result = run(file, "--train", train, "-q", *way)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"{file}: 4 certificates, 4 accepted, 0 rejected\n  size: median ")
     assert "time: median" in result.stdout
     assert result.stderr == ""
 
 
-def test_rejected_certificates_are_told_by_line_and_exit_with_one(tmp_path, train):
+@pytest.mark.parametrize("way", [[], ["--plain"]])
+def test_rejected_certificates_are_told_by_line_and_exit_with_one(tmp_path, train, way):
     certificates = lines()
     certificates[1] = certificates[1].replace('"upper": ', '"upper": 0.1')
     certificates[2] = certificates[2][:-1]
     # Blank lines are counted, and no certificates.
     file = written(tmp_path / "run.jsonl", ["", *certificates])
-    result = run(file, "--train", train, "-q")
+    result = run(file, "--train", train, "-q", *way)
     assert result.exit_code == 1
     assert "4 certificates, 2 accepted, 2 rejected" in result.stdout
     assert "line 3: " in result.stdout

@@ -147,10 +147,13 @@ def verify(
             "--patience", help="Reject what takes more work to check, in units of a minute at worst."
         ),
     ] = 1.0,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Check by one short file that has integers alone; slower.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Check certificates in exact arithmetic, each on its own; exit code 1: not all were accepted."""
-    checked = check(file, training, patience=patience, progress=not quiet)
+    checked = check(file, training, patience=patience, plain=plain, progress=not quiet)
     print_checked(file, checked)
     if not all(each.verdict for each in checked):
         raise typer.Exit(1)

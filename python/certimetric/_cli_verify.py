@@ -45,7 +45,7 @@ class Checked:
     index: int | None
 
 
-def check(file: Path, training: Training, *, patience: float, progress: bool) -> list[Checked]:
+def check(file: Path, training: Training, *, patience: float, plain: bool, progress: bool) -> list[Checked]:
     """Check all certificates of a file against a training set."""
     limit = as_positive(patience, "--patience")
     _jsonl.check_file(file)
@@ -56,7 +56,8 @@ def check(file: Path, training: Training, *, patience: float, progress: bool) ->
         raise DataError(f"{file}: has no certificates.")
     data = datasets.read(training.train, "train", **training.keys)
     labels, reference = data.labels(), fit_reference(training, data)
-    verifier = Verifier(reference.X, labels, reference.metric, patience=np.inf if limit is None else limit)
+    limit = np.inf if limit is None else limit
+    verifier = Verifier(reference.X, labels, reference.metric, patience=limit, plain=plain)
     found = _verdicts(file, verifier)
     return _watched(found, total) if progress else list(found)
 

@@ -9,13 +9,41 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from certimetric.certificate import decode, encode, sha256_of_matrix, sha256_of_metric, sha256_of_training
+from certimetric.certificate import (
+    Verdict,
+    Verifier,
+    decode,
+    encode,
+    sha256_of_matrix,
+    sha256_of_metric,
+    sha256_of_training,
+)
 from oracles.rational import RationalNearestNeighbor, Vector, least_norm_multipliers, square, squared_distance
 from oracles.rational_knn import RationalKNearestNeighbors
 from oracles.tiny import TinyCase
 
 Witness = tuple[list[int], list[float]]
 Certificate = dict[str, Any]
+
+
+class BothCheckers:
+    """The checker and its plain form, which has to accept whatever the fast one does."""
+
+    def __init__(self, *training: Any, **metric: Any) -> None:
+        self.fast, self.plain = (Verifier(*training, **metric, plain=plain) for plain in (False, True))
+
+    def verify(self, certificate: Any) -> Verdict:
+        """The stricter verdict."""
+        return self.verdicts(certificate)[0]
+
+    def verify_leniently(self, certificate: Any) -> Verdict:
+        """That of the plain form: a certificate that it accepts has to be true."""
+        return self.verdicts(certificate)[1]
+
+    def verdicts(self, certificate: Any) -> tuple[Verdict, Verdict]:
+        fast, plain = self.fast.verify(certificate), self.plain.verify(certificate)
+        assert plain or not fast, plain.reason
+        return fast, plain
 
 
 def exact_oracle(case: TinyCase) -> RationalNearestNeighbor:

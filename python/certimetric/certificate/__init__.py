@@ -13,13 +13,12 @@ Where ``N > 0`` and ``N² ≥ (2 lower)² ‖M v‖²`` this is positive for all
 nearer than j. Where ``N = 0`` and ``M v = 0`` one is nearer, or all are as near and a lower index decides.
 
 For several neighbours there is a tree in place of witnesses: ``_votes.py`` says what it has to show, and
-``_tree.py`` follows it. ``_exact.py`` is the arithmetic of all. This folder needs Python and NumPy alone, so
+``_tree.py`` follows it. ``_exact.py`` is the arithmetic of all, and ``_format.py`` reads. ``plain.py`` is the
+same check without what makes it fast, to be read in one sitting. This folder needs Python and NumPy alone, so
 that it may be copied.
 """
 
-import base64
 import hashlib
-import json
 import math
 from collections import defaultdict
 from dataclasses import dataclass
@@ -28,8 +27,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from . import plain
 from ._exact import (
     Array,
     Image,
@@ -42,6 +42,7 @@ from ._exact import (
     matrix_of,
     require,
 )
+from ._format import decode, encode, key, read, sha256_of_matrix, sha256_of_metric, sha256_of_training
 from ._votes import VoteProof
 
 __all__ = [
@@ -54,9 +55,6 @@ __all__ = [
     "sha256_of_training",
     "verify",
 ]
-
-_FIELDS = {"format", "version", "training", "metric", "norm", "n_neighbors", "rule", "index", "point"}
-_FIELDS |= {"label", "predicted", "lower", "upper", "adversarial", "witnesses", "tree"}
 
 
 @dataclass(frozen=True)
@@ -91,6 +89,8 @@ class Verifier:
         In place of ``metric``: a symmetric M.
     patience : float, default=1.0
         A certificate that takes more work than this, in units of a minute at worst, is rejected.
+    plain : bool, default=False
+        Check by the one file ``plain.py``, in integers alone: for training data of up to a million numbers.
 
     Raises
     ------
@@ -106,12 +106,13 @@ class Verifier:
         *,
         matrix: Any = None,
         patience: float = 1.0,
+        plain: bool = False,
     ) -> None:
-        self.patience = patience
+        self.patience, self.plain = patience, plain
         self.X, labels = matrix_of(X_train, "X_train"), np.asarray(y_train)
         self.metric, self.metric_name = _metric(metric, matrix, self.X.shape[1])
         require(labels.shape == (len(self.X),), "y_train must have one label for each row of X_train")
-        keys = [_key(label) for label in labels.tolist()]
+        keys = [key(label) for label in labels.tolist()]
         require(len({kind for kind, _ in keys}) == 1, "y_train must not mix text, numbers and booleans")
         self.classes = sorted(set(keys))
         code = {key: number for number, key in enumerate(self.classes)}
@@ -139,50 +140,14 @@ class Verifier:
         """Check a certificate: a dict, or its text as str or bytes. Whatever it is, a verdict comes back."""
         try:
             with np.errstate(all="ignore"):
-                self._prove(self._read(certificate))
+                claim = read(certificate, self.X.shape, self.metric_name, self.training)
+                if self.plain:
+                    plain.prove(claim, self.X, self.codes, self.classes, (self.metric.G, self.metric.M))
+                else:
+                    self._prove(claim)
         except Unproven as error:
             return Verdict(False, str(error))
         return Verdict(True)
-
-    def _read(self, given: Any) -> dict[str, Any]:
-        """The fields, decoded, of a certificate that is well-formed and about this classifier."""
-        data: Any = _parsed(given) if isinstance(given, str | bytes) else given
-        require(type(data) is dict, "it is not a JSON object")
-        known = {"format": "certimetric.certificate", "version": 1, "norm": 2, "metric": self.metric_name}
-        for name, right in (known | {"training": self.training}).items():
-            found = data.get(name)
-            require(type(found) is type(right) and found == right, f"{name} is not {right!r}")
-        require(data.keys() == _FIELDS, "its fields are not those of version 1")
-        fine = type(data["rule"]) is str and data["rule"] in ("plurality", "majority")
-        require(fine, "rule is unknown")
-        read = {**data, "index": _integer(data["index"], "index", 0, math.inf)}
-        read["n_neighbors"] = _integer(data["n_neighbors"], "n_neighbors", 1, len(self.X))
-        for name in ("label", "predicted"):
-            read[name] = _key(data[name])
-        for name in ("lower", "upper"):
-            read[name] = math.inf if data[name] is None else _number(data[name], name)
-        read["point"] = self._point(data["point"])
-        read["adversarial"] = None if data["adversarial"] is None else self._point(data["adversarial"])
-        require(type(data["witnesses"]) is list, "witnesses is not a list")
-        read["witnesses"] = [self._witness(witness) for witness in data["witnesses"]]
-        return read
-
-    def _point(self, text: Any) -> Array:
-        try:
-            point = decode(text)
-        except (TypeError, ValueError):
-            point = np.empty(0)
-        fine = len(point) == self.X.shape[1] and bool(np.isfinite(point).all())
-        require(fine, f"a point is not the base64 of {self.X.shape[1]} finite binary64 numbers")
-        return point
-
-    def _witness(self, witness: Any) -> tuple[Array, Array]:
-        fine = type(witness) is list and len(witness) == 2 and all(type(part) is list for part in witness)
-        require(fine and 0 < len(witness[0]) == len(witness[1]), "a witness is not rows and as many weights")
-        rows = [_integer(row, "a row of a witness", 0, len(self.X) - 1) for row in witness[0]]
-        weights = [_number(weight, "a weight") for weight in witness[1]]
-        require(min(weights) > 0, "a weight is not positive")
-        return np.array(rows), np.array(weights)
 
     def _prove(self, claim: dict[str, Any]) -> None:
         place, count, p = Place(self, claim["point"]), claim["n_neighbors"], claim["adversarial"]
@@ -218,50 +183,6 @@ class Verifier:
             require(proven, f"no witness proves lower of row {row}")
 
 
-def encode(array: ArrayLike) -> str:
-    """Base64 of the little-endian binary64 numbers of an array, in C order."""
-    return base64.b64encode(np.ascontiguousarray(array, dtype="<f8").tobytes()).decode("ascii")
-
-
-def decode(text: str) -> NDArray[np.float64]:
-    """What :func:`encode` wrote, in one dimension; ValueError or TypeError where it did not."""
-    return np.frombuffer(base64.b64decode(text, validate=True), dtype="<f8").astype(np.float64)
-
-
-def sha256_of_training(X: ArrayLike, y: ArrayLike) -> str:
-    """SHA-256 of ``{"shape":[n,d],"y":[...]}``, a newline, and X as little-endian binary64."""
-    return _sha256({"shape": list(np.shape(X)), "y": np.asarray(y).tolist()}, X)
-
-
-def sha256_of_metric(G: ArrayLike) -> str:
-    """SHA-256 of ``{"shape":[p,d]}``, a newline, and G as little-endian binary64."""
-    return _sha256({"shape": list(np.shape(G))}, G)
-
-
-def sha256_of_matrix(M: ArrayLike) -> str:
-    """SHA-256 of ``{"matrix":[d,d]}``, a newline, and M as little-endian binary64."""
-    return _sha256({"matrix": list(np.shape(M))}, M)
-
-
-def _sha256(head: dict[str, Any], array: ArrayLike) -> str:
-    text = json.dumps(head, separators=(",", ":"), ensure_ascii=True, sort_keys=True, allow_nan=False)
-    digest = hashlib.sha256(f"{text}\n".encode())
-    digest.update(np.ascontiguousarray(array, dtype="<f8").reshape(-1).data)
-    return digest.hexdigest()
-
-
-def _parsed(text: str | bytes) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise Unproven(f"it is not JSON that can be read: {error}"[:120]) from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    require(len(dict(pairs)) == len(pairs), "a name occurs twice")
-    return dict(pairs)
-
-
 def _metric(given: Any, matrix: Any, n_features: int) -> tuple[Metric, str]:
     """What a caller means, and its name in certificates."""
     require(given is None or matrix is None, "metric and matrix must not both be given")
@@ -278,22 +199,3 @@ def _metric(given: Any, matrix: Any, n_features: int) -> tuple[Metric, str]:
     G = matrix_of(getattr(given, "components_", given), "metric")
     require(G.shape[1] == n_features, "metric must have X_train's features")
     return Metric(G, None), sha256_of_metric(G)
-
-
-def _key(label: Any) -> tuple[str, Any]:
-    """A label in a form that is equal to another one only where it means the same."""
-    number = type(label) is int or (type(label) is float and math.isfinite(label))
-    require(number or type(label) in (str, bool), "a label is not text, a finite number or a boolean")
-    return "number" if number else type(label).__name__, label
-
-
-def _number(value: Any, name: str) -> float:
-    # In this order neither NaN nor an integer that is too large passes.
-    fine = type(value) in (int, float) and 0 <= value <= 1.7976931348623157e308 and float(value) == value
-    require(fine, f"{name} is not a binary64 number of at least 0")
-    return float(value)
-
-
-def _integer(value: Any, name: str, least: float, most: float) -> int:
-    require(type(value) is int and least <= value <= most, f"{name} is not an integer from {least} to {most}")
-    return int(value)
