@@ -260,6 +260,15 @@ fn most_bytes_are_a_training_set_of_several_classes() {
     assert!(several.count() > 400);
 }
 
+/// A metric that its factor leaves the smallest of numbers of.
+#[test]
+fn a_remainder_whose_squares_underflow_is_valid() {
+    ask(&[
+        64, 1, 176, 1, 1, 0, 0, 55, 0, 0, 0, 0, 0, 0, 0, 0, 107, 139, 43, 43, 37, 0, 0, 160, 32, 0, 156, 180,
+        171, 64, 225, 188, 103, 95, 20, 0, 0, 0, 0, 0, 0, 88, 0, 179, 165, 1, 171,
+    ]);
+}
+
 fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..300)
 }

@@ -4,6 +4,7 @@
 //! `CHUNK` roundings on the way of a term, and the chunks are added one after the other. Without the cut
 //! the only bound that holds for an unknown order is `γ_k`, ten times larger at `k = 784`.
 
+use super::dot::norm_up;
 use super::rounding::{exponent, gamma, scale_by, up};
 
 const CHUNK: usize = 64;
@@ -178,11 +179,10 @@ pub(super) fn slices(x: &[f64], width: usize, exponents: &[i32], bits: i32) -> S
     Slices { parts, below: rest }
 }
 
-/// An upper bound on `‖A‖_F`.
+/// An upper bound on `‖A‖_F`, close even where squares underflow.
 #[must_use]
 pub fn frobenius_up(a: &[f64]) -> f64 {
-    let sum: f64 = a.iter().map(|x| x * x).sum();
-    up((sum * (1.0 + gamma(a.len() + 2))).sqrt())
+    norm_up(a)
 }
 
 /// An upper bound on `‖|A|‖₂`, the spectral norm of the absolute values: `√(‖A‖₁ ‖A‖_∞)`.
@@ -197,7 +197,9 @@ pub fn absolute_norm_up(a: &[f64], columns: usize) -> f64 {
         }
     }
     let largest_column = column_sums.iter().copied().fold(0.0, f64::max);
-    up((largest_row * largest_column).sqrt() * (1.0 + gamma(a.len() / columns.max(1) + columns)))
+    // The product of the two might underflow.
+    let product = largest_row.sqrt() * largest_column.sqrt();
+    up(product * (1.0 + gamma(a.len() / columns.max(1) + columns + 4)))
 }
 
 /// An upper bound on the spectral norm `‖A‖₂` of a row-major matrix with `columns` columns.
@@ -243,6 +245,7 @@ pub fn spectral_norm_up(a: &[f64], columns: usize, stop: Stop) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::rounding::TINY;
     use proptest::prelude::*;
 
     proptest! {
@@ -266,6 +269,18 @@ mod tests {
             }
             prop_assert!(bound >= norm * (1.0 - 1e-13));
             prop_assert!(bound <= frobenius_up(&entries) * (1.0 + 1e-12));
+        }
+
+        #[test]
+        fn norm_bounds_hold_at_every_scale(entries in prop::collection::vec(-1.0..1.0f64, 12), e in -1040i32..500) {
+            let scaled: Vec<f64> = entries.iter().map(|&x| scale_by(x, e)).collect();
+            // What rounds to 0 is no more than this.
+            let least = f64::from_bits(24);
+            for norm in [frobenius_up, |a: &[f64]| absolute_norm_up(a, 4), |a: &[f64]| spectral_norm_up(a, 4, &|| false)] {
+                let (plain, bound) = (norm(&entries), norm(&scaled));
+                prop_assert!(bound <= scale_by(plain, e) * (1.0 + 1e-9) + 4.0 * TINY, "{bound:e} {plain:e}");
+                prop_assert!(bound >= scale_by(plain, e) * (1.0 - 1e-9) - least, "{bound:e} {plain:e}");
+            }
         }
     }
 
