@@ -19,7 +19,6 @@ from certimetric._question import CHOICES
 from certimetric._validation import as_limit, check_count, effective_jobs
 from certimetric.exceptions import InputError
 from certimetric.reproduce import (
-    METRICS,
     PROTOCOLS,
     TABLES,
     Cell,
@@ -178,7 +177,11 @@ def knn_table(
 
 Metrics = Annotated[
     list[str] | None,
-    Option("--metric", metavar=f"[{'|'.join(METRICS)}]", help="Metrics of the table; default: all."),
+    Option(
+        "--metric",
+        metavar=f"[{'|'.join(TABLES['arml-table1'].metrics)}]",
+        help="Metrics of the table; default: all. The first table has prototypes, too.",
+    ),
 ]
 
 
@@ -208,8 +211,8 @@ def _reproduce(
     metrics: Sequence[str] | None = None,
 ) -> None:
     for metric in metrics or ():
-        if metric not in METRICS:
-            raise InputError(f"--metric must be one of {', '.join(METRICS)}; got {metric!r}.")
+        if metric not in table.metrics:
+            raise InputError(f"--metric must be one of {', '.join(table.metrics)}; got {metric!r}.")
     for k in neighbors:
         check_count(k, "--neighbors")
     for rule in rules:

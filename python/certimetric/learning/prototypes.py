@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from certimetric import datasets
-from certimetric._resolve import MetricLike, as_metric
+from certimetric._resolve import MetricLike, as_fitted_metric
 from certimetric._validation import FloatArray, IntArray, as_positive, check_count, effective_jobs
 from certimetric.certification import Certification
 from certimetric.exceptions import InputError
@@ -71,8 +71,9 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         second half of the epochs the more so while more of some rows that are held out are wrong than the
         plain 1-NN of all others has wrong, by more than a standard error; a ``ConvergenceWarning`` tells
         where that is so at the end.
-    metric : "euclidean", Mahalanobis, array-like of shape (d, d), or fitted learner, default="euclidean"
-        The metric, or with ``learn_metric`` the one to begin with.
+    metric : "euclidean", Mahalanobis, array-like of shape (d, d), or learner, default="euclidean"
+        The metric, or with ``learn_metric`` the one to begin with. A learner that is not fitted is cloned,
+        and fitted to the rows that are not held out.
     learn_metric : bool, default=False
         Learn components too. It costs n d² for each step, and helps where there are many rows for d².
     shifts : tuple of 2 ints, optional
@@ -213,7 +214,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         n, features = data.rows.shape
         if self.shifts is not None and math.prod(self.shifts) != features:
             raise InputError(f"shifts is {self.shifts}, but X has {features} features.")
-        metric = as_metric(self.metric, features)
+        metric = as_fitted_metric(self.metric, data.rows, data.codes)
         seed = int(self._generator().integers(2**31))
         points = centres(data, given(self.n_prototypes, default_count(data)), seed)
         self._check_warm_start(points[1])

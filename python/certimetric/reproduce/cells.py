@@ -67,7 +67,7 @@ class Store:
 
     def path(self, split: Split, cell: Cell) -> Path:
         """The file of a cell: readable, and with a hash of the settings, the data and the version."""
-        asked = {**asdict(cell), "learner": settings(cell.metric)}
+        asked = {**asdict(cell), "learner": settings(cell.metric, split.image)}
         key = _key({**asked, "data": split.digest, "certimetric": native_build()["version"]})
         words = (split.name, cell.metric, f"k{cell.n_neighbors}", cell.rule, cell.method, key)
         return self.folder / ("-".join(words) + ".npz")
@@ -75,7 +75,13 @@ class Store:
     def metric_key(self, split: Split, metric: str) -> str:
         """What determines a learned metric, in short."""
         training = sha256_of_training(split.X, split.y)
-        return _key({"learner": settings(metric), "data": training, "certimetric": native_build()["version"]})
+        return _key(
+            {
+                "learner": settings(metric, split.image),
+                "data": training,
+                "certimetric": native_build()["version"],
+            }
+        )
 
     def get(self, split: Split, cell: Cell) -> Certification | None:
         """A finished cell, or None; one that is proven without a limit is so under every limit."""

@@ -1,33 +1,44 @@
-"""The metrics of a table: learned from the training rows by the protocol, and kept."""
+"""The metrics and prototypes of a table: learned from the training rows by the protocol, and kept."""
 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
 from certimetric import datasets
 from certimetric.exceptions import DataError
-from certimetric.learning import ARML, ITML, LFDA, LMNN, NCA
+from certimetric.learning import ARML, ITML, LFDA, LMNN, NCA, ExactRadius, RobustPrototypes
 from certimetric.learning._base import MetricLearner
-from certimetric.metric import Mahalanobis
+from certimetric.neighbors import CertifiedKNeighborsClassifier
 from certimetric.reproduce.protocol import Split
 
-__all__ = ["METRICS", "MOST_ROWS", "TITLES", "Metrics", "settings"]
+__all__ = ["METRICS", "MOST_ROWS", "PROTOTYPES", "TITLES", "Metrics", "settings"]
 
 _SEED = 42
 
-METRICS: dict[str, Callable[[], MetricLearner] | None] = {
+Image = tuple[int, int] | None
+"""Height and width, where rows are images."""
+
+METRICS: dict[str, Callable[[Image], MetricLearner] | None] = {
     "euclidean": None,
-    "nca": lambda: NCA(init="identity", max_iter=100, tol=1e-9),
-    "lmnn": lambda: LMNN(first_step=1e-7, random_state=_SEED),
-    "itml": lambda: ITML(random_state=_SEED),
-    "lfda": lambda: LFDA(),
-    "arml": lambda: ARML(random_state=_SEED),
+    "nca": lambda _: NCA(init="identity", max_iter=100, tol=1e-9),
+    "lmnn": lambda _: LMNN(first_step=1e-7, random_state=_SEED),
+    "itml": lambda _: ITML(random_state=_SEED),
+    "lfda": lambda _: LFDA(),
+    "arml": lambda _: ARML(random_state=_SEED),
+    "exact-radius": lambda _: ExactRadius(random_state=_SEED),
 }
 """By name, how a metric is learned: as published, with one seed for all. None: it is not."""
+
+PROTOTYPES: dict[str, Callable[[Image], RobustPrototypes]] = {
+    "prototypes-clean": lambda image: _prototypes("clean", image),
+    "prototypes-area": lambda image: _prototypes("area", image),
+}
+"""By name, classifiers whose few rows are learned."""
 
 TITLES = {
     "euclidean": "Euclidean",
@@ -36,7 +47,16 @@ TITLES = {
     "itml": "ITML",
     "lfda": "LFDA",
     "arml": "ARML",
+    "exact-radius": "ExactRadius",
+    "prototypes-clean": "RobustPrototypes, clean",
+    "prototypes-area": "RobustPrototypes, area",
 }
+
+
+def _prototypes(objective: Literal["area", "clean"], image: Image) -> RobustPrototypes:
+    metric = ExactRadius(random_state=_SEED)
+    return RobustPrototypes(objective=objective, metric=metric, shifts=image, random_state=_SEED)
+
 
 MOST_ROWS = {"nca": 20_000}
 """Training rows beyond which a learner is left out: its memory grows with their square."""
@@ -45,18 +65,19 @@ MOST_ROWS = {"nca": 20_000}
 _NOT_OF_THE_RESULT = ("callback", "checkpoint", "n_jobs", "progress", "time_limit", "warm_start")
 
 
-def settings(metric: str) -> dict[str, Any]:
-    """What determines a metric beside the data: the learner's parameters."""
-    make = METRICS[metric]
+def settings(metric: str, image: Image) -> dict[str, Any]:
+    """What determines a metric, or rows, beside the data: the learner's parameters."""
+    make = {**METRICS, **PROTOTYPES}[metric]
     if make is None:
         return {}
-    parameters = make().get_params(deep=False)
-    return {name: value for name, value in parameters.items() if name not in _NOT_OF_THE_RESULT}
+    parameters = make(image).get_params()
+    plain = {name: value for name, value in parameters.items() if not isinstance(value, BaseEstimator)}
+    return {name: v for name, v in plain.items() if name.split("__")[-1] not in _NOT_OF_THE_RESULT}
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """A folder of learned metrics, and of the checkpoints of those that are being learned.
+    """A folder of what was learned, and of the checkpoints of what is being learned.
 
     Attributes
     ----------
@@ -70,29 +91,45 @@ class Metrics:
     n_jobs: int | None = None
     progress: bool = False
 
-    def get(self, split: Split, metric: str, key: str) -> Mahalanobis:
-        """The metric of a name for a training set; ``key`` says what determines it."""
-        make = METRICS[metric]
-        if make is None:
-            return Mahalanobis.euclidean()
+    def classifier(self, split: Split, metric: str, key: str) -> CertifiedKNeighborsClassifier:
+        """The fitted classifier of a name for a training set; ``key`` says what determines it."""
         path = self.folder / f"{split.name}-{metric}-{key}.npz"
+        if metric in PROTOTYPES:
+            make_rows = PROTOTYPES[metric]
+            model: RobustPrototypes = self._kept(path, RobustPrototypes.load) or self._learned(
+                make_rows, split, path
+            )
+            model.classifier_.n_jobs = self.n_jobs
+            return model.classifier_
+        make, found = METRICS[metric], None
+        if make is not None:
+            found = self._kept(path, datasets.read_metric) or self._learned(make, split, path)
+        known = "euclidean" if found is None else found
+        return CertifiedKNeighborsClassifier(metric=known, n_jobs=self.n_jobs).fit(split.X, split.y)
+
+    @staticmethod
+    def _kept(path: Path, read: Callable[[Path], Any]) -> Any:
+        """What an earlier run learned, or None."""
         try:
-            if path.is_file():
-                return datasets.read_metric(path)
+            return read(path) if path.is_file() else None
         except DataError:
             # Damaged: then it is learned again.
             path.unlink()
-        return self._learned(make(), split, path)
+            return None
 
-    def _learned(self, learner: MetricLearner, split: Split, path: Path) -> Mahalanobis:
+    def _learned(self, make: Callable[[Image], MetricLearner], split: Split, path: Path) -> Any:
+        learner = make(split.image)
         checkpoint = path.with_suffix(".checkpoint.npz")
         shared = {"n_jobs": self.n_jobs, "progress": self.progress, "checkpoint": checkpoint}
-        known = learner.get_params(deep=False)
+        shared["metric__n_jobs"] = self.n_jobs
+        known = learner.get_params()
         learner.set_params(**{name: value for name, value in shared.items() if name in known})
         self.folder.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             # It is told below, in other words.
             warnings.filterwarnings("ignore", ".* was interrupted", ConvergenceWarning)
+            # What the table says.
+            warnings.filterwarnings("ignore", "RobustPrototypes has .* wrong", ConvergenceWarning)
             # Where the published code ends, too.
             warnings.filterwarnings("ignore", "ITML ends", ConvergenceWarning)
             learner.fit(split.X, split.y)
@@ -101,4 +138,4 @@ class Metrics:
             raise KeyboardInterrupt
         learner.save(path, data=split.name)
         checkpoint.unlink(missing_ok=True)
-        return learner.metric_
+        return learner

@@ -30,12 +30,15 @@ class Protocol:
         ``random_state`` of the shuffle.
     deviation : str
         What keeps our numbers from being those that were published, in words; empty: nothing.
+    image : tuple of 2 ints or None
+        Height and width, where rows are images.
     """
 
     scale: str = "minmax"
     points: int | None = 1000
     seed: int = 42
     deviation: str = ""
+    image: tuple[int, int] | None = None
 
     def limited(self, points: int | None) -> "Protocol":
         """The same with another number of test points, if one is given."""
@@ -46,9 +49,9 @@ class Protocol:
 
 
 PROTOCOLS = {
-    "mnist": Protocol("255"),
-    "fashion_mnist": Protocol("255"),
-    "usps": Protocol(),
+    "mnist": Protocol("255", image=(28, 28)),
+    "fashion_mnist": Protocol("255", image=(28, 28)),
+    "usps": Protocol(image=(16, 16)),
     "pendigits": Protocol(),
     "satimage": Protocol(),
     "splice": Protocol(points=None, deviation="published over 1,000 test points in another order"),
@@ -97,6 +100,8 @@ class Split:
     X, Z : ndarray of shape (n, d) and (m, d), float64
     y, t : ndarray of shape (n,) and (m,)
         Their labels.
+    image : tuple of 2 ints or None
+        Height and width, where rows are images.
     """
 
     name: str
@@ -104,6 +109,7 @@ class Split:
     y: NDArray[Any]
     Z: FloatArray
     t: NDArray[Any]
+    image: tuple[int, int] | None = None
 
     @property
     def title(self) -> str:
@@ -141,7 +147,8 @@ def load(source: Source, option: str = "test") -> Split:
     chosen = test.sample(source.protocol.points, source.protocol.seed)
     for data in (train, chosen):
         check_magnitude(scaler(data.X, out=data.X), f"{data.name}, scaled")
-    return Split(source.name, train.X, train.labels(), chosen.X, chosen.labels())
+    image = source.protocol.image
+    return Split(source.name, train.X, train.labels(), chosen.X, chosen.labels(), image)
 
 
 def count_training_rows(path: Path) -> int:

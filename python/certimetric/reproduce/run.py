@@ -146,8 +146,7 @@ class Run:
 
     def _fit(self, split: Split, metric: str) -> CertifiedKNeighborsClassifier:
         metrics = Metrics(self.store.folder.with_name("metrics"), self.n_jobs, self.progress)
-        learned = metrics.get(split, metric, self.store.metric_key(split, metric))
-        return CertifiedKNeighborsClassifier(metric=learned, n_jobs=self.n_jobs).fit(split.X, split.y)
+        return metrics.classifier(split, metric, self.store.metric_key(split, metric))
 
     def _columns(self, source: Source) -> FloatArray | None:
         return np.array(self.table.published.radii[source.name]) if source.published else self.radii
