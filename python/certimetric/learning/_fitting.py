@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -73,7 +74,7 @@ class GradientLearner(MetricLearner):
     def _epochs(self, data: Labelled, jobs: int) -> Epoch:
         """What an epoch does."""
 
-    def _settle(self, data: Labelled, validation: Validation | None, jobs: int) -> None:
+    def _settle(self, data: Labelled, jobs: int) -> None:
         """Choose what the parameters leave to the data; called once, before anything is learned."""
 
     def _holds_out(self) -> bool:
@@ -131,6 +132,7 @@ class GradientLearner(MetricLearner):
         Ctrl-C ends the fit with a ``ConvergenceWarning`` and what was learned so far; so does a loss that is
         not finite, with its epoch. A callback that returns True and ``time_limit`` end it without a warning.
         """
+        begun = time.monotonic()
         self._check_parameters()
         data = self._labelled(X, y)
         jobs = effective_jobs(self.n_jobs)
@@ -139,12 +141,14 @@ class GradientLearner(MetricLearner):
         if self._holds_out():
             validation = hold_out(data, self.validation_fraction, rng, jobs)
         train = data if validation is None else validation.train
-        self._settle(train, validation, jobs)
+        self._settle(train, jobs)
         state, save = self._first_state(data, train, rng)
+        limit = as_positive(self.time_limit, "time_limit")
         descent = Descent(
             type(self).__name__,
             self._last_epoch(),
-            time_limit=as_positive(self.time_limit, "time_limit"),
+            # Of what is over already nothing is left.
+            time_limit=None if limit is None else max(limit - (time.monotonic() - begun), 1e-9),
             score=partial(self._score, validation) if validation and self.early_stopping else None,
             patience=self.n_iter_no_change,
             tol=self.tol,

@@ -19,8 +19,8 @@ _MOVED = 0.4
 
 
 def default_count(data: Labelled) -> int:
-    """Prototypes a class that suit so many rows: 2.5 times the root of a class's rows."""
-    return max(1, round(2.5 * math.sqrt(len(data.rows) / len(data.classes))))
+    """Prototypes a class that suit so many rows: 5 times the root of a class's rows."""
+    return max(1, round(5 * math.sqrt(len(data.rows) / len(data.classes))))
 
 
 def centres(data: Labelled, per_class: int, seed: int) -> tuple[FloatArray, IntArray]:

@@ -1,6 +1,5 @@
 """What a fit of prototypes goes by: its parameters, and in place of "auto" what suits the data."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,27 +9,8 @@ from certimetric.learning._base import Labelled
 from certimetric.learning._descent import Values
 from certimetric.learning._radii import Worth, signed_radii
 from certimetric.metric import Mahalanobis
-from certimetric.neighbors import CertifiedKNeighborsClassifier
 
-__all__ = ["Plan", "Standard", "components_of"]
-
-
-@dataclass(frozen=True)
-class Standard:
-    """How many of some rows may be wrong: as many as the plain 1-NN has wrong, and a standard error more.
-
-    Without the latter a few rows would decide what the others can have.
-    """
-
-    rows: Labelled
-    most: float
-
-    @classmethod
-    def of_plain(cls, train: Labelled, rows: Labelled, metric: Mahalanobis, n_jobs: int) -> "Standard":
-        """The standard that the 1-NN of all training rows sets."""
-        plain = CertifiedKNeighborsClassifier(metric=metric, n_jobs=n_jobs).fit(train.rows, train.codes)
-        share = float(np.mean(plain.predict(rows.rows) != rows.codes))
-        return cls(rows, share + math.sqrt(share * (1 - share) / len(rows.rows)))
+__all__ = ["Plan", "components_of"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +25,6 @@ class Plan:
     start: FloatArray
     codes: IntArray
     share: float
-    standard: Standard | None
 
     def draw(self, rng: np.random.Generator) -> IntArray:
         """The prototypes that a step is before; all of them where none would be."""
@@ -60,20 +39,11 @@ class Plan:
         """G; None for the Euclidean metric."""
         return values.get("components", components_of(self.metric))
 
-    def worth_at(self, values: Values) -> Worth:
-        """What radii count for."""
-        return self.worth._replace(decay=float(values.get("decay", math.inf)))
-
     def radii(self, values: Values, rows: Labelled, cap: float, n_jobs: int) -> FloatArray:
         """Signed radii of rows, 0 where there is none."""
         anchors = rows.rows, rows.codes
         found = signed_radii(self.points(values), self.components(values), anchors, cap, n_jobs=n_jobs)
         return np.nan_to_num(found, nan=0.0)
-
-    def wrong(self, values: Values, rows: Labelled, n_jobs: int) -> float:
-        """Share of rows that are classified wrong."""
-        # No program is solved for cells from the cap on.
-        return float(np.mean(self.radii(values, rows, np.finfo(np.float64).tiny, n_jobs) <= 0))
 
 
 def components_of(metric: Mahalanobis) -> FloatArray | None:

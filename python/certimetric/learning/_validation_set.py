@@ -36,7 +36,9 @@ class Validation:
         return float(np.median(np.linalg.norm(rows - rows.mean(axis=0), axis=1)))
 
 
-def hold_out(data: Labelled, fraction: float, rng: np.random.Generator, n_jobs: int) -> Validation:
+def hold_out(
+    data: Labelled, fraction: float, rng: np.random.Generator, n_jobs: int, why: str = "early_stopping"
+) -> Validation:
     """Split off a stratified fraction of the rows.
 
     Raises
@@ -51,7 +53,7 @@ def hold_out(data: Labelled, fraction: float, rng: np.random.Generator, n_jobs: 
         )
     except ValueError as error:
         raise InputError(
-            f"early_stopping needs classes large enough for a validation set of {fraction:.0%} of X: {error}"
+            f"{why} needs classes large enough for a validation set of {fraction:.0%} of X: {error}"
         ) from error
     rows, held_out, codes, held_out_codes = parts
     train = Labelled(np.ascontiguousarray(rows), codes, data.classes)

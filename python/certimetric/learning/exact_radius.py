@@ -15,7 +15,6 @@ from certimetric.learning._base import Labelled
 from certimetric.learning._descent import Callback, Epoch, State, Values
 from certimetric.learning._fitting import GradientLearner, check_rate, initial_components
 from certimetric.learning._radii import Worth, anneal, radius_loss, reach, signed_radii, spread
-from certimetric.learning._validation_set import Validation
 
 __all__ = ["ExactRadius", "normed"]
 
@@ -177,7 +176,7 @@ class ExactRadius(GradientLearner):
         check_auto_count(self.max_iter, "max_iter")
         check_rate(self.learning_rate)
 
-    def _settle(self, data: Labelled, _: Validation | None, jobs: int) -> None:
+    def _settle(self, data: Labelled, jobs: int) -> None:
         n = len(data.rows)
         batch = min(given(self.batch_size, min(512, math.ceil(n / 4))), n)
         shares = np.ravel(given(self.reference_share, _shares(n)))

@@ -2,8 +2,6 @@
 
 import hashlib
 import math
-import warnings
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -11,20 +9,20 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from certimetric import datasets
 from certimetric._resolve import MetricLike, as_fitted_metric
-from certimetric._validation import FloatArray, IntArray, as_positive, check_count, effective_jobs
+from certimetric._validation import FloatArray, IntArray, as_positive, check_count
 from certimetric.certification import Certification
 from certimetric.exceptions import InputError
 from certimetric.learning._auto import check_auto_count, check_auto_length, given
 from certimetric.learning._base import Labelled
+from certimetric.learning._decay import choose_decay
 from certimetric.learning._descent import Callback, Epoch, State, Values
 from certimetric.learning._fitting import GradientLearner
 from certimetric.learning._points import centres, default_count, shifted
-from certimetric.learning._prototype_plan import Plan, Standard, components_of
+from certimetric.learning._prototype_plan import Plan, components_of
 from certimetric.learning._radii import Worth, anneal, radius_loss, reach, signed_radii, spread
 from certimetric.learning._validation_set import Validation
 from certimetric.learning.exact_radius import normed
@@ -36,14 +34,11 @@ __all__ = ["RobustPrototypes"]
 _METRIC_RATE = 1e-3
 """Learning rate of components, which have a Frobenius norm of √p."""
 
-_KEPT, _MANY = 0.5, 4
+_KEPT, _MANY = 0.25, 4
 """Share of the prototypes that a step is before, where there are that many a class on the average."""
 
 _STEPS, _FEWEST_EPOCHS = 800, 10
 """Steps of a fit by default, and epochs at least."""
-
-_FALL, _RISE, _LEAST = 0.9, 1.1, 3.0
-"""What an epoch does to the decay where too many held out rows are wrong, and where not, and how far down."""
 
 
 class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
@@ -54,23 +49,25 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
                  {2 \lVert M \sum_k \lambda_k (p^- - p^+_k) \rVert_2}, \quad \sum_k \lambda_k = 1,
 
     where s is the certified radius of a training row x before the prototypes P, with the active constraints
-    of its program for λ, and negative for rows that are wrong. W grows by 1 for each unit of s or, with the
-    objective "clean", by exp(−s / decay), so that small radii come first. Prototypes begin as the k-means of
-    each class. In every step the radii are those before a random half of them; Adam makes the steps, and
-    their length falls to 0 by half a cosine.
+    of its program for λ, and negative for rows that are wrong. W grows by exp(−s / decay) for each unit of s,
+    so that with a short decay small radii come first. Prototypes begin as the k-means of each class. In every
+    step the radii are those before a random quarter of them, so that no few of them decide; Adam makes the
+    steps, and their length falls to 0 by half a cosine.
 
     Parameters
     ----------
     n_prototypes : int or "auto", default="auto"
-        Prototypes of each class. "auto" is 2.5 times the root of the mean number of rows of a class.
+        Prototypes of each class. "auto" is 5 times the root of the mean number of rows of a class.
     eps : float, optional
         The one radius, ℓ2 in input space, that matters: radii of 1.5 times as much and beyond count alike.
         Default: as far as the radii go.
     objective : "area" or "clean", default="area"
-        "area": the largest radii, whatever it costs at radius 0. "clean": small radii first, and in the
-        second half of the epochs the more so while more of some rows that are held out are wrong than the
-        plain 1-NN of all others has wrong, by more than a standard error; a ``ConvergenceWarning`` tells
-        where that is so at the end.
+        "area": the largest radii, whatever it costs at radius 0. "clean": the longest of some decays with
+        which no more of some rows that are held out are wrong than by the plain 1-NN of all others. With each
+        decay that is tried prototypes are learned, from 10,000 rows at most; then the fit is of all rows. A
+        ``ConvergenceWarning`` tells where no decay serves.
+    decay : float, optional
+        A radius, for a user who wants none chosen. Default: infinite for "area".
     metric : "euclidean", Mahalanobis, array-like of shape (d, d), or learner, default="euclidean"
         The metric, or with ``learn_metric`` the one to begin with. A learner that is not fitted is cloned,
         and fitted to the rows that are not held out.
@@ -115,7 +112,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     classifier_ : CertifiedKNeighborsClassifier
         The 1-NN of the prototypes.
     cap_, decay_ : float
-        Radii count between −cap and cap; the decay is that of the last epoch, infinite for "area".
+        Radii count between −cap and cap.
     batch_size_, learning_rate_, max_iter_ : int or float
         What the fit went by.
     n_iter_, best_iter_ : int
@@ -151,6 +148,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         *,
         eps: float | None = None,
         objective: Literal["area", "clean"] = "area",
+        decay: float | None = None,
         metric: MetricLike = "euclidean",
         learn_metric: bool = False,
         shifts: tuple[int, int] | None = None,
@@ -172,6 +170,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         self.n_prototypes = n_prototypes
         self.eps = eps
         self.objective = objective
+        self.decay = decay
         self.metric = metric
         self.learn_metric = learn_metric
         self.shifts = shifts
@@ -195,6 +194,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         check_auto_count(self.n_prototypes, "n_prototypes")
         check_auto_count(self.batch_size, "batch_size")
         as_positive(self.eps, "eps")
+        as_positive(self.decay, "decay")
         if self.objective not in ("area", "clean"):
             raise InputError(f"objective must be 'area' or 'clean', got {self.objective!r}.")
         if self.shifts is not None:
@@ -207,10 +207,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         check_auto_count(self.max_iter, "max_iter")
         check_auto_length(self.learning_rate, "learning_rate")
 
-    def _holds_out(self) -> bool:
-        return bool(self.early_stopping) or self.objective == "clean"
-
-    def _settle(self, data: Labelled, validation: Validation | None, jobs: int) -> None:
+    def _settle(self, data: Labelled, jobs: int) -> None:
         n, features = data.rows.shape
         if self.shifts is not None and math.prod(self.shifts) != features:
             raise InputError(f"shifts is {self.shifts}, but X has {features} features.")
@@ -223,14 +220,13 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         far = reach(signed_radii(points, components_of(metric), anchors, n_jobs=jobs))
         batch = min(given(self.batch_size, min(256, math.ceil(n / 4))), n)
         epochs = max(_FEWEST_EPOCHS, math.ceil(_STEPS / math.ceil(n / batch)))
-        is_clean = self.objective == "clean"
         eps = as_positive(self.eps, "eps")
         cap = far if eps is None else 1.5 * eps
-        standard = None
-        if is_clean and validation is not None:
-            standard = Standard.of_plain(data, validation.held_out, metric, jobs)
+        decay = as_positive(self.decay, "decay") or math.inf
+        if self.objective == "clean" and self.decay is None:
+            decay = choose_decay(self, data, cap)
         self._plan = Plan(
-            worth=Worth(cap, cap, cap / 8 if is_clean else math.inf),
+            worth=Worth(cap, cap, decay),
             rate=given(self.learning_rate, far / 180 if math.isfinite(far) else 1.0),
             batch=batch,
             epochs=given(self.max_iter, epochs),
@@ -238,9 +234,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
             start=points[0],
             codes=points[1],
             share=_KEPT if len(points[1]) >= _MANY * len(data.classes) else 1.0,
-            standard=standard,
         )
-        self.cap_, self.batch_size_ = cap, batch
+        self.cap_, self.decay_, self.batch_size_ = cap, decay, batch
         self.learning_rate_, self.max_iter_ = self._plan.rate, self._plan.epochs
 
     def _check_warm_start(self, codes: IntArray) -> None:
@@ -258,8 +253,6 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         values = {"points": self._plan.start}
         if self.learn_metric:
             values["components"] = normed(self._plan.metric.components_)
-        if self._plan.standard is not None:
-            values["decay"] = np.array(self._plan.worth.decay)
         return values
 
     def _fingerprint(self, data: Labelled) -> str:
@@ -284,7 +277,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
                 (state.values["points"][kept], plan.codes[kept]),
                 plan.components(state.values),
                 (rows, data.codes[batch]),
-                plan.worth_at(state.values),
+                plan.worth,
                 by=("points", "components") if self.learn_metric else ("points",),
                 n_jobs=jobs,
             )
@@ -292,11 +285,6 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
             gradients["points"][kept] = found.gradients["points"]
             self._step(state, gradients, anneal(1.0, state.adam.count / (len(batches) * plan.epochs)))
             total += found.loss * len(batch)
-        # Before that the steps are so long that the rows say little.
-        if plan.standard is not None and 2 * state.epoch >= plan.epochs:
-            wrong = plan.wrong(state.values, plan.standard.rows, jobs)
-            decay = state.values["decay"] * (_RISE if wrong <= plan.standard.most else _FALL)
-            state.values["decay"] = np.array(np.clip(decay, plan.worth.decay / _LEAST, plan.worth.decay))
         return total / n
 
     def _step(self, state: State, gradients: Values, share: float) -> None:
@@ -307,37 +295,17 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
             state.values["components"] = normed(state.values["components"])
 
     def _score(self, validation: Validation, values: Values) -> float:
-        """The mean radius; where more rows are wrong than may be, minus their share."""
-        plan, rows, jobs = self._plan, validation.held_out, validation.n_jobs
-        if plan.standard is not None and (wrong := plan.wrong(values, rows, jobs)) > plan.standard.most:
-            return -wrong
-        radii = plan.radii(values, rows, plan.worth.cap, jobs)
+        """The mean radius, 0 where there is none or a row is wrong."""
+        plan = self._plan
+        radii = plan.radii(values, validation.held_out, plan.worth.cap, validation.n_jobs)
         return float(np.clip(radii, 0.0, plan.worth.cap).mean())
 
     def _learned(self, values: Values) -> None:
         plan = self._plan
-        self._compare(values)
-        self.decay_ = plan.worth_at(values).decay
         metric = plan.metric
         if self.learn_metric:
             metric = Mahalanobis.from_components(values["components"])
         self._hold(values["points"], self.classes_[plan.codes], metric)
-        # The rows that were held out are not part of what was learned.
-        self._plan = replace(plan, standard=None)
-
-    def _compare(self, values: Values) -> None:
-        """Warn where the standard of the objective "clean" is not met."""
-        plan, standard = self._plan, self._plan.standard
-        if standard is None:
-            return
-        wrong = plan.wrong(values, standard.rows, effective_jobs(self.n_jobs))
-        if wrong > standard.most:
-            warnings.warn(
-                f"RobustPrototypes has {wrong:.2%} of the held out rows wrong; by the plain 1-NN it may be "
-                f"{standard.most:.2%}. More prototypes or epochs may help.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
 
     def _hold(self, prototypes: FloatArray, labels: NDArray[Any], metric: Mahalanobis) -> None:
         self.prototypes_, self.prototype_labels_ = prototypes, labels
