@@ -11,6 +11,7 @@ from certimetric import _cli_report as report
 from certimetric import _cli_reproduce as reproduce
 from certimetric import _cli_work as work
 from certimetric._cli_frame import Commands, Quiet, friendly, takes
+from certimetric._cli_perturbed import lmnn_pl
 from certimetric._cli_verify import check, print_checked
 from certimetric._versions import show_versions, versions
 
@@ -26,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(learn.app)
+reproduce.app.command("lmnn-pl", cls=reproduce.Lists)(lmnn_pl)
 app.add_typer(reproduce.app)
 
 

@@ -33,7 +33,7 @@ from certimetric.reproduce import (
 from certimetric.reproduce.picture import draw
 from certimetric.reproduce.protocol import count_training_rows
 
-__all__ = ["app"]
+__all__ = ["Lists", "app", "check_folder"]
 
 _LISTS = ("--only", "-k", "--neighbors", "--rule", "--metric")
 
@@ -224,7 +224,7 @@ def _reproduce(
     for source in sources:
         if source.published:
             check_count(max(neighbors), "--neighbors", count_training_rows(source.train))
-    _check_folder(work.out)
+    check_folder(work.out)
     chosen = list(dict.fromkeys(metrics or table.metrics))
     cells = table.cells(list(dict.fromkeys(neighbors)), list(dict.fromkeys(rules)), limit, chosen)
     run = Run(
@@ -233,7 +233,7 @@ def _reproduce(
     _fill(run, work.out)
 
 
-def _check_folder(path: Path) -> None:
+def check_folder(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"--out: {path} is a file, but a folder is needed.")
     if not path.absolute().parent.is_dir():

@@ -81,14 +81,22 @@ class FixedTriplets:
     """
 
     def __init__(
-        self, data: Labelled, near: Neighbors, pull: float, weight: float, radius: float | None, n_jobs: int
+        self,
+        data: Labelled,
+        near: Neighbors,
+        pull: float,
+        weight: float | None,
+        radius: float | None,
+        n_jobs: int,
     ) -> None:
         self.rows = data.rows - data.rows.mean(axis=0)
-        self.pull, self.weight = pull, weight
+        self.pull = pull
         i, slot = np.nonzero(near.same >= 0)
         self.targets = Pairs(self.rows, i, near.same[i, slot], n_jobs)
         self.triplets = Triplets(self.rows, _triplets(near), n_jobs)
         self.loss = PerturbationLoss(self._median_radius() if radius is None else radius)
+        # Without a weight of its own a triplet costs between 0 and 1.
+        self.weight = self.loss.radius**-2 if weight is None else weight
 
     def _median_radius(self) -> float:
         """The median radius of the triplets in the Euclidean metric; 1 where no radius is positive."""

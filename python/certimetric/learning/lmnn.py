@@ -1,7 +1,7 @@
 """LMNN: near rows of the same class pull, rows of other classes within a margin of them push."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,9 +41,9 @@ class LMNN(GradientLearner):
         Rows p of G; default: the number of features.
     n_neighbors : int, default=3
         Number of targets of a row; all of its class where there are fewer.
-    perturbation : float, optional
+    perturbation : float or "auto", optional
         λ, the weight of the perturbation loss; default: none, and impostors sought anew at each step.
-        0 leaves the fixed triplets only.
+        0 leaves the fixed triplets only; "auto" is 1/τ², with which a triplet costs up to 1, like a margin.
     radius : float, optional
         τ, an ℓ2 norm of the input: triplets with a larger radius cost nothing. Default: the median of the
         positive radii of the triplets in the Euclidean metric.
@@ -119,7 +119,7 @@ class LMNN(GradientLearner):
         n_components: int | None = None,
         *,
         n_neighbors: int = 3,
-        perturbation: float | None = None,
+        perturbation: float | Literal["auto"] | None = None,
         radius: float | None = None,
         n_impostors: int = 10,
         pull: float = 0.5,
@@ -170,8 +170,10 @@ class LMNN(GradientLearner):
             raise InputError(f"pull must be between 0 and 1, got {self.pull}.")
         if self.radius is not None and as_positive(self.radius, "radius") is None:
             raise InputError(f"radius must be a finite number or None, got {self.radius}.")
-        if self.perturbation is not None and not np.isfinite(as_tolerance(self.perturbation, "perturbation")):
-            raise InputError(f"perturbation must be a finite number or None, got {self.perturbation}.")
+        given = self.perturbation
+        known = given is None or (isinstance(given, str) and given == "auto")
+        if not known and not np.isfinite(as_tolerance(given, "perturbation")):
+            raise InputError(f"perturbation must be a finite number, 'auto' or None, got {given}.")
 
     def _check_steps(self) -> None:
         check_count(self.max_iter, "max_iter")
@@ -197,4 +199,5 @@ class LMNN(GradientLearner):
         near = find_neighbors(data, self.n_neighbors, self.n_impostors, jobs)
         if self.perturbation is None:
             return AllImpostors(data, near.same, self.pull, jobs)
-        return FixedTriplets(data, near, self.pull, float(self.perturbation), self.radius, jobs)
+        weight = None if self.perturbation == "auto" else float(self.perturbation)
+        return FixedTriplets(data, near, self.pull, weight, self.radius, jobs)

@@ -9,12 +9,13 @@ from certimetric._files import save_picture
 from certimetric._optional import require
 from certimetric.display import CertifiedErrorDisplay
 from certimetric.reproduce.metrics import TITLES
+from certimetric.reproduce.perturbed import LEARNERS, MEASURES, Outcome, means
 from certimetric.reproduce.run import Panel, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw"]
+__all__ = ["draw", "draw_perturbed"]
 
 _WIDTH, _HEIGHT = 5.6, 3.9
 """Inches of a panel."""
@@ -61,3 +62,22 @@ def _draw_panel(run: Run, panel: Panel, rule: str, axes: "Axes") -> None:
     # A run that was stopped may have nothing for this rule.
     if axes.lines:
         axes.legend(loc="lower right", fontsize="small")
+
+
+def draw_perturbed(outcomes: list[Outcome], path: Path) -> None:
+    """A panel for each measure: data sets side by side, a mark for each learner, over the splits."""
+    pyplot = require("matplotlib.pyplot", extra="plot")
+    size = (_WIDTH * len(MEASURES), _HEIGHT)
+    figure, row = pyplot.subplots(1, len(MEASURES), figsize=size, layout="constrained")
+    for (measure, title), axes in zip(MEASURES.items(), row, strict=True):
+        known = means(outcomes, measure)
+        names = list(dict.fromkeys(data for data, _ in known))
+        for shift, learner in zip(np.linspace(-0.25, 0.25, len(LEARNERS)), LEARNERS, strict=True):
+            at = [place for place, data in enumerate(names) if (data, learner) in known]
+            values = np.array([known[names[place], learner] for place in at]).reshape(-1, 2)
+            axes.errorbar(at + shift, values[:, 0], values[:, 1], fmt="o", ms=4, lw=1.0, label=learner)
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+        axes.set_title(title)
+    row[0].legend(fontsize="small")
+    save_picture(figure, path)
+    pyplot.close(figure)

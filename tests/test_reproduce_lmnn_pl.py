@@ -1,0 +1,120 @@
+"""``certimetric reproduce lmnn-pl``: what is measured is the library's own, kept, and told."""
+
+import csv
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris, load_wine
+from sklearn.model_selection import train_test_split
+from typer.testing import CliRunner
+
+import certimetric as cm
+from certimetric._cli_app import app
+from certimetric.datasets import Scaler
+from certimetric.learning import LMNN
+from certimetric.reproduce.perturbed import LEARNERS, Study
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Two data sets in halves, as in the folder of the published tables."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for name, load in (("iris", load_iris), ("wine", load_wine)):
+        X, y = load(return_X_y=True)
+        halves = {"X_train": X[::2], "y_train": y[::2], "X_test": X[1::2], "y_test": y[1::2]}
+        np.savez(tmp_path / "data" / f"{name}.npz", **halves)
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["reproduce", "lmnn-pl", *map(str, arguments), "--quiet"])
+
+
+def records(folder):
+    with (folder / "certimetric-reproduced" / "lmnn-pl.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_tables_have_every_learner_and_say_which_way_it_goes(folder):
+    result = run("--data", "data", "--splits", 2)
+    assert result.exit_code == 0, result.output
+    found = records(folder)
+    assert len(found) == 2 * 2 * len(LEARNERS)
+    assert {r["data"] for r in found} == {"iris", "wine"}
+    gaps = [
+        np.mean([float(r["radius"]) for r in found if (r["data"], r["learner"]) == (data, "lmnn-pl")])
+        - np.mean([float(r["radius"]) for r in found if (r["data"], r["learner"]) == (data, "lmnn-triplets")])
+        for data in ("iris", "wine")
+    ]
+    told = (
+        f"lmnn-pl above lmnn-triplets on {sum(g > 0 for g in gaps)} of 2, by {np.mean(gaps):+.3f} in the mean"
+    )
+    assert told in result.stdout
+    table = (folder / "certimetric-reproduced" / "lmnn-pl.md").read_text(encoding="utf-8")
+    assert told in table
+    assert (folder / "certimetric-reproduced" / "lmnn-pl.png").stat().st_size > 10_000
+
+
+def test_measurements_are_those_of_the_library(folder):
+    assert run("--data", "data", "--only", "iris", "--splits", 1).exit_code == 0
+    X, y = load_iris(return_X_y=True)
+    X, y = np.concatenate([X[::2], X[1::2]]), np.concatenate([y[::2], y[1::2]])
+    rows, points, y, t = train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
+    scaler = Scaler.fit(rows, "minmax")
+    learner = LMNN(perturbation="auto").fit(scaler(rows), y)
+    cert = cm.CertifiedKNeighborsClassifier(metric=learner).fit(scaler(rows), y).certify(scaler(points), t)
+    (ours,) = (r for r in records(folder) if r["learner"] == "lmnn-pl")
+    assert float(ours["radius"]) == pytest.approx(cert.lower.mean(), rel=1e-9)
+    assert float(ours["accuracy"]) == pytest.approx(1 - cert.certified_error(0), abs=1e-9)
+
+
+def test_what_is_measured_is_kept(folder, monkeypatch):
+    assert run("--data", "data", "--only", "iris", "--splits", 1).exit_code == 0
+    first = records(folder)
+    monkeypatch.setattr(Study, "_measured", None)
+    assert run("--data", "data", "--only", "iris", "--splits", 1).exit_code == 0
+    assert records(folder) == first
+
+
+def test_ctrl_c_says_how_to_go_on(folder, monkeypatch):
+    measured, count = Study._measured, []
+
+    def interrupted(self, *args):
+        count.append(args)
+        if len(count) == 3:
+            raise KeyboardInterrupt
+        return measured(self, *args)
+
+    monkeypatch.setattr(Study, "_measured", interrupted)
+    result = run("--data", "data", "--only", "iris", "--splits", 1)
+    assert result.exit_code == 130
+    assert "2 of 4 measurements are kept in certimetric-reproduced/cells" in result.stderr
+    assert run("--data", "data", "--only", "iris", "--splits", 1).exit_code == 0
+    assert len(count) == 3 + 2
+
+
+def test_a_file_of_ones_own_will_do(folder):
+    X, y = load_iris(return_X_y=True)
+    np.savez(folder / "mine.npz", X=X, y=np.array(["a", "b", "c"])[y])
+    assert run("--data", "mine.npz", "--splits", 1).exit_code == 0
+    assert {r["data"] for r in records(folder)} == {"mine"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere"], "--data: nowhere: no such file or folder"),
+        (["--data", "data", "--only", "sonar"], "sonar.npz: no such file"),
+        (["--data", "data", "--only", "mnist"], "--only must name data sets of the table"),
+        (["--data", "data/iris.npz", "--only", "iris"], "--only chooses among the data sets of a folder"),
+        (["--data", "data", "--jobs", "0"], "--jobs"),
+        (["--data", "data", "--out", "data/iris.npz"], "is a file, but a folder is needed"),
+    ],
+)
+def test_mistakes_are_one_line_before_any_work(folder, monkeypatch, arguments, message):
+    monkeypatch.setattr(Study, "_measured", None)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not (folder / "certimetric-reproduced").exists()
