@@ -84,6 +84,8 @@ DAMAGE = {
     "a boolean for a number of neighbors": (changed(n_neighbors=True), "n_neighbors is not an integer"),
     "more neighbors than rows": (changed(n_neighbors=5), "n_neighbors is not an integer from 1 to 4"),
     "a negative index": (changed(index=-1), "index is not an integer"),
+    "an index of many digits": (changed(index=10**4300), "index is not an integer"),
+    "a tree that is none": (changed(tree="junk"), "tree is not an object or null"),
     "another rule": (changed(rule="unanimity"), "rule is unknown"),
     "a rule that is no text": (changed(rule=["plurality"]), "rule is unknown"),
     "a point of another length": (changed(point=encode([1.0])), "a point is not the base64 of 2 finite"),
@@ -486,6 +488,15 @@ def assert_bounds_hold(rows, G, point, name):
         assert Fraction(least) ** 2 <= squared
         assert most == np.inf or squared <= Fraction(most) ** 2
     return low, high
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("value", [{1}, bytearray(b"1"), np.zeros(1), [], {}, None, math.nan, "a"])
+@pytest.mark.parametrize("name", ["rival", "own", "nodes"])
+def test_values_that_json_does_not_have_get_a_verdict(good, plain, name, value):
+    way = {"rival": None, "own": 1, "nodes": [], name: value}
+    false = good | {"n_neighbors": 3, "tree": {"judges": [], "ways": [way]}}
+    assert not Verifier(ROWS, LABELS, plain=plain).verify(false)
 
 
 def test_the_folder_imports_nothing_of_the_library_and_is_short():

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import certimetric as cm
+from certimetric.certificate import Verifier
 
 _ROUNDING = {"x86_64": (0x400, 0x800, 0xC00), "aarch64": (0x800000, 0x400000, 0xC00000)}
 """FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO."""
@@ -105,6 +106,22 @@ def test_another_mode_of_the_caller_changes_no_bit(setting, value, given_by, sca
     assert is_kept, "the caller's mode is the caller's"
     assert is_usual()
     assert found == usual
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize(("setting", "value"), MODES)
+def test_the_checker_refuses_in_another_mode(setting, value, plain):
+    rows, labels = data()
+    model = cm.CertifiedKNeighborsClassifier(3).fit(rows[:60], labels[:60])
+    (line,) = model.certify(rows[60:61], return_certificates=True).certificates
+    verifier = Verifier(rows[:60], labels[:60], plain=plain)
+    assert verifier.verify(line)
+    with setting(value):
+        verdict = verifier.verify(line)
+        with pytest.raises(ValueError, match="another library"):
+            Verifier(rows[:60], labels[:60], plain=plain)
+    assert "another library has changed" in verdict.reason
+    assert verifier.verify(line)
 
 
 def digest(*given):

@@ -144,6 +144,15 @@ def test_adversarial_points_of_a_resumed_run_are_those_of_the_whole_one(files, s
     assert cm.load_certification("run.npz").adversarial.shape == (POINTS, 4)
 
 
+@pytest.mark.parametrize("k", [1, 3])
+def test_certificates_of_a_resumed_run_are_those_of_the_whole_one(files, stopped, k):
+    stopped(2, "run.npz", "-k", k, "--certificates", "run.jsonl")
+    assert not Path("run.jsonl").exists()
+    done("run.npz", "--resume", "-k", k, "--certificates", "run.jsonl")
+    done("whole.npz", "-k", k, "--certificates", "whole.jsonl")
+    assert Path("run.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
+
+
 def test_threads_may_change_when_a_run_goes_on(files, stopped):
     stopped(2, "run.npz", "--jobs", 2)
     assert done("run.npz", "--resume", "--jobs", 1) == done("whole.npz")

@@ -52,15 +52,20 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     DataError
         The file is damaged, or ends before its compressed data does.
     """
-    rest, number = b"", 0
+    # A long line comes in many pieces, which are joined once.
+    pieces: list[bytes] = []
+    number = 0
     for chunk in _guarded(path):
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
+        first, *others = chunk.split(b"\n")
+        pieces.append(first)
+        for piece in others:
+            line, pieces = b"".join(pieces), [piece]
             number += 1
             if line.strip():
                 yield number, line
-    if rest.strip():
-        yield number + 1, rest
+    line = b"".join(pieces)
+    if line.strip():
+        yield number + 1, line
 
 
 def _kind(path: Path) -> str:

@@ -95,7 +95,8 @@ class Verifier:
     Raises
     ------
     ValueError
-        The training data or the metric is none. Of certificates nothing is raised.
+        The training data or the metric is none, or another library has set the thread to round in another way
+        than to nearest, or to take subnormal numbers for zero. Of certificates nothing is raised.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Verifier:
         patience: float = 1.0,
         plain: bool = False,
     ) -> None:
+        require_usual_arithmetic()
         self.patience, self.plain = patience, plain
         self.X, labels = matrix_of(X_train, "X_train"), np.asarray(y_train)
         self.metric, self.metric_name = _metric(metric, matrix, self.X.shape[1])
@@ -140,6 +142,7 @@ class Verifier:
         """Check a certificate: a dict, or its text as str or bytes. Whatever it is, a verdict comes back."""
         try:
             with np.errstate(all="ignore"):
+                require_usual_arithmetic()
                 claim = read(certificate, self.X.shape, self.metric_name, self.training)
                 if self.plain:
                     plain.prove(claim, self.X, self.codes, self.classes, (self.metric.G, self.metric.M))
@@ -181,6 +184,30 @@ class Verifier:
             repeats = any(copy < row and self.codes[copy] == own for copy in self.copies.get(row, ()))
             proven = repeats or any(witness.proves(row, lower) for witness in witnesses)
             require(proven, f"no witness proves lower of row {row}")
+
+
+# As bits, in which no mode of the thread had a part: 1, −1, 1, the least number, the least normal one; what
+# is added to them, or multiplied with them; and what comes out.
+_BITS = np.array(
+    [
+        [0x3FF0 << 48, -0x4010 << 48, 0x3FF0 << 48, 1, 1 << 52],
+        [0x3CA0 << 48, -0x4360 << 48, 0x3CA8 << 48, 0x43B0 << 48, 0x3FE0 << 48],
+        [0x3FF0 << 48, -0x4010 << 48, (0x3FF0 << 48) + 1, 0x0090 << 48, 1 << 51],
+    ]
+)
+
+
+def require_usual_arithmetic() -> None:
+    """Refuse where the thread does not round to nearest, or takes subnormal numbers for zero.
+
+    The bounds of errors would not hold then, and numbers in decimals would be read as other ones.
+    """
+    with np.errstate(all="ignore"):
+        first, second = _BITS[:2].view(np.float64)
+        found = np.concatenate([(first + second)[:3], (first * second)[3:]])
+    # Bits again: to compare numbers is arithmetic.
+    usual = bool((found.view(np.int64) == _BITS[2]).all())
+    require(usual, "another library has changed how this thread rounds, or treats subnormal numbers")
 
 
 def _metric(given: Any, matrix: Any, n_features: int) -> tuple[Metric, str]:

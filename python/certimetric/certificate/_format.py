@@ -32,7 +32,7 @@ def read(given: Any, shape: tuple[int, int], metric: str, training: str) -> dict
     require(data.keys() == _FIELDS, "its fields are not those of version 1")
     fine = type(data["rule"]) is str and data["rule"] in ("plurality", "majority")
     require(fine, "rule is unknown")
-    claim = {**data, "index": _integer(data["index"], "index", 0, math.inf)}
+    claim = {**data, "index": _integer(data["index"], "index", 0, 2**63 - 1)}
     claim["n_neighbors"] = _integer(data["n_neighbors"], "n_neighbors", 1, n)
     for name in ("label", "predicted"):
         claim[name] = key(data[name])
@@ -40,6 +40,7 @@ def read(given: Any, shape: tuple[int, int], metric: str, training: str) -> dict
         claim[name] = math.inf if data[name] is None else _number(data[name], name)
     claim["point"] = _point(data["point"], d)
     claim["adversarial"] = None if data["adversarial"] is None else _point(data["adversarial"], d)
+    require(type(data["tree"]) in (dict, type(None)), "tree is not an object or null")
     require(type(data["witnesses"]) is list, "witnesses is not a list")
     claim["witnesses"] = [_witness(witness, n) for witness in data["witnesses"]]
     return claim

@@ -70,22 +70,22 @@ class VoteProof:
     def prove(self, tree: Any, rule: str) -> None:
         """Refute every way to lose."""
         require(type(tree) is dict and tree.keys() == {"judges", "ways"}, "there is no tree")
-        sizes = np.bincount(self.codes)
-        if self.count == len(self.codes) and rule == "plurality":
-            # All rows vote wherever the point is, and their answer is the label.
-            return
+        sizes, judges = np.bincount(self.codes), as_list(tree["judges"])
         given = {}
         for way in as_list(tree["ways"]):
             require(type(way) is dict and way.keys() == {"rival", "own", "nodes"}, "a way is not one")
             fine = type(way["own"]) is int and type(way["rival"]) in (str, int, float, bool, type(None))
             require(fine, "a way is not one")
             given[way["rival"], way["own"]] = as_list(way["nodes"])
+        if self.count == len(self.codes) and rule == "plurality":
+            # All rows vote wherever the point is, and their answer is the label.
+            return
         half = self.count // 2
         every = Way(None, half, self.count - half, self.count - half, 0)
         ways = ways_against(self.count, self.own, sizes)
         if (None, half) in given or rule == "majority":
             ways = [every] if len(self.codes) - sizes[self.own] >= every.others else []
-        self.meet(sorted({self.row(row) for row in as_list(tree["judges"])}))
+        self.meet(sorted({self.row(row) for row in judges}))
         self.places = self.shared_places(tree)
         for way in ways:
             name = None if way.rival is None else self.place.home.classes[way.rival][1]

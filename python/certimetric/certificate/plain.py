@@ -111,10 +111,10 @@ class Proof:
         given = {}
         for way in as_list(tree["ways"]):
             require(type(way) is dict and way.keys() == {"rival", "own", "nodes"}, "a way is not one")
-            require(all(type(way[name]) not in (list, dict) for name in ("rival", "own")), "a way is not one")
+            fine = type(way["own"]) is int and type(way["rival"]) in (str, int, float, bool, type(None))
+            require(fine, "a way is not one")
             given[way["rival"], way["own"]] = as_list(way["nodes"])
-        judges = set(map(self.row, as_list(tree["judges"])))
-        rows = range(len(self.codes))
+        judges, rows = set(map(self.row, as_list(tree["judges"]))), range(len(self.codes))
         beaten = [[i for i in judges if i != j and self.comes_before([(i, 1)], j)] for j in rows]
         self.nearer = [(len(them), sum(self.codes[i] == self.own for i in them)) for them in beaten]
         together: dict[Any, list[int]] = {}
