@@ -78,6 +78,6 @@ def draw_perturbed(outcomes: list[Outcome], path: Path) -> None:
             axes.errorbar(at + shift, values[:, 0], values[:, 1], fmt="o", ms=4, lw=1.0, label=learner)
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
         axes.set_title(title)
-    row[0].legend(fontsize="small")
+    figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LEARNERS))
     save_picture(figure, path)
     pyplot.close(figure)
