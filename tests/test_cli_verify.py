@@ -177,3 +177,15 @@ def test_missing_zstandard_names_the_extra(tmp_path, train, monkeypatch):
     file = written(tmp_path / "run.jsonl.zst", lines())
     monkeypatch.setitem(sys.modules, "zstandard", None)
     assert_mistake(run(file, "--train", train), "pip install 'certimetric[io]'")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".jsonl.zst"])
+def test_lines_without_end_are_refused(tmp_path, train, suffix, monkeypatch):
+    file = written(tmp_path / f"run{suffix}", [*lines(), "1" * 50_000, *lines()])
+    assert "1 rejected" in run(file, "--train", train, "-q").stdout
+    monkeypatch.setattr("certimetric._jsonl._LONGEST", 40_000)
+    result = run(file, "--train", train, "-q")
+    assert result.exit_code == 2
+    assert (
+        result.stderr == f"certimetric: error: {file}: has a line that is longer than any that is written.\n"
+    )

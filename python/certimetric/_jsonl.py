@@ -17,6 +17,12 @@ __all__ = ["check_file", "check_name", "read_lines", "write_lines"]
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 _CHUNK = 2**20
 
+_PACKED = 2**12
+"""Bytes of a zstd file that are unpacked at once: to 30,000 times as many where somebody means harm."""
+
+_LONGEST = 2**30
+"""Bytes of a line."""
+
 
 def check_file(path: Path) -> None:
     """Raise where there is no file, its suffix is unknown, or a library for it is missing."""
@@ -50,14 +56,18 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     Raises
     ------
     DataError
-        The file is damaged, or ends before its compressed data does.
+        The file is damaged, or ends before its compressed data does, or has a line of more than 1 GiB.
     """
     # A long line comes in many pieces, which are joined once.
     pieces: list[bytes] = []
-    number = 0
+    number = size = 0
     for chunk in _guarded(path):
         first, *others = chunk.split(b"\n")
         pieces.append(first)
+        lengths = [size + len(first), *map(len, others)]
+        if max(lengths) > _LONGEST:
+            raise DataError(f"{path}: has a line that is longer than any that is written.")
+        size = lengths[-1]
         for piece in others:
             line, pieces = b"".join(pieces), [piece]
             number += 1
@@ -97,7 +107,7 @@ def _frames(file: IO[bytes]) -> Iterator[bytes]:
     """What the frames of a zstd file have; zstandard's own reader takes a file that was cut off for whole."""
     zstandard = require("zstandard", extra="io")
     frame, rest = None, b""
-    while chunk := rest or file.read(_CHUNK):
+    while chunk := rest or file.read(_PACKED):
         frame = frame or zstandard.ZstdDecompressor().decompressobj()
         yield frame.decompress(chunk)
         rest = frame.unused_data
