@@ -22,9 +22,17 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     for name, load in (("iris", load_iris), ("wine", load_wine)):
         X, y = load(return_X_y=True)
-        halves = {"X_train": X[::2], "y_train": y[::2], "X_test": X[1::2], "y_test": y[1::2]}
+        halves = {"X_train": X[::10], "y_train": y[::10], "X_test": X[5::10], "y_test": y[5::10]}
         np.savez(tmp_path / "data" / f"{name}.npz", **halves)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def quick_fits(monkeypatch):
+    """The same learners with few steps."""
+    for name, make in LEARNERS.items():
+        if make is not None:
+            monkeypatch.setitem(LEARNERS, name, lambda make=make: make().set_params(max_iter=20))
 
 
 def run(*arguments):
@@ -59,10 +67,10 @@ def test_tables_have_every_learner_and_say_which_way_it_goes(folder):
 def test_measurements_are_those_of_the_library(folder):
     assert run("--data", "data", "--only", "iris", "--splits", 1).exit_code == 0
     X, y = load_iris(return_X_y=True)
-    X, y = np.concatenate([X[::2], X[1::2]]), np.concatenate([y[::2], y[1::2]])
+    X, y = np.concatenate([X[::10], X[5::10]]), np.concatenate([y[::10], y[5::10]])
     rows, points, y, t = train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
     scaler = Scaler.fit(rows, "minmax")
-    learner = LMNN(perturbation="auto").fit(scaler(rows), y)
+    learner = LMNN(perturbation="auto", max_iter=20).fit(scaler(rows), y)
     cert = cm.CertifiedKNeighborsClassifier(metric=learner).fit(scaler(rows), y).certify(scaler(points), t)
     (ours,) = (r for r in records(folder) if r["learner"] == "lmnn-pl")
     assert float(ours["radius"]) == pytest.approx(cert.lower.mean(), rel=1e-9)
@@ -96,7 +104,7 @@ def test_ctrl_c_says_how_to_go_on(folder, monkeypatch):
 
 def test_a_file_of_ones_own_will_do(folder):
     X, y = load_iris(return_X_y=True)
-    np.savez(folder / "mine.npz", X=X, y=np.array(["a", "b", "c"])[y])
+    np.savez(folder / "mine.npz", X=X[::5], y=np.array(["a", "b", "c"])[y[::5]])
     assert run("--data", "mine.npz", "--splits", 1).exit_code == 0
     assert {r["data"] for r in records(folder)} == {"mine"}
 
