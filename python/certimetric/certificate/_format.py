@@ -4,17 +4,26 @@ import base64
 import hashlib
 import json
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._exact import Array, Unproven, require
+from ._tree import as_list
 
-__all__ = ["decode", "encode", "key", "read", "sha256_of_matrix", "sha256_of_metric", "sha256_of_training"]
+__all__ = ["Trees", "decode", "encode", "key", "read"]
+__all__ += ["sha256_of_matrix", "sha256_of_metric", "sha256_of_training"]
 
 _FIELDS = {"format", "version", "training", "metric", "norm", "n_neighbors", "rule", "index", "point"}
 _FIELDS |= {"label", "predicted", "lower", "upper", "adversarial", "witnesses", "tree"}
+
+
+class Trees(NamedTuple):
+    """The tree of a certificate: its judges, and the nodes of each way, by rival and own rows."""
+
+    judges: list[int]
+    ways: dict[tuple[Any, int], list[Any]]
 
 
 def read(given: Any, shape: tuple[int, int], metric: str, training: str) -> dict[str, Any]:
@@ -40,7 +49,7 @@ def read(given: Any, shape: tuple[int, int], metric: str, training: str) -> dict
         claim[name] = math.inf if data[name] is None else _number(data[name], name)
     claim["point"] = _point(data["point"], d)
     claim["adversarial"] = None if data["adversarial"] is None else _point(data["adversarial"], d)
-    require(type(data["tree"]) in (dict, type(None)), "tree is not an object or null")
+    claim["tree"] = None if data["tree"] is None else _trees(data["tree"], n)
     require(type(data["witnesses"]) is list, "witnesses is not a list")
     claim["witnesses"] = [_witness(witness, n) for witness in data["witnesses"]]
     return claim
@@ -63,6 +72,17 @@ def _witness(witness: Any, n: int) -> tuple[Array, Array]:
     weights = [_number(weight, "a weight") for weight in witness[1]]
     require(min(weights) > 0, "a weight is not positive")
     return np.array(rows), np.array(weights)
+
+
+def _trees(tree: Any, n: int) -> Trees:
+    require(type(tree) is dict and tree.keys() == {"judges", "ways"}, "tree is not one")
+    ways = {}
+    for way in as_list(tree["ways"]):
+        require(type(way) is dict and way.keys() == {"rival", "own", "nodes"}, "a way is not one")
+        fine = type(way["own"]) is int and type(way["rival"]) in (str, int, float, bool, type(None))
+        require(fine, "a way is not one")
+        ways[way["rival"], way["own"]] = as_list(way["nodes"])
+    return Trees([_integer(row, "a judge", 0, n - 1) for row in as_list(tree["judges"])], ways)
 
 
 def encode(array: ArrayLike) -> str:

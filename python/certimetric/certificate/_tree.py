@@ -227,8 +227,10 @@ class Search:
         for row, weight in zip(rows, numbers, strict=True):
             fine = type(weight) is int or (type(weight) is float and math.isfinite(weight))
             require(fine and 0 < abs(weight) <= LARGEST, "a weight is no number")
-            right = row in (sides.inside if weight > 0 else out)
-            require(right, f"row {row} is not where its weight says")
+            if row not in (sides.inside if weight > 0 else out):
+                # Then weights prove nothing, but none are needed where counts refute these sides.
+                require(not self.settle(sides), f"row {row} is not where its weight says")
+                return
         proof, numbers = self.proof, [float(weight) for weight in numbers]
         proven = proof.surely_reaches_lower(rows, numbers) or proof.reaches_lower(rows, numbers)
         require(proven, "weights do not prove lower")

@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from ._exact import TINY, Array, Place, Witness, gamma, grid_of, integers, norms, require
-from ._tree import Search, Way, as_list
+from ._format import Trees
+from ._tree import Search, Way
 
 __all__ = ["VoteProof"]
 
@@ -67,16 +68,9 @@ class VoteProof:
         self.images: dict[int, Array] = {}
         self.squares: dict[int, int] = {}
 
-    def prove(self, tree: Any, rule: str) -> None:
+    def prove(self, trees: Trees, rule: str) -> None:
         """Refute every way to lose."""
-        require(type(tree) is dict and tree.keys() == {"judges", "ways"}, "there is no tree")
-        sizes, judges = np.bincount(self.codes), as_list(tree["judges"])
-        given = {}
-        for way in as_list(tree["ways"]):
-            require(type(way) is dict and way.keys() == {"rival", "own", "nodes"}, "a way is not one")
-            fine = type(way["own"]) is int and type(way["rival"]) in (str, int, float, bool, type(None))
-            require(fine, "a way is not one")
-            given[way["rival"], way["own"]] = as_list(way["nodes"])
+        sizes, given = np.bincount(self.codes), trees.ways
         if self.count == len(self.codes) and rule == "plurality":
             # All rows vote wherever the point is, and their answer is the label.
             return
@@ -85,8 +79,8 @@ class VoteProof:
         ways = ways_against(self.count, self.own, sizes)
         if (None, half) in given or rule == "majority":
             ways = [every] if len(self.codes) - sizes[self.own] >= every.others else []
-        self.meet(sorted({self.row(row) for row in judges}))
-        self.places = self.shared_places(tree)
+        self.meet(sorted(set(trees.judges)))
+        self.places = self.shared_places(trees)
         for way in ways:
             name = None if way.rival is None else self.place.home.classes[way.rival][1]
             require(
@@ -111,10 +105,10 @@ class VoteProof:
             self.nearer[others] += sure
             self.nearer_own[others] += sure if self.codes[judge] == self.own else 0
 
-    def shared_places(self, tree: dict[str, Any]) -> list[list[int]]:
+    def shared_places(self, trees: Trees) -> list[list[int]]:
         """Rows that coincide, in order: those that the tree is about, and their copies."""
         few = (self.nearer_own <= self.count // 2) & (self.nearer < self.count) & (self.codes != self.own)
-        rows = {row for way in tree["ways"] for row in self.mentioned(way["nodes"])} | set(tree["judges"])
+        rows = self.mentioned(list(trees.ways.values())) | set(trees.judges)
         rows = {row for row in rows if row < len(self.codes)} | set(np.flatnonzero(few).tolist())
         copies = self.place.home.copies
         together = {copies[row][0]: copies[row] for row in rows if row in copies}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ._exact import LARGEST, Array, grid_of, integers, require
+from ._format import Trees
 from ._tree import Way, as_list
 
 __all__ = ["prove"]
@@ -105,26 +106,19 @@ class Proof:
                 proven = any(self.comes_before(witness, row) for witness in pairs)
                 require(proven, f"no witness proves lower of row {row}")
 
-    def follow(self, tree: Any, rule: str, names: list[Any]) -> None:
+    def follow(self, trees: Trees, rule: str, names: list[Any]) -> None:
         """Several neighbours: every way to lose is refuted."""
-        require(type(tree) is dict and tree.keys() == {"judges", "ways"}, "there is no tree")
-        given = {}
-        for way in as_list(tree["ways"]):
-            require(type(way) is dict and way.keys() == {"rival", "own", "nodes"}, "a way is not one")
-            fine = type(way["own"]) is int and type(way["rival"]) in (str, int, float, bool, type(None))
-            require(fine, "a way is not one")
-            given[way["rival"], way["own"]] = as_list(way["nodes"])
-        judges, rows = set(map(self.row, as_list(tree["judges"]))), range(len(self.codes))
+        judges, rows = set(trees.judges), range(len(self.codes))
         beaten = [[i for i in judges if i != j and self.comes_before([(i, 1)], j)] for j in rows]
         self.nearer = [(len(them), sum(self.codes[i] == self.own for i in them)) for them in beaten]
         together: dict[Any, list[int]] = {}
         for row, place in enumerate(map(tuple, self.place.places)):
             together.setdefault(place, []).append(row)
         self.places = [rows for rows in together.values() if len(rows) > 1]
-        for way in self.ways(rule, (None, self.count // 2) in given):
+        for way in self.ways(rule, (None, self.count // 2) in trees.ways):
             name = None if way.rival is None else names[way.rival]
-            require((name, way.own) in given, f"the way of {name!r} with {way.own} own rows is missing")
-            Tree(self, way).walk(given[name, way.own])
+            require((name, way.own) in trees.ways, f"the way of {name!r} with {way.own} own rows is missing")
+            Tree(self, way).walk(trees.ways[name, way.own])
 
     def ways(self, rule: str, at_once: bool) -> list[Way]:
         """All ways to lose for which there are enough rows; one stands for all where it is there."""
@@ -219,8 +213,10 @@ class Tree:
         require(0 < len(rows) == len(weights), "weights are not as many as their rows")
         for row, weight in zip(map(self.proof.row, rows), weights, strict=True):
             require(type(weight) in (int, float) and 0 < abs(weight) <= LARGEST, "a weight is no number")
-            right = sides.get(row) is True if weight > 0 else self.is_out(row, sides)
-            require(right, f"row {row} is not where its weight says")
+            if not (sides.get(row) is True if weight > 0 else self.is_out(row, sides)):
+                # Then weights prove nothing, but none are needed where counts refute these sides.
+                require(not self.settle(sides), f"row {row} is not where its weight says")
+                return
         numbers = np.array(weights, dtype=float)
         exact = integers(numbers, grid_of(numbers)).tolist()
         # Rounding leaves a sum that is not 0: the largest weight takes it.
