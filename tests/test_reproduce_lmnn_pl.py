@@ -85,6 +85,26 @@ def test_what_is_measured_is_kept(folder, monkeypatch):
     assert records(folder) == first
 
 
+def test_what_is_kept_is_measured_again_where_it_is_damaged_or_was_asked_otherwise(folder, monkeypatch):
+    assert run("--data", "data", "--only", "iris", "--splits", 1).exit_code == 0
+    first, cells = records(folder), folder / "certimetric-reproduced" / "cells"
+    for path, damage in zip(cells.iterdir(), (b"", b"{", b"\xff", b'{"data": "iris"}'), strict=True):
+        path.write_bytes(damage)
+    assert run("--data", "data", "--only", "iris", "--splits", 1).exit_code == 0
+    assert records(folder) == first
+    monkeypatch.setitem(LEARNERS, "lmnn", lambda: LMNN(max_iter=1))
+    assert run("--data", "data", "--only", "iris", "--splits", 1).exit_code == 0
+    changed = {a["learner"] for a, b in zip(records(folder), first, strict=True) if a != b}
+    assert changed == {"lmnn"}
+
+
+def test_a_class_of_too_few_rows_is_named(folder):
+    np.savez(folder / "few.npz", X=np.arange(13.0)[:, None], y=np.repeat(["a", "b", "rare"], [5, 5, 3]))
+    result = run("--data", "few.npz")
+    assert result.exit_code == 2
+    assert "each class needs 4 rows to be split; 'rare' has 3" in result.stderr
+
+
 def test_ctrl_c_says_how_to_go_on(folder, monkeypatch):
     measured, count = Study._measured, []
 

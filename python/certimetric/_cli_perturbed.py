@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from certimetric._cli_frame import Quiet, friendly
-from certimetric._cli_reproduce import check_folder
+from certimetric._cli_reproduce import OUT, Data, Only, Out, check_folder
 from certimetric._cli_work import Jobs
 from certimetric._files import write_text
 from certimetric._validation import effective_jobs
@@ -22,21 +22,10 @@ __all__ = ["lmnn_pl"]
 
 @friendly
 def lmnn_pl(
-    data: Annotated[
-        Path,
-        Option(
-            "--data",
-            envvar="CERTIMETRIC_DATA",
-            help="Folder of data sets (iris.npz, wine.npz ...), or a data file of your own.",
-        ),
-    ],
-    only: Annotated[
-        list[str] | None, Option("--only", help="Data sets; default: all small ones in the folder.")
-    ] = None,
+    data: Data,
+    only: Only = None,
     splits: Annotated[int, Option("--splits", min=1, help="Random splits of each data set.")] = 5,
-    out: Annotated[Path, Option("--out", help="Folder for tables, picture and measurements.")] = (
-        Path("certimetric-reproduced")
-    ),
+    out: Out = OUT,
     jobs: Jobs = None,
     quiet: Quiet = False,
 ) -> None:

@@ -33,7 +33,7 @@ from certimetric.reproduce import (
 from certimetric.reproduce.picture import draw
 from certimetric.reproduce.protocol import count_training_rows
 
-__all__ = ["Lists", "app", "check_folder"]
+__all__ = ["OUT", "Data", "Lists", "Only", "Out", "app", "check_folder"]
 
 _LISTS = ("--only", "-k", "--neighbors", "--rule", "--metric")
 
@@ -70,21 +70,28 @@ def root(context: typer.Context) -> None:
         raise typer.Exit(2)
 
 
+Data = Annotated[
+    Path,
+    Option(
+        "--data",
+        envvar="CERTIMETRIC_DATA",
+        help="Folder of the data sets of the table (pendigits.npz ...), or a data file of your own.",
+    ),
+]
+Only = Annotated[
+    list[str] | None, Option("--only", help="Data sets of the table; default: all in the folder.")
+]
+Out = Annotated[Path, Option("--out", help="Folder for tables, picture and what is finished.")]
+
+OUT = Path("certimetric-reproduced")
+
+
 @dataclass(frozen=True)
 class Work:
     """Data, places and threads: the options that all tables share."""
 
-    data: Annotated[
-        Path,
-        Option(
-            "--data",
-            envvar="CERTIMETRIC_DATA",
-            help="Folder of the published data sets (pendigits.npz ...), or a data file of your own.",
-        ),
-    ]
-    only: Annotated[
-        list[str] | None, Option("--only", help="Data sets of the table; default: all in the folder.")
-    ] = None
+    data: Data
+    only: Only = None
     points: Annotated[
         int | None, Option("--points", min=1, help="Test points; default: as published, 1,000 of your own.")
     ] = None
@@ -98,9 +105,7 @@ class Work:
     eps: Annotated[
         str | None, Option("--eps", help="Radii for your own data, such as 0,0.5,1; default: round ones.")
     ] = None
-    out: Annotated[Path, Option("--out", help="Folder for tables, picture and finished certifications.")] = (
-        Path("certimetric-reproduced")
-    )
+    out: Out = OUT
     jobs: Jobs = None
 
     def sources(self, table: Table) -> list[Source]:

@@ -256,3 +256,10 @@ def test_fewer_components_than_features_and_more(blobs, perturbation):
 def test_data_too_large_for_a_margin_of_one_is_refused(blobs):
     with pytest.raises(InputError, match=r"X spans .* Rescale the data"):
         LMNN().fit(1e62 * blobs[0], blobs[1])
+
+
+@pytest.mark.parametrize(("scale", "radius", "found"), [(1, 1e-160, "given"), (1e-160, None, "median")])
+def test_a_radius_whose_weight_is_no_number_is_refused(scale, radius, found):
+    rows = scale * np.array([[0.0], [1.0], [3.0], [4.0]])
+    with pytest.raises(InputError, match=f"radius must be at least 1e-150.*{found}"):
+        LMNN(perturbation="auto", radius=radius).fit(rows, [0, 0, 1, 1])

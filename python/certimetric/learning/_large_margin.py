@@ -9,11 +9,15 @@ import numpy as np
 
 from certimetric import _native
 from certimetric._validation import FloatArray, IntArray
+from certimetric.exceptions import InputError
 from certimetric.learning._base import Labelled
 from certimetric.learning._pairs import Pairs, Sides, Triplets
 from certimetric.learning.perturbation import PerturbationLoss
 
 __all__ = ["AllImpostors", "FixedTriplets", "MarginObjective", "Neighbors", "find_neighbors"]
+
+_SMALLEST = 1e-150
+"""Of radii with a weight of their own: its square is above the smallest binary64 number."""
 
 
 class MarginObjective(Protocol):
@@ -95,6 +99,9 @@ class FixedTriplets:
         self.targets = Pairs(self.rows, i, near.same[i, slot], n_jobs)
         self.triplets = Triplets(self.rows, _triplets(near), n_jobs)
         self.loss = PerturbationLoss(self._median_radius() if radius is None else radius)
+        if weight is None and self.loss.radius < _SMALLEST:
+            found = f"it is {self.loss.radius:.3g}, {'the median of X' if radius is None else 'as given'}"
+            raise InputError(f"radius must be at least {_SMALLEST} where perturbation='auto'; {found}.")
         # Without a weight of its own a triplet costs between 0 and 1.
         self.weight = self.loss.radius**-2 if weight is None else weight
 

@@ -14,7 +14,7 @@ from certimetric.neighbors import CertifiedKNeighborsClassifier
 from certimetric.reproduce.metrics import TITLES, settings
 from certimetric.reproduce.protocol import Split
 
-__all__ = ["Cell", "Store"]
+__all__ = ["Cell", "Store", "key_of"]
 
 
 @dataclass(frozen=True)
@@ -68,20 +68,14 @@ class Store:
     def path(self, split: Split, cell: Cell) -> Path:
         """The file of a cell: readable, and with a hash of the settings, the data and the version."""
         asked = {**asdict(cell), "learner": settings(cell.metric, split.image)}
-        key = _key({**asked, "data": split.digest, "certimetric": native_build()["version"]})
+        key = key_of({**asked, "data": split.digest})
         words = (split.name, cell.metric, f"k{cell.n_neighbors}", cell.rule, cell.method, key)
         return self.folder / ("-".join(words) + ".npz")
 
     def metric_key(self, split: Split, metric: str) -> str:
         """What determines a learned metric, in short."""
         training = sha256_of_training(split.X, split.y)
-        return _key(
-            {
-                "learner": settings(metric, split.image),
-                "data": training,
-                "certimetric": native_build()["version"],
-            }
-        )
+        return key_of({"learner": settings(metric, split.image), "data": training})
 
     def get(self, split: Split, cell: Cell) -> Certification | None:
         """A finished cell, or None; one that is proven without a limit is so under every limit."""
@@ -103,6 +97,7 @@ class Store:
         cert.save(self.path(split, cell))
 
 
-def _key(settings: dict[str, Any]) -> str:
-    text = json.dumps(settings, sort_keys=True)
+def key_of(determined: dict[str, Any]) -> str:
+    """A hash of what determines a result: that, and the library's version."""
+    text = json.dumps({**determined, "certimetric": native_build()["version"]}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -16,7 +16,7 @@ from certimetric.learning._base import MetricLearner
 from certimetric.neighbors import CertifiedKNeighborsClassifier
 from certimetric.reproduce.protocol import Split
 
-__all__ = ["METRICS", "MOST_ROWS", "PROTOTYPES", "TITLES", "Metrics", "settings"]
+__all__ = ["METRICS", "MOST_ROWS", "PROTOTYPES", "TITLES", "Metrics", "settings", "settings_of"]
 
 _SEED = 42
 
@@ -68,9 +68,12 @@ _NOT_OF_THE_RESULT = ("callback", "checkpoint", "n_jobs", "progress", "time_limi
 def settings(metric: str, image: Image) -> dict[str, Any]:
     """What determines a metric, or rows, beside the data: the learner's parameters."""
     make = {**METRICS, **PROTOTYPES}[metric]
-    if make is None:
-        return {}
-    parameters = make(image).get_params()
+    return {} if make is None else settings_of(make(image))
+
+
+def settings_of(learner: BaseEstimator) -> dict[str, Any]:
+    """A learner's parameters that determine what it learns, and those of learners in it."""
+    parameters = learner.get_params()
     plain = {name: value for name, value in parameters.items() if not isinstance(value, BaseEstimator)}
     return {name: v for name, v in plain.items() if name.split("__")[-1] not in _NOT_OF_THE_RESULT}
 

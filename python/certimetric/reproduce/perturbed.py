@@ -17,13 +17,15 @@ from sklearn.model_selection import train_test_split
 
 from certimetric import datasets
 from certimetric._files import write_text
+from certimetric._formats import has_test_split
 from certimetric._validation import FloatArray, IntArray
-from certimetric._versions import native_build
 from certimetric.certificate import sha256_of_training
 from certimetric.datasets import Scaler
 from certimetric.exceptions import DataError
 from certimetric.learning import LMNN
 from certimetric.neighbors import CertifiedKNeighborsClassifier
+from certimetric.reproduce.cells import key_of
+from certimetric.reproduce.metrics import settings_of
 
 __all__ = ["LEARNERS", "MEASURES", "SMALL", "Outcome", "Study", "markdown", "means", "text", "write_csv"]
 
@@ -45,6 +47,7 @@ MEASURES = {
 }
 
 _NOISE, _TESTED = 0.1, 0.3
+_FEWEST = 4
 
 
 @dataclass(frozen=True)
@@ -71,25 +74,33 @@ class Study:
 
     @classmethod
     def of_file(cls, path: Path, folder: Path, n_jobs: int | None = None) -> "Study":
-        """All labelled rows of a file, of both halves where it has two."""
-        try:
-            halves = [*datasets.read_halves(path)]
-        except DataError:
-            halves = [datasets.read(path)]
+        """All labelled rows of a file, of both halves where it has two.
+
+        Raises
+        ------
+        DataError
+            There is no data, or there are no labels, or too few rows to split.
+        """
+        halves = datasets.read_halves(path) if has_test_split(path) else (datasets.read(path),)
         X = np.concatenate([half.X for half in halves])
-        _, y = np.unique(np.concatenate([half.labels() for half in halves]), return_inverse=True)
+        classes, y = np.unique(np.concatenate([half.labels() for half in halves]), return_inverse=True)
+        sizes = np.bincount(y)
+        if sizes.min() < _FEWEST:
+            found = f"{classes.tolist()[sizes.argmin()]!r} has {sizes.min()}"
+            raise DataError(f"{path}: each class needs {_FEWEST} rows to be split; {found}.")
         return cls(path.stem, X, y, folder, n_jobs)
 
     def outcome(self, learner: str, split: int) -> Outcome:
         """One measurement, kept from an earlier run or made."""
-        digest = sha256_of_training(self.X, self.y)[:16]
-        version = native_build()["version"]
-        path = self.folder / f"{self.name}-{learner}-{split}-{digest}-{version}.json"
-        if path.is_file():
-            return Outcome(**json.loads(path.read_text(encoding="utf-8")))
-        found = self._measured(learner, split)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(asdict(found)))
+        make = LEARNERS[learner]
+        asked = {"learner": {} if make is None else settings_of(make()), "test": _TESTED, "noise": _NOISE}
+        key = key_of({**asked, "data": sha256_of_training(self.X, self.y)})
+        path = self.folder / f"{self.name}-{learner}-{split}-{key}.json"
+        found = _kept(path)
+        if found is None:
+            found = self._measured(learner, split)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(asdict(found)))
         return found
 
     def _measured(self, learner: str, split: int) -> Outcome:
@@ -110,6 +121,14 @@ class Study:
             radius=float(model.certify(points, t).lower.mean()),
             noisy=float(model.score(points + noise, t)),
         )
+
+
+def _kept(path: Path) -> Outcome | None:
+    """What an earlier run measured; None where it did not, or the file is damaged."""
+    try:
+        return Outcome(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def means(outcomes: list[Outcome], measure: str) -> dict[tuple[str, str], tuple[float, float]]:
