@@ -493,25 +493,24 @@ def test_missing_typer_names_the_extra():
 
 @pytest.fixture(scope="module")
 def endless(tmp_path_factory):
-    """The arguments of a command that takes minutes."""
+    """The arguments of a command that takes hours."""
     rng = np.random.default_rng(0)
     rows, file = rng.normal(size=(3000, 60)), tmp_path_factory.mktemp("endless") / "big.npz"
     labels = rng.integers(0, 2, 3000)
     np.savez(file, X_train=rows, y_train=labels, X_test=np.tile(rows, (60, 1)) + 0.01)
-    return ["certify", "--train", str(file)]
+    return ["certify", "--train", str(file), "-k", "11"]
 
 
 def interrupted(command, seconds):
     """What a command says and how it ends when Ctrl-C comes some time after it has begun to listen."""
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, bufsize=1
-    )
-    assert process.stderr.readline() == "begun\n"
-    time.sleep(seconds)
-    assert process.poll() is None, process.stderr.read()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    return process.returncode, errors
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True, "bufsize": 1}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stderr.readline() == "begun\n"
+        time.sleep(seconds)
+        assert process.poll() is None, process.stderr.read()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        return process.returncode, errors
 
 
 # A handle on the moment in which main runs, and no import but that of the entry point before it.
