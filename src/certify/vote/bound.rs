@@ -126,7 +126,7 @@ impl Tree<'_, '_> {
     }
 
     fn is_own(&self, k: usize) -> bool {
-        self.field.entries[k].class as usize == self.case.class
+        self.field.classes[k] as usize == self.case.class
     }
 
     /// What it costs at least to have row `j` inside: of any `own + 1` rows of the class one is outside.

@@ -146,9 +146,15 @@ impl Case<'_> {
         let Scene { index, query, .. } = self.scene;
         let own: Vec<_> = judges.iter().map(|&i| (field.entries[i].position, 1.0)).collect();
         // Any row does as an example of how long normals are.
-        let rival = field.entries.iter().find(|entry| entry.class as usize != self.class);
+        let rival = field.classes.iter().position(|&class| class as usize != self.class);
         let mut screen = Screen::default();
-        screen.aim_at(index, query, (&own, Claim::Each), rival.map_or(own[0].0, |r| r.position), limit);
+        screen.aim_at(
+            index,
+            query,
+            (&own, Claim::Each),
+            rival.map_or(own[0].0, |k| field.entries[k].position),
+            limit,
+        );
         screen
     }
 }

@@ -76,7 +76,7 @@ impl Case<'_> {
     /// How a row of the field relates to a pair.
     #[must_use]
     pub fn kind(&self, field: &Field, pair: &Pair, k: usize) -> Kind {
-        match field.entries[k].class {
+        match field.classes[k] {
             class if class as usize == self.class => Kind::Own,
             class if pair.rival.is_none_or(|m| m == class) => Kind::Rival,
             _ => Kind::Third,
@@ -112,7 +112,7 @@ impl Case<'_> {
     /// Rows of the class in the field, nearest first.
     #[must_use]
     pub fn nearest_own(&self, field: &Field, most: usize) -> Vec<usize> {
-        let is_own = |&k: &usize| field.entries[k].class as usize == self.class;
+        let is_own = |&k: &usize| field.classes[k] as usize == self.class;
         let mut rows: Vec<usize> = (0..field.len()).filter(is_own).collect();
         rows.sort_by(|&a, &b| field.halves[a].total_cmp(&field.halves[b]).then(a.cmp(&b)));
         rows.truncate(most);

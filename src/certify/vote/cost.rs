@@ -1,6 +1,7 @@
 //! What one more decision costs at least: bounds for many rows at once, and the weights that prove them.
 
 use crate::certify::vote::factor::gather;
+use crate::certify::vote::meeting::{Abreast, meet};
 use crate::certify::vote::record::Reason;
 use crate::certify::vote::tree::Tree;
 use crate::certify::vote::{Kind, Pair, State};
@@ -48,37 +49,21 @@ impl Cost {
     }
 }
 
-/// The least norm² in a half-space at distance² `value` and one more, and their weights. In the second a row comes to
-/// be as near as another: `height` is the difference of their levels at the test point, `gap` at the first half-space's
-/// nearest point, and `apart` the square of the normal.
-pub(super) fn meet(value: f64, gap: f64, height: f64, apart: f64) -> (f64, f64, f64) {
-    let along = height - gap;
-    let across = apart - if value > 0.0 { along * along / value } else { 0.0 };
-    let is_thick = across > 1e-12 * apart;
-    let alone = height * height;
-    let holds = value > 0.0 && !is_thick && (along < 0.0 || alone <= value * apart);
-    if gap <= 0.0 || apart <= 0.0 || holds {
-        (value, 1.0, 0.0)
-    } else if value > 0.0 && is_thick && (along < 0.0 || gap * along < value * across) {
-        (value + gap * gap / across, 1.0 - gap * along / (value * across), gap / across)
-    } else if height > 0.0 {
-        (alone / apart, 0.0, height / apart)
-    } else {
-        (value, 1.0, 0.0)
-    }
-}
-
 impl Tree<'_, '_> {
     /// What each of some rows costs outside, at least.
     pub(super) fn out_costs(&mut self, rows: &[usize], inside: &[usize]) -> Vec<Cost> {
         let mut costs = self.step_costs(rows, false);
-        let mut values = std::mem::take(&mut self.values);
+        let (abreast, mut values) = (self.abreast(rows), std::mem::take(&mut self.values));
         for &j in inside {
-            self.meetings(rows, (j, true), &mut values);
+            self.meetings((rows, &abreast), (j, true), &mut values);
             costs.iter_mut().zip(rows).zip(&values).for_each(|((c, &k), &v)| c.raise(v, Proof::Pair(j, k)));
         }
         self.values = values;
         costs
+    }
+
+    pub(super) fn abreast(&self, rows: &[usize]) -> Abreast {
+        Abreast::of(&self.program, self.field, rows)
     }
 
     /// What each of some rows of other classes costs inside, at least.
@@ -87,9 +72,9 @@ impl Tree<'_, '_> {
         for (cost, &k) in costs.iter_mut().zip(rows) {
             cost.raise(self.triplet_cost(pair, k), Proof::Triplet);
         }
-        let mut values = std::mem::take(&mut self.values);
+        let (abreast, mut values) = (self.abreast(rows), std::mem::take(&mut self.values));
         for &i in &near.outside {
-            self.meetings(rows, (i, false), &mut values);
+            self.meetings((rows, &abreast), (i, false), &mut values);
             costs.iter_mut().zip(rows).zip(&values).for_each(|((c, &k), &v)| c.raise(v, Proof::Pair(k, i)));
         }
         for kind in [Kind::Rival, Kind::Third] {
@@ -112,27 +97,32 @@ impl Tree<'_, '_> {
         if chosen.is_empty() {
             return;
         }
-        let (mut values, mut table) = (Vec::new(), Vec::new());
+        let (abreast, mut values, mut table) = (self.abreast(&chosen), Vec::new(), Vec::new());
         for (list, rank) in ranks(pair, kind, near).into_iter().filter(|r| r.1 > 0) {
             let against: Vec<usize> = opponents(list, near).collect();
             if against.len() < rank {
                 continue;
             }
+            // The largest `rank` values of each row, smallest first, and whom the smallest is of.
+            let mut least = vec![usize::MAX; chosen.len()];
             table.clear();
-            table.resize(chosen.len() * against.len(), (0.0, 0));
-            for (slot, &i) in against.iter().enumerate() {
-                self.meetings(&chosen, (i, false), &mut values);
+            table.resize(chosen.len() * rank, f64::NEG_INFINITY);
+            for &i in &against {
+                self.meetings((&chosen, &abreast), (i, false), &mut values);
                 for (at, &value) in values.iter().enumerate() {
+                    let largest = &mut table[at * rank..][..rank];
                     // A row is not its own opponent.
-                    let value = if chosen[at] == i { f64::NEG_INFINITY } else { value };
-                    table[at * against.len() + slot] = (value, i);
+                    if value > largest[0] && chosen[at] != i {
+                        least[at] = i;
+                        let place = largest.partition_point(|&x| x < value);
+                        largest[..place].rotate_left(1);
+                        largest[place - 1] = value;
+                    }
                 }
             }
-            for (at, entries) in table.chunks_exact_mut(against.len()).enumerate() {
-                let (_, &mut (value, i), _) =
-                    entries.select_nth_unstable_by(rank - 1, |a, b| b.0.total_cmp(&a.0));
-                let by = if rank == 1 { Proof::Pair(chosen[at], i) } else { Proof::Rank };
-                costs[of_kind[at]].raise(value, by);
+            for (at, largest) in table.chunks_exact(rank).enumerate() {
+                let by = if rank == 1 { Proof::Pair(chosen[at], least[at]) } else { Proof::Rank };
+                costs[of_kind[at]].raise(largest[0], by);
             }
         }
     }
@@ -158,27 +148,24 @@ impl Tree<'_, '_> {
     }
 
     /// The values of [`meet`] for some rows and a fixed one, which is inside and they outside or the reverse.
-    fn meetings(&self, rows: &[usize], (fixed, is_inside): (usize, bool), out: &mut Vec<f64>) {
-        let (levels, halves, value) = (&self.program.levels, &self.field.halves, self.program.value);
-        let sign = if is_inside { 1.0 } else { -1.0 };
-        let meeting = |k: usize, product: f64| {
-            let apart = (self.field.squares[k] + self.field.squares[fixed] - 2.0 * product).max(0.0);
-            meet(value, sign * (levels[fixed] - levels[k]), sign * (halves[fixed] - halves[k]), apart).0
-        };
+    pub(super) fn meetings(
+        &self,
+        (rows, abreast): (&[usize], &Abreast),
+        (fixed, is_inside): (usize, bool),
+        out: &mut Vec<f64>,
+    ) {
         if self.field.is_prepared(fixed) {
             gather(self.field.products(fixed), rows, out);
-            out.iter_mut().zip(rows).for_each(|(x, &k)| *x = meeting(k, *x));
+            abreast.meet_all(&self.program, self.field, (fixed, is_inside), out);
         } else {
-            let known = |&k: &usize| {
-                if self.field.is_prepared(k) { meeting(k, self.field.products(k)[fixed]) } else { value }
-            };
+            let both = |&k: &usize| if is_inside { self.both(fixed, k).0 } else { self.both(k, fixed).0 };
             out.clear();
-            out.extend(rows.iter().map(known));
+            out.extend(rows.iter().map(both));
         }
     }
 
     /// [`meet`] for two rows, `j` inside and `i` outside.
-    fn both(&self, j: usize, i: usize) -> (f64, f64, f64) {
+    pub(super) fn both(&self, j: usize, i: usize) -> (f64, f64, f64) {
         let (levels, halves, value) = (&self.program.levels, &self.field.halves, self.program.value);
         if !(self.field.is_prepared(i) || self.field.is_prepared(j)) {
             return (value, 1.0, 0.0);

@@ -20,7 +20,6 @@ pub type Weight = (usize, f64);
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
     pub position: usize,
-    pub class: u32,
     /// `d²(z, x)` less that of the origin, halved.
     pub half: Measured,
     /// The row in the same place that precedes this one whatever `δ` is.
@@ -37,6 +36,8 @@ pub struct Field<'a> {
     query: &'a Query<'a>,
     pub(super) frame: Frame,
     pub entries: Vec<Entry>,
+    /// By row, as nodes look at them.
+    pub classes: Vec<u32>,
     /// `d²/2` by row, as programs see it; bounds are made of the entries.
     pub halves: Vec<f64>,
     /// The largest of their magnitudes.
@@ -68,6 +69,7 @@ impl<'a> Field<'a> {
             query,
             frame,
             entries: Vec::with_capacity(USUAL),
+            classes: Vec::with_capacity(USUAL),
             halves: Vec::with_capacity(USUAL),
             scale: 0.0,
             squares: Vec::with_capacity(USUAL),
@@ -147,13 +149,13 @@ impl<'a> Field<'a> {
         let half = Measured { value: member.offset.value / 2.0, error: member.offset.error / 2.0 };
         self.entries.push(Entry {
             position,
-            class: self.index.class_of(position) as u32,
             half,
             before: None,
             norm: member.norm,
             dual_norm: member.dual_norm,
             reach: member.reach,
         });
+        self.classes.push(self.index.class_of(position) as u32);
         self.halves.push(half.value);
         self.squares.push(dot(&member.row, member.dual()));
         self.products.push(None);
@@ -168,6 +170,7 @@ impl<'a> Field<'a> {
 
     fn drop_last(&mut self) {
         self.entries.pop();
+        self.classes.pop();
         self.halves.pop();
         self.squares.pop();
         self.products.pop();
@@ -192,6 +195,7 @@ impl<'a> Field<'a> {
             kept.iter().map(|&k| self.products[k].take().map(|products| select(&products, 1))).collect();
         self.prepared = self.products.iter().flatten().count();
         self.entries = kept.iter().map(|&k| self.entries[k]).collect();
+        self.classes = kept.iter().map(|&k| self.classes[k]).collect();
         self.known = self.entries.iter().enumerate().map(|(k, entry)| (entry.position, k)).collect();
         // Links between copies lead from row to row: those that went are left out.
         for k in 0..self.len() {

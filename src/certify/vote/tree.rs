@@ -218,7 +218,7 @@ impl<'f, 'a> Tree<'f, 'a> {
     #[must_use]
     pub fn may_matter(&self, k: usize) -> bool {
         let cost = self.triplets.get(k).and_then(|bounds| bounds.get(self.case.most_own()));
-        self.field.entries[k].class as usize == self.case.class || cost.is_none_or(|&cost| cost < self.target)
+        self.field.classes[k] as usize == self.case.class || cost.is_none_or(|&cost| cost < self.target)
     }
 
     fn is_crowded(&self) -> bool {

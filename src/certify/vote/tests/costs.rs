@@ -2,7 +2,8 @@
 
 use super::plane::{HalfSpace, Plane, least_norm, planes};
 use super::{question, unscaled};
-use crate::certify::vote::cost::{inside_of, meet};
+use crate::certify::vote::cost::inside_of;
+use crate::certify::vote::meeting::meet;
 use crate::certify::vote::program::{Active, Outcome};
 use crate::certify::vote::tree::Tree;
 use crate::certify::vote::{Kind, Pair, Rule, State};
@@ -70,6 +71,23 @@ proptest! {
         let point = [0, 1].map(|t| of_first * p[t] as f64 + of_second * a[t] as f64);
         let square = point[0] * point[0] + point[1] * point[1];
         prop_assert!((square - value).abs() <= 1e-9 * (1.0 + value), "{point:?} {value}");
+    }
+
+    #[test]
+    fn meetings_of_many_rows_are_those_of_each(plane in planes(7, 3), asked in rules(), node in decisions(), side: bool) {
+        at_a_node(&plane, asked, (node.0, &node.1), |tree, _, _, _| {
+            // More rows than any register holds, and some that are left over.
+            let rows: Vec<usize> = (0..tree.field.len()).cycle().take(37).collect();
+            let (abreast, mut values) = (tree.abreast(&rows), Vec::new());
+            for fixed in 0..tree.field.len() {
+                tree.meetings((&rows, &abreast), (fixed, side), &mut values);
+                for (&k, value) in rows.iter().zip(&values) {
+                    let (j, i) = if side { (fixed, k) } else { (k, fixed) };
+                    prop_assert_eq!(tree.both(j, i).0.to_bits(), value.to_bits());
+                }
+            }
+            Ok(())
+        })?;
     }
 
     #[test]
