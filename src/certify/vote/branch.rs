@@ -2,7 +2,7 @@
 
 use crate::certify::vote::cost::Cost;
 use crate::certify::vote::decide::Costs;
-use crate::certify::vote::node::{Node, Split};
+use crate::certify::vote::node::{Node, Split, Why};
 use crate::certify::vote::program::Active;
 use crate::certify::vote::record::{Child, End};
 use crate::certify::vote::tree::Tree;
@@ -47,25 +47,28 @@ impl Tree<'_, '_> {
         for &(cost, k) in &way.rows {
             let proven = self.prove(k, !way.out, cost);
             // Of a row that is excluded by triplets counts say that it is not inside.
-            let weights = match proven > node.proven {
-                true if cost.is_triplet() => None,
+            let why = match proven > node.proven {
+                true if cost.is_triplet() => Why::Counts,
                 true => self.shared(&self.weights),
-                false => node.weights.clone(),
+                false => node.why.clone(),
             };
-            bounds.push((cost.value.max(node.bound), proven.max(node.proven), weights));
+            bounds.push((cost.value.max(node.bound), proven.max(node.proven), why));
         }
         let rows: Vec<usize> = way.rows.iter().map(|r| r.1).collect();
         let positions = rows.iter().map(|&k| self.field.entries[k].position).collect();
         let (pair, held) = (node.split.pair, self.held.clone());
         let split = Split { pair, states, active, rows, before, last, held }.share();
         let mut children = Vec::new();
-        for (child, (bound, proven, weights)) in bounds.into_iter().enumerate() {
+        for (child, (bound, proven, why)) in bounds.into_iter().enumerate() {
             if proven < self.target {
                 let number = self.number();
                 children.push(Child::Node(number));
-                self.open(Node { split: split.clone(), child, bound, proven, number, weights });
+                self.open(Node { split: split.clone(), child, bound, proven, number, why });
             } else {
-                children.push(weights.map_or(Child::Excluded, |weights| Child::Closed(weights.to_vec())));
+                children.push(match why {
+                    Why::Weights(weights) => Child::Closed(weights.to_vec()),
+                    Why::Counts | Why::OneOf(..) => Child::Excluded,
+                });
             }
         }
         if way.rest {

@@ -68,6 +68,12 @@ impl Case<'_> {
         self.is_late_by(GRACE)
     }
 
+    /// Whether what a search promised is not to be proven any more: an eighth of the limit beyond it.
+    #[must_use]
+    pub fn is_past_proofs(&self) -> bool {
+        self.is_late_by(self.question.time_limit.map_or(Duration::ZERO, |limit| limit / 8))
+    }
+
     fn is_late_by(&self, time: Duration) -> bool {
         let limit = self.question.time_limit.map(|limit| limit.saturating_add(time));
         self.scene.control.must_stop() || limit.is_some_and(|limit| self.begun.elapsed() >= limit)

@@ -2,7 +2,8 @@
 
 use crate::certify::vote::factor::gather;
 use crate::certify::vote::meeting::{Abreast, meet};
-use crate::certify::vote::record::Reason;
+use crate::certify::vote::node::Split;
+use crate::certify::vote::record::{Reason, Weights};
 use crate::certify::vote::tree::Tree;
 use crate::certify::vote::{Kind, Pair, State};
 
@@ -270,6 +271,52 @@ impl Tree<'_, '_> {
             keep(list, if pair.exact { most + pair.others } else { most });
         }
         near
+    }
+
+    /// Goes to the program of a split, whose children's costs are asked for.
+    pub(super) fn stand_at(&mut self, split: &Split) -> Near {
+        let mut states = split.states.clone();
+        states.resize(self.field.len(), State::Free);
+        self.program.restart(self.field, &split.active);
+        self.program.active.signed(&mut self.base);
+        self.near(&self.pairs[split.pair], &states)
+    }
+
+    /// A proven bound above another one for a row inside, by pairs with rows of which one is outside by counts, and the
+    /// weights of these.
+    pub(super) fn rank_proof(
+        &mut self,
+        pair: &Pair,
+        k: usize,
+        near: &Near,
+        known: f64,
+    ) -> Option<(f64, Vec<(usize, Weights)>)> {
+        let mut best = None;
+        let mut least = known;
+        for (list, rank) in ranks(pair, self.kind(pair, k), near).into_iter().filter(|r| r.1 > 0) {
+            let against = opponents(list, near).filter(|&i| i != k);
+            let mut values: Vec<(f64, usize)> = against.map(|i| (self.both(k, i).0, i)).collect();
+            if values.len() < rank {
+                continue;
+            }
+            values.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            if values[rank - 1].0 <= least {
+                continue;
+            }
+            let mut parts = Vec::with_capacity(rank);
+            let mut proven = f64::INFINITY;
+            for &(_, i) in &values[..rank] {
+                self.both_weights(k, i);
+                proven = proven.min(self.field.bound(&self.weights, f64::INFINITY));
+                if self.record.is_some() {
+                    parts.push((self.field.entries[i].position, self.noted(&self.weights)));
+                }
+            }
+            if proven > least {
+                (least, best) = (proven, Some((proven, parts)));
+            }
+        }
+        best
     }
 
     /// Why a row cannot be inside below the target, if that is proven.

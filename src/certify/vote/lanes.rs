@@ -26,7 +26,11 @@ impl<'f, 'a> Tree<'f, 'a> {
         let mut alone = self.alone;
         loop {
             let end = self.search(alone.min(most));
-            if end != End::Stopped || self.nodes >= most || self.case.is_late() {
+            if end != End::Stopped {
+                return end;
+            }
+            if self.nodes >= most || self.case.is_late() {
+                self.lift();
                 return end;
             }
             if self.open_nodes().count() >= LANES * NODES {
@@ -46,6 +50,9 @@ impl<'f, 'a> Tree<'f, 'a> {
             lanes[i % LANES].open(node);
         }
         let end = run_rounds(&mut lanes, most - self.nodes);
+        if end == End::Stopped {
+            share_out(&mut lanes, |_, lane| lane.lift());
+        }
         lanes.into_iter().for_each(|lane| self.take_over(lane));
         end
     }

@@ -22,6 +22,7 @@ pub mod factor;
 pub mod field;
 pub mod finish;
 pub mod lanes;
+pub mod lift;
 pub mod meeting;
 pub mod node;
 pub mod program;

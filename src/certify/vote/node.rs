@@ -2,7 +2,7 @@
 
 use crate::certify::vote::State;
 use crate::certify::vote::program::Active;
-use crate::certify::vote::record::{self, Weights};
+use crate::certify::vote::record::{End, Fixed, Reason, Step, Weights};
 use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering as Access};
@@ -51,16 +51,33 @@ pub struct Node {
     pub bound: f64,
     /// Squared, proven.
     pub proven: f64,
-    /// For a record: its number, and the weights behind `proven`; those of a root are its counts.
+    /// For a record: its number, and what is behind `proven`.
     pub number: u64,
-    pub weights: Option<Arc<Weights>>,
+    pub why: Why,
+}
+
+/// Why a node costs what is proven.
+#[derive(Debug, Clone)]
+pub enum Why {
+    /// By counts.
+    Counts,
+    Weights(Arc<Weights>),
+    /// This row is inside, so that one of some rows is outside, each of which has its weights.
+    OneOf(usize, Arc<Vec<(usize, Weights)>>),
 }
 
 impl Node {
     /// What is proven of it without a search.
-    pub(super) fn end(&self) -> record::End {
-        let weights = self.weights.as_deref();
-        weights.map_or(record::End::Contradiction, |weights| record::End::Closed(weights.clone()))
+    pub(super) fn step(&self) -> Step {
+        let (fixed, end) = match &self.why {
+            Why::Counts => (Vec::new(), End::Contradiction),
+            Why::Weights(weights) => (Vec::new(), End::Closed(weights.to_vec())),
+            Why::OneOf(row, parts) => {
+                let reason = Reason::OneOf(parts.to_vec());
+                (vec![Fixed { row: *row, state: State::Outside, reason }], End::Contradiction)
+            }
+        };
+        Step { fixed, end }
     }
 
     pub(super) fn states(&self, rows: usize) -> Vec<State> {

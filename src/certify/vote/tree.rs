@@ -5,7 +5,7 @@ use crate::certify::vote::case::Case;
 use crate::certify::vote::field::{Field, Weight};
 use crate::certify::vote::finish::Witness;
 use crate::certify::vote::lanes::ALONE;
-use crate::certify::vote::node::{Node, Split};
+use crate::certify::vote::node::{Node, Split, Why};
 use crate::certify::vote::program::{Active, Outcome, Program};
 use crate::certify::vote::record::{self, Fixed, Record, Step, Weights, by_position};
 use crate::certify::vote::{Kind, Pair, State};
@@ -152,7 +152,14 @@ impl<'f, 'a> Tree<'f, 'a> {
                 last: State::Free,
                 held: self.held.clone(),
             };
-            self.open(Node { split: root.share(), child: 0, bound: proven, proven, number, weights: None });
+            self.open(Node {
+                split: root.share(),
+                child: 0,
+                bound: proven,
+                proven,
+                number,
+                why: Why::Counts,
+            });
         }
     }
 
@@ -178,10 +185,9 @@ impl<'f, 'a> Tree<'f, 'a> {
     }
 
     fn visit(&mut self, node: &Node) {
-        let mut fixed = Vec::new();
-        let end = if node.proven < self.target { self.expand(node, &mut fixed) } else { node.end() };
+        let step = if node.proven < self.target { self.expand(node) } else { node.step() };
         if let Some(record) = &mut self.record {
-            record.steps.insert(node.number, Step { fixed, end });
+            record.steps.insert(node.number, step);
         }
     }
 
@@ -198,8 +204,7 @@ impl<'f, 'a> Tree<'f, 'a> {
     /// The record, with what is proven of nodes that wait.
     pub fn take_record(&mut self) -> Option<Record> {
         let mut record = self.record.take()?;
-        let open = self.open_nodes().map(|node| (node.number, Step { fixed: Vec::new(), end: node.end() }));
-        record.steps.extend(open);
+        record.steps.extend(self.open_nodes().map(|node| (node.number, node.step())));
         Some(record)
     }
 
@@ -244,7 +249,7 @@ impl<'f, 'a> Tree<'f, 'a> {
     /// Leaves a node behind with what is proven of it.
     pub(super) fn give_up(&mut self, node: &Node) -> record::End {
         self.floor = self.floor.min(node.proven);
-        node.end()
+        node.step().end
     }
 
     /// Whether `weights` prove that nothing below the target is left.
@@ -252,7 +257,13 @@ impl<'f, 'a> Tree<'f, 'a> {
         self.field.bound(&self.weights, self.target) >= self.target
     }
 
-    fn expand(&mut self, node: &Node, fixed: &mut Vec<Fixed>) -> record::End {
+    fn expand(&mut self, node: &Node) -> Step {
+        let mut fixed = Vec::new();
+        let end = self.decide_or_branch(node, &mut fixed);
+        Step { fixed, end }
+    }
+
+    fn decide_or_branch(&mut self, node: &Node, fixed: &mut Vec<Fixed>) -> record::End {
         let pair = self.pairs[node.split.pair];
         let mut states = node.states(self.field.len());
         let mut active = node.split.active.clone();
@@ -309,12 +320,12 @@ impl<'f, 'a> Tree<'f, 'a> {
         if proven <= node.proven {
             return node.clone();
         }
-        Node { proven, weights: self.shared(&self.base), ..node.clone() }
+        Node { proven, why: self.shared(&self.base), ..node.clone() }
     }
 
     /// Weights for the record of several nodes.
-    pub(super) fn shared(&self, weights: &[Weight]) -> Option<Arc<Weights>> {
-        self.record.as_ref().map(|_| Arc::new(by_position(self.field, weights)))
+    pub(super) fn shared(&self, weights: &[Weight]) -> Why {
+        Why::Weights(Arc::new(self.noted(weights)))
     }
 
     /// While no constraint is active any threshold between the rows serves.
