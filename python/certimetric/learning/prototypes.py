@@ -41,6 +41,11 @@ _STEPS, _FEWEST_EPOCHS = 800, 10
 """Steps of a fit by default, and epochs at least."""
 
 
+def _first_rate(far: float, features: int) -> float:
+    """Of each coordinate, so that the length of a step is no more than a 30th of how far radii go."""
+    return far / max(180.0, 30 * math.sqrt(features)) if math.isfinite(far) else 1.0
+
+
 class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     r"""A 1-NN classifier whose few points are learned so that radii are large.
 
@@ -78,7 +83,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     max_iter : int or "auto", default="auto"
         Epochs. "auto" makes 800 steps, and 10 epochs at least.
     learning_rate : float or "auto", default="auto"
-        Of the first step, in units of the data. "auto" is a 180th of how far radii go.
+        Of each coordinate in the first step, in units of the data. "auto" is a 180th of how far radii go, and
+        beyond 36 features that over 30 √d: steps of Adam grow with √d.
     batch_size : int or "auto", default="auto"
         Rows of a step. "auto" is a quarter of the rows, and no more than 256.
     warm_start : bool, default=False
@@ -227,7 +233,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
             decay = choose_decay(self, data, cap)
         self._plan = Plan(
             worth=Worth(cap, cap, decay),
-            rate=given(self.learning_rate, far / 180 if math.isfinite(far) else 1.0),
+            rate=given(self.learning_rate, _first_rate(far, features)),
             batch=batch,
             epochs=given(self.max_iter, epochs),
             metric=metric,
