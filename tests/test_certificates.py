@@ -61,26 +61,6 @@ def test_certificates_of_votes_on_real_points_are_accepted(digits, rule, questio
     assert_accepted(cert, verifier_of(clf))
 
 
-@pytest.mark.parametrize("rule", ["plurality", "majority"])
-def test_a_search_that_ends_early_has_proven_more_the_longer_it_was(rule):
-    rng = np.random.default_rng(0)
-    rows, labels = rng.normal(size=(300, 12)), np.arange(300) % 3
-    rows[np.arange(300), labels] += 4
-    points, options = rng.normal(size=(8, 12)), {"rule": rule, "return_certificates": True}
-    points[:, 0] += 3
-    clf = cm.CertifiedKNeighborsClassifier(11).fit(rows, labels)
-    certs = [clf.certify(points, node_limit=nodes, **options) for nodes in (1, 20, 60, 10**6)]
-    for cert in certs:
-        assert_accepted(cert, verifier_of(clf))
-    hard = certs[-1].nodes > 100
-    assert hard.sum() >= 2
-    lower, upper = (np.array([getattr(cert, end)[hard] for cert in certs]) for end in ("lower", "upper"))
-    assert (np.diff(lower, axis=0) > 0).all()
-    gaps = (1 - lower / upper).mean(axis=1)
-    assert gaps[1] < 0.6 * gaps[0]
-    assert gaps[2] < 0.7 * gaps[1]
-
-
 @pytest.mark.parametrize("k", [1, 4])
 def test_certificates_under_a_metric_are_accepted(digits, k):
     rows, labels, points, truth = digits

@@ -144,7 +144,7 @@ LONG = """
 import sys, time, numpy as np, certimetric as cm
 rng = np.random.default_rng(0)
 rows, labels = rng.normal(size=(4000, 60)), rng.integers(0, 2, 4000)
-model = cm.CertifiedKNeighborsClassifier(n_jobs=2).fit(rows, labels)
+model = cm.CertifiedKNeighborsClassifier(11, n_jobs=2).fit(rows, labels)
 points = np.tile(rows, (50, 1)) + 0.01
 print("ready", flush=True)
 try:
@@ -182,3 +182,24 @@ def test_time_limit_is_kept_and_what_is_known_is_right(rng):
     again = model.certify(points[some])
     np.testing.assert_array_equal(cert.lower[some], again.lower)
     np.testing.assert_array_equal(cert.upper[some], again.upper)
+
+
+@pytest.mark.parametrize("rule", ["plurality", "majority"])
+def test_a_search_that_ends_early_has_proven_more_the_longer_it_was(rule):
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(size=(300, 12)), np.arange(300) % 3
+    rows[np.arange(300), labels] += 4
+    points = rng.normal(size=(8, 12))
+    points[:, 0] += 3
+    clf = cm.CertifiedKNeighborsClassifier(11).fit(rows, labels)
+    certs = [clf.certify(points, node_limit=nodes, rule=rule) for nodes in (1, 20, 60, 10**6)]
+    written = [clf.certify(points, node_limit=60, rule=rule, return_certificates=r) for r in (False, True)]
+    assert (written[1].lower <= written[0].lower).all()
+    hard = certs[-1].nodes > 100
+    assert hard.sum() >= 2
+    lower, upper = (np.array([getattr(cert, end)[hard] for cert in certs]) for end in ("lower", "upper"))
+    assert (np.diff(lower, axis=0) > 0).all()
+    assert (lower <= upper[-1]).all()
+    gaps = (1 - lower / upper).mean(axis=1)
+    assert gaps[1] < 0.6 * gaps[0]
+    assert gaps[2] < 0.7 * gaps[1]

@@ -294,7 +294,8 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         return_certificates : bool, default=False
             Also return what a sceptic needs to check each interval with :mod:`certimetric.certificate`: some
             kB a point for one neighbour, and for several in proportion to the nodes of the search. It costs
-            from a tenth of the time of the radius to twice as much again.
+            from a tenth of the time of the radius to twice as much again. Of a search that ended at a limit
+            the lower end is then no higher than what its nodes had proven by themselves.
         n_jobs : int, optional
             Number of threads; default: the parameter of the classifier. It does not change the result.
         progress : bool, default=False

@@ -67,7 +67,7 @@ impl Tree<'_, '_> {
             } else {
                 children.push(match why {
                     Why::Weights(weights) => Child::Closed(weights.to_vec()),
-                    Why::Counts | Why::OneOf(..) => Child::Excluded,
+                    Why::Counts => Child::Excluded,
                 });
             }
         }

@@ -3,7 +3,7 @@
 use crate::certify::vote::factor::gather;
 use crate::certify::vote::meeting::{Abreast, meet};
 use crate::certify::vote::node::Split;
-use crate::certify::vote::record::{Reason, Weights};
+use crate::certify::vote::record::Reason;
 use crate::certify::vote::tree::Tree;
 use crate::certify::vote::{Kind, Pair, State};
 
@@ -282,17 +282,9 @@ impl Tree<'_, '_> {
         self.near(&self.pairs[split.pair], &states)
     }
 
-    /// A proven bound above another one for a row inside, by pairs with rows of which one is outside by counts, and the
-    /// weights of these.
-    pub(super) fn rank_proof(
-        &mut self,
-        pair: &Pair,
-        k: usize,
-        near: &Near,
-        known: f64,
-    ) -> Option<(f64, Vec<(usize, Weights)>)> {
-        let mut best = None;
-        let mut least = known;
+    /// A proven bound for a row inside, no lower than a known one, by pairs with rows of which one is outside by counts.
+    pub(super) fn rank_proof(&mut self, pair: &Pair, k: usize, near: &Near, known: f64) -> f64 {
+        let mut best = known;
         for (list, rank) in ranks(pair, self.kind(pair, k), near).into_iter().filter(|r| r.1 > 0) {
             let against = opponents(list, near).filter(|&i| i != k);
             let mut values: Vec<(f64, usize)> = against.map(|i| (self.both(k, i).0, i)).collect();
@@ -300,21 +292,15 @@ impl Tree<'_, '_> {
                 continue;
             }
             values.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            if values[rank - 1].0 <= least {
+            if values[rank - 1].0 <= best {
                 continue;
             }
-            let mut parts = Vec::with_capacity(rank);
             let mut proven = f64::INFINITY;
             for &(_, i) in &values[..rank] {
                 self.both_weights(k, i);
                 proven = proven.min(self.field.bound(&self.weights, f64::INFINITY));
-                if self.record.is_some() {
-                    parts.push((self.field.entries[i].position, self.noted(&self.weights)));
-                }
             }
-            if proven > least {
-                (least, best) = (proven, Some((proven, parts)));
-            }
+            best = best.max(proven);
         }
         best
     }

@@ -2,7 +2,7 @@
 
 use crate::certify::vote::State;
 use crate::certify::vote::program::Active;
-use crate::certify::vote::record::{End, Fixed, Reason, Step, Weights};
+use crate::certify::vote::record::{End, Step, Weights};
 use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering as Access};
@@ -62,22 +62,16 @@ pub enum Why {
     /// By counts.
     Counts,
     Weights(Arc<Weights>),
-    /// This row is inside, so that one of some rows is outside, each of which has its weights.
-    OneOf(usize, Arc<Vec<(usize, Weights)>>),
 }
 
 impl Node {
     /// What is proven of it without a search.
     pub(super) fn step(&self) -> Step {
-        let (fixed, end) = match &self.why {
-            Why::Counts => (Vec::new(), End::Contradiction),
-            Why::Weights(weights) => (Vec::new(), End::Closed(weights.to_vec())),
-            Why::OneOf(row, parts) => {
-                let reason = Reason::OneOf(parts.to_vec());
-                (vec![Fixed { row: *row, state: State::Outside, reason }], End::Contradiction)
-            }
+        let end = match &self.why {
+            Why::Counts => End::Contradiction,
+            Why::Weights(weights) => End::Closed(weights.to_vec()),
         };
-        Step { fixed, end }
+        Step { fixed: Vec::new(), end }
     }
 
     pub(super) fn states(&self, rows: usize) -> Vec<State> {
