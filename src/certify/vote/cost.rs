@@ -3,7 +3,7 @@
 use crate::certify::vote::factor::gather;
 use crate::certify::vote::meeting::{Abreast, meet};
 use crate::certify::vote::node::Split;
-use crate::certify::vote::record::Reason;
+use crate::certify::vote::record::{Reason, Weights};
 use crate::certify::vote::tree::Tree;
 use crate::certify::vote::{Kind, Pair, State};
 
@@ -73,47 +73,49 @@ impl Tree<'_, '_> {
         for (cost, &k) in costs.iter_mut().zip(rows) {
             cost.raise(self.triplet_cost(pair, k), Proof::Triplet);
         }
-        let (abreast, mut values) = (self.abreast(rows), std::mem::take(&mut self.values));
+        for kind in [Kind::Rival, Kind::Third] {
+            let of_kind: Vec<usize> =
+                (0..rows.len()).filter(|&at| self.kind(pair, rows[at]) == kind).collect();
+            let chosen: Vec<usize> = of_kind.iter().map(|&at| rows[at]).collect();
+            let mut raised: Vec<Cost> = of_kind.iter().map(|&at| costs[at]).collect();
+            self.raise_by_pairs(&chosen, ranks(pair, kind, near), near, &mut raised);
+            of_kind.into_iter().zip(raised).for_each(|(at, cost)| costs[at] = cost);
+        }
+        costs
+    }
+
+    /// By pairs with rows outside; and of any `rank` rows in some lists one is outside with each of these.
+    fn raise_by_pairs(
+        &mut self,
+        rows: &[usize],
+        ranks: [(usize, usize); 3],
+        near: &Near,
+        costs: &mut [Cost],
+    ) {
+        if rows.is_empty() {
+            return;
+        }
+        let abreast = self.abreast(rows);
+        let (mut values, mut table) = (std::mem::take(&mut self.values), Vec::new());
         for &i in &near.outside {
             self.meetings((rows, &abreast), (i, false), &mut values);
             costs.iter_mut().zip(rows).zip(&values).for_each(|((c, &k), &v)| c.raise(v, Proof::Pair(k, i)));
         }
-        for kind in [Kind::Rival, Kind::Third] {
-            self.raise_by_ranks(pair, (rows, kind), near, &mut costs);
-        }
-        self.values = values;
-        costs
-    }
-
-    /// Of the rows of one kind: of any `rank` rows in some lists one is outside with it.
-    fn raise_by_ranks(
-        &mut self,
-        pair: &Pair,
-        (rows, kind): (&[usize], Kind),
-        near: &Near,
-        costs: &mut [Cost],
-    ) {
-        let of_kind: Vec<usize> = (0..rows.len()).filter(|&at| self.kind(pair, rows[at]) == kind).collect();
-        let chosen: Vec<usize> = of_kind.iter().map(|&at| rows[at]).collect();
-        if chosen.is_empty() {
-            return;
-        }
-        let (abreast, mut values, mut table) = (self.abreast(&chosen), Vec::new(), Vec::new());
-        for (list, rank) in ranks(pair, kind, near).into_iter().filter(|r| r.1 > 0) {
+        for (list, rank) in ranks.into_iter().filter(|r| r.1 > 0) {
             let against: Vec<usize> = opponents(list, near).collect();
             if against.len() < rank {
                 continue;
             }
             // The largest `rank` values of each row, smallest first, and whom the smallest is of.
-            let mut least = vec![usize::MAX; chosen.len()];
+            let mut least = vec![usize::MAX; rows.len()];
             table.clear();
-            table.resize(chosen.len() * rank, f64::NEG_INFINITY);
+            table.resize(rows.len() * rank, f64::NEG_INFINITY);
             for &i in &against {
-                self.meetings((&chosen, &abreast), (i, false), &mut values);
+                self.meetings((rows, &abreast), (i, false), &mut values);
                 for (at, &value) in values.iter().enumerate() {
                     let largest = &mut table[at * rank..][..rank];
                     // A row is not its own opponent.
-                    if value > largest[0] && chosen[at] != i {
+                    if value > largest[0] && rows[at] != i {
                         least[at] = i;
                         let place = largest.partition_point(|&x| x < value);
                         largest[..place].rotate_left(1);
@@ -122,10 +124,11 @@ impl Tree<'_, '_> {
                 }
             }
             for (at, largest) in table.chunks_exact(rank).enumerate() {
-                let by = if rank == 1 { Proof::Pair(chosen[at], least[at]) } else { Proof::Rank };
-                costs[of_kind[at]].raise(largest[0], by);
+                let by = if rank == 1 { Proof::Pair(rows[at], least[at]) } else { Proof::Rank };
+                costs[at].raise(largest[0], by);
             }
         }
+        self.values = values;
     }
 
     /// Costs by one dual step of the program.
@@ -282,25 +285,32 @@ impl Tree<'_, '_> {
         self.near(&self.pairs[split.pair], &states)
     }
 
-    /// A proven bound for a row inside, no lower than a known one, by pairs with rows of which one is outside by counts.
-    pub(super) fn rank_proof(&mut self, pair: &Pair, k: usize, near: &Near, known: f64) -> f64 {
-        let mut best = known;
+    /// A proven bound above a known one for a row inside, by pairs with rows of which one is outside by counts: these
+    /// rows' positions and the weights of the pairs, for a record.
+    pub(super) fn rank_proof(
+        &mut self,
+        (pair, k): (&Pair, usize),
+        near: &Near,
+        known: f64,
+    ) -> Option<(f64, Vec<(usize, Weights)>)> {
+        let mut best = None;
         for (list, rank) in ranks(pair, self.kind(pair, k), near).into_iter().filter(|r| r.1 > 0) {
             let against = opponents(list, near).filter(|&i| i != k);
             let mut values: Vec<(f64, usize)> = against.map(|i| (self.both(k, i).0, i)).collect();
-            if values.len() < rank {
-                continue;
-            }
             values.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            if values[rank - 1].0 <= best {
+            let known = best.as_ref().map_or(known, |best: &(f64, _)| best.0);
+            if values.len() < rank || values[rank - 1].0 <= known {
                 continue;
             }
-            let mut proven = f64::INFINITY;
+            let (mut proven, mut rows) = (f64::INFINITY, Vec::new());
             for &(_, i) in &values[..rank] {
                 self.both_weights(k, i);
-                proven = proven.min(self.field.bound(&self.weights, f64::INFINITY));
+                proven = proven.min(self.field.bound(&self.weights, self.target));
+                rows.push((self.field.entries[i].position, self.noted(&self.weights)));
             }
-            best = best.max(proven);
+            if proven > known {
+                best = Some((proven, rows));
+            }
         }
         best
     }
@@ -312,18 +322,9 @@ impl Tree<'_, '_> {
         if alone {
             return Some(Reason::Weights(self.noted(&self.weights)));
         }
-        ranks(pair, self.kind(pair, k), near).into_iter().filter(|r| r.1 > 0).find_map(|(list, rank)| {
-            let mut proven = Vec::new();
-            for i in opponents(list, near).filter(|&i| i != k) {
-                if self.both_proven(k, i) {
-                    proven.push((self.field.entries[i].position, self.noted(&self.weights)));
-                }
-                if proven.len() >= rank {
-                    return Some(Reason::OneOf(proven));
-                }
-            }
-            None
-        })
+        // Weights that prove the target itself do.
+        let (_, rows) = self.rank_proof((pair, k), near, self.target.next_down())?;
+        Some(Reason::OneOf(rows))
     }
 }
 

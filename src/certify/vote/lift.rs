@@ -34,7 +34,9 @@ impl Tree<'_, '_> {
                 Some((known, near)) if Arc::ptr_eq(&known, split) => near,
                 _ => self.stand_at(split),
             };
-            node.proven = self.rank_proof(&pair, k, &near, node.proven);
+            if let Some((proven, _)) = self.rank_proof((&pair, k), &near, node.proven) {
+                node.proven = proven;
+            }
             least = least.min(node.proven);
             at = Some((node.split.clone(), near));
         }

@@ -323,9 +323,12 @@ impl<'f, 'a> Tree<'f, 'a> {
         Node { proven, why: self.shared(&self.base), ..node.clone() }
     }
 
-    /// Weights for the record of several nodes.
+    /// Weights for the record of several nodes, if there is one.
     pub(super) fn shared(&self, weights: &[Weight]) -> Why {
-        Why::Weights(Arc::new(self.noted(weights)))
+        match &self.record {
+            Some(_) => Why::Weights(Arc::new(by_position(self.field, weights))),
+            None => Why::Counts,
+        }
     }
 
     /// While no constraint is active any threshold between the rows serves.
