@@ -139,6 +139,32 @@ def test_a_fit_goes_on_with_the_last_prototypes_of_the_same_classes_only():
         parts.fit(rows, np.where(labels == "in", "a", "b"))
 
 
+def test_rounded_prototypes_are_those_that_are_certified_and_kept(tmp_path):
+    test = rings(1)
+    whole, half = (
+        RobustPrototypes(8, max_iter=20, precision=precision, random_state=0).fit(*rings(0))
+        for precision in ("float64", "float16")
+    )
+    assert np.array_equal(half.prototypes_, whole.prototypes_.astype(np.float16).astype(float))
+    assert half.certify(*test).lower == pytest.approx(whole.certify(*test).lower, abs=0.01)
+    for model in (whole, half):
+        model.save(tmp_path / f"{model.precision}.npz")
+    with np.load(tmp_path / "float16.npz") as file:
+        assert file["X"].dtype == np.float16
+    again = RobustPrototypes.load(tmp_path / "float16.npz")
+    assert np.array_equal(again.prototypes_, half.prototypes_)
+    assert np.array_equal(again.certify(*test).lower, half.certify(*test).lower)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_a_precision_that_does_not_hold_the_data_is_refused_before_any_work(scale):
+    rows, labels = rings(0)
+    with pytest.raises(ValueError, match=r"precision is 'float16', .* from 0\.062 to"):
+        RobustPrototypes(4, precision="float16").fit(rows * scale, labels)
+    with pytest.raises(ValueError, match="precision must be"):
+        RobustPrototypes(4, precision="float8").fit(rows, labels)
+
+
 def test_few_prototypes_are_never_left_without_any():
     rows, labels = rings(0)
     # Of eight, one step in 256 would be before none.

@@ -120,7 +120,7 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             **notes,
         }
         with writing(path) as file:
-            np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **self._saved())
+            np.savez_compressed(file, allow_pickle=False, about=np.array(json.dumps(about)), **self._saved())
 
 
 def _plain(value: Any) -> Any:

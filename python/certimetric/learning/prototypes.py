@@ -80,6 +80,9 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         Learn components too. It costs n d² for each step, and helps where there are many rows for d².
     shifts : tuple of 2 ints, optional
         Height and width of images in rows: in each step two in five are moved by one pixel.
+    precision : "float64", "float32" or "float16", default="float64"
+        What prototypes are rounded to at the end, for a small file; the rounded ones are certified.
+        "float16" has three digits, enough for features between 0 and 1.
     max_iter : int or "auto", default="auto"
         Epochs. "auto" makes 800 steps, and 10 epochs at least.
     learning_rate : float or "auto", default="auto"
@@ -158,6 +161,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         metric: MetricLike = "euclidean",
         learn_metric: bool = False,
         shifts: tuple[int, int] | None = None,
+        precision: Literal["float64", "float32", "float16"] = "float64",
         max_iter: int | Literal["auto"] = "auto",
         learning_rate: float | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
@@ -180,6 +184,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         self.metric = metric
         self.learn_metric = learn_metric
         self.shifts = shifts
+        self.precision = precision
         self.max_iter = max_iter
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -203,6 +208,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         as_positive(self.decay, "decay")
         if self.objective not in ("area", "clean"):
             raise InputError(f"objective must be 'area' or 'clean', got {self.objective!r}.")
+        if self.precision not in ("float64", "float32", "float16"):
+            raise InputError(f"precision must be 'float64', 'float32' or 'float16', got {self.precision!r}.")
         if self.shifts is not None:
             if not isinstance(self.shifts, tuple | list) or len(self.shifts) != 2:
                 raise InputError(f"shifts must be a height and a width, or None; got {self.shifts!r}.")
@@ -217,6 +224,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         n, features = data.rows.shape
         if self.shifts is not None and math.prod(self.shifts) != features:
             raise InputError(f"shifts is {self.shifts}, but X has {features} features.")
+        self._check_precision(float(np.abs(data.rows).max()))
         metric = as_fitted_metric(self.metric, data.rows, data.codes)
         seed = int(self._generator().integers(2**31))
         points = centres(data, given(self.n_prototypes, default_count(data)), seed)
@@ -243,6 +251,16 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         )
         self.cap_, self.decay_, self.batch_size_ = cap, decay, batch
         self.learning_rate_, self.max_iter_ = self._plan.rate, self._plan.epochs
+
+    def _check_precision(self, largest: float) -> None:
+        """Raise where prototypes may be too large for it, or lose their digits."""
+        limits = np.finfo(self.precision)
+        smallest, most = float(limits.tiny) / float(limits.eps), float(limits.max) / 4
+        if largest and not smallest <= largest <= most:
+            raise InputError(
+                f"precision is {self.precision!r}, which suits magnitudes from {smallest:.2g} to {most:.2g}, "
+                f"but the largest of X is {largest:.2g}."
+            )
 
     def _check_warm_start(self, codes: IntArray) -> None:
         """Raise where a fit would go on with prototypes of other classes."""
@@ -311,7 +329,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         metric = plan.metric
         if self.learn_metric:
             metric = Mahalanobis.from_components(values["components"])
-        self._hold(values["points"], self.classes_[plan.codes], metric)
+        rounded = values["points"].astype(self.precision).astype(np.float64)
+        self._hold(rounded, self.classes_[plan.codes], metric)
 
     def _hold(self, prototypes: FloatArray, labels: NDArray[Any], metric: Mahalanobis) -> None:
         self.prototypes_, self.prototype_labels_ = prototypes, labels
@@ -347,7 +366,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     def _saved(self) -> dict[str, NDArray[Any]]:
         # Labels that are objects would need pickle.
         return {
-            "X": self.prototypes_,
+            "X": self.prototypes_.astype(self.precision),
             "y": np.array(self.prototype_labels_.tolist()),
             **super()._saved(),
         }
