@@ -269,6 +269,15 @@ fn a_remainder_whose_squares_underflow_is_valid() {
     ]);
 }
 
+/// Rows whose squares underflow, by weights that are as large as the rows are small.
+#[test]
+fn an_interval_of_tiny_rows_is_in_order() {
+    ask(&[
+        115, 133, 10, 193, 1, 7, 31, 29, 43, 38, 115, 14, 63, 0, 30, 199, 168, 0, 16, 0, 202, 193, 176, 0,
+        47, 151, 72, 30, 0, 1, 0, 15, 0, 144, 4, 1, 0, 25,
+    ]);
+}
+
 fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..300)
 }

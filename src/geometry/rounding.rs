@@ -42,6 +42,19 @@ pub fn down(x: f64) -> f64 {
     (x / SLACK - TINY).max(0.0)
 }
 
+/// A number not above `x²` for `x ≥ 0`, close where the square is neither too large nor too small for binary64.
+#[must_use]
+pub fn square_down(x: f64) -> f64 {
+    let square = x * x;
+    if square.is_normal() {
+        square * (1.0 - f64::EPSILON)
+    } else if square > 1.0 {
+        f64::MAX
+    } else {
+        0.0
+    }
+}
+
 /// The least binary32 number that is not below `x`.
 #[must_use]
 pub fn up32(x: f64) -> f32 {
@@ -132,6 +145,13 @@ mod tests {
         fn binary32_steps_enclose(x in -1e30..1e30f64) {
             prop_assert!(f64::from(down32(x)) <= x && x <= f64::from(up32(x)));
         }
+    }
+
+    #[test]
+    fn squares_out_of_range_are_rounded_down() {
+        assert_eq!([0.0, 1e-160, 1e-200].map(square_down), [0.0; 3]);
+        assert_eq!([1e160, f64::MAX].map(square_down), [f64::MAX; 2]);
+        assert!(square_down(0.1) <= 0.01 && square_down(0.1) > 0.01 * (1.0 - 4.0 * f64::EPSILON));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::certify::frame::Space;
 use crate::certify::vote::field::{Entry, Field, Weight};
 use crate::geometry::dot::{axpy, depth, dot, norm_up};
 use crate::geometry::matrix::product_depth;
-use crate::geometry::rounding::{gamma, up};
+use crate::geometry::rounding::{TINY, gamma, square_down, up};
 
 /// Bounds by inner products below this share of the target are not worth a second look.
 const DOUBTFUL: f64 = 1.0 - 1e-6;
@@ -32,7 +32,7 @@ impl Field<'_> {
         if numerator <= 0.0 {
             return 0.0;
         }
-        quotient_down(2.0 * numerator, norm(self, &mended)).powi(2) * (1.0 - 4.0 * f64::EPSILON)
+        square_down(quotient_down(2.0 * numerator, norm(self, &mended)))
     }
 
     /// A proven lower bound on `‖δ‖²` for every `δ` that puts row `j` at least as near as row `i`: the triplet's,
@@ -76,7 +76,7 @@ impl Field<'_> {
             };
             normal.norm_up(self.index.embedding())
         };
-        quotient_down(2.0 * numerator, norm).powi(2) * (1.0 - 4.0 * f64::EPSILON)
+        square_down(quotient_down(2.0 * numerator, norm))
     }
 
     /// A number not above `Σ s_k d_k²/2`.
@@ -98,7 +98,13 @@ impl Field<'_> {
         up(weights.iter().map(|&(k, s)| s.abs() * of(&self.entries[k])).sum())
     }
 
-    fn normal_up(&self, weights: &[Weight], product: f64, (length, dual_length): (f64, f64)) -> f64 {
+    /// `‖M Σ s_k x_k‖`, rounded up; `product` is its square, and `euclidean` itself in the Euclidean metric.
+    fn normal_up(
+        &self,
+        weights: &[Weight],
+        (euclidean, product): (f64, f64),
+        (length, dual_length): (f64, f64),
+    ) -> f64 {
         let rounding = gamma(2 * weights.len() + 8);
         let total: f64 = weights.iter().map(|w| w.1.abs()).sum();
         let largest =
@@ -106,7 +112,7 @@ impl Field<'_> {
         let norms = self.weigh(weights, |e| e.norm) + total * largest(|e| e.norm);
         let duals = self.weigh(weights, |e| e.dual_norm) + total * largest(|e| e.dual_norm);
         if self.frame.space() == Space::Rows {
-            return up(product.max(0.0).sqrt() + rounding * norms);
+            return up(euclidean + rounding * norms);
         }
         let rates = self.rates;
         let reach = self.weigh(weights, |e| e.reach) * (1.0 + rounding);
@@ -129,15 +135,20 @@ impl Field<'_> {
         }
         let (norms, duals) = (self.weigh(weights, |e| e.norm), self.weigh(weights, |e| e.dual_norm));
         let rounding = gamma(self.depth() + weights.len() * weights.len() + 8) * norms * duals;
+        let total: f64 = weights.iter().map(|w| w.1.abs()).sum();
+        let underflow = total * total * TINY;
+        if underflow > f64::EPSILON * square {
+            return self.norm_by_rows(weights);
+        }
+        let square = up(square.max(0.0) + rounding + underflow);
         // One of two products is kept for both: the error of the duals counts twice.
-        self.normal_up(weights, up(square.max(0.0) + rounding), (2.0 * norms, duals))
+        self.normal_up(weights, (square.sqrt(), square), (2.0 * norms, duals))
     }
 
     fn norm_by_rows(&self, weights: &[Weight]) -> f64 {
         let (row, dual) = self.combine(weights);
         let (length, dual_length) = (norm_up(&row), norm_up(&dual));
-        let product = if self.frame.space() == Space::Rows { length * length } else { dot(&row, &dual) };
-        self.normal_up(weights, product, (length, dual_length))
+        self.normal_up(weights, (length, dot(&row, &dual)), (length, dual_length))
     }
 
     /// `Σ s_k (t_k − t_o)` and its dual.

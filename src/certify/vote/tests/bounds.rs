@@ -4,6 +4,7 @@ use super::{Setting, question};
 use crate::certify::vote::Rule;
 use crate::certify::vote::case::Case;
 use crate::certify::vote::field::{Field, Weight};
+use crate::geometry::rounding::power_of_two;
 use num_bigint::BigInt;
 use proptest::prelude::*;
 
@@ -134,6 +135,37 @@ proptest! {
         wide.setting().with(question(1, Rule::Plurality), |case, field| {
             for bound in [field.bound(&as_weights(&weights), 0.0), field.fine_bound(&as_weights(&weights))] {
                 prop_assert!(is_at_most(unscaled(case, bound), &mended), "{bound:e} {mended:?}");
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn no_bound_by_rows_whose_squares_underflow_is_above_the_quotient(
+        rows in prop::collection::vec(-(1i64 << 20)..=1 << 20, 4),
+        sizes in prop::collection::vec(-1000i64..=1000, 1..4),
+        point in 1i64..1000, small in 500..545i32, share in 480..545i32, away in 0..480i32,
+    ) {
+        // Rows in units of 2^-small but for one of length 1, and weights in units of 2^share.
+        let [unit, weight, place] = [-small, share, away - small].map(power_of_two);
+        let weights = balanced(&sizes);
+        let term = |(k, s): &(usize, i64)| {
+            let x = BigInt::from(rows[*k]);
+            (&x * &x - ((x * point) << (away + 1))) * s
+        };
+        let numerator: BigInt = weights.iter().map(term).sum();
+        let normal: BigInt = weights.iter().map(|&(k, s)| BigInt::from(rows[k]) * s).sum();
+        let sign = if numerator < BigInt::ZERO { -1 } else { 1 };
+        let exact = (&numerator * &numerator * sign, (&normal * &normal * 4) << (2 * small));
+        let floats = rows.iter().map(|&x| x as f64 * unit).chain([1.0]).collect();
+        let (codes, point) = (vec![0, 1, 0, 1, 0], vec![point as f64 * place]);
+        let setting = Setting { features: 1, rows: floats, codes, components: None, point };
+        let weights: Vec<Weight> = weights.iter().map(|&(k, s)| (k, s as f64 * weight)).collect();
+        setting.with(question(1, Rule::Plurality), |case, field| {
+            field.prepare(&[0, 2]);
+            let quick = [0.0, f64::INFINITY].map(|target| field.bound(&weights, target));
+            for bound in [quick[0], quick[1], field.fine_bound(&weights)] {
+                prop_assert!(is_at_most(unscaled(case, bound), &exact), "{bound:e} {exact:?}");
             }
             Ok(())
         })?;
