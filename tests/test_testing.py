@@ -124,6 +124,12 @@ def test_decades_reach_subnormal_numbers() -> None:
     assert min(smallest) < np.finfo(float).tiny
 
 
+def test_remote_points_are_so_far_away_that_squares_of_their_distances_overflow() -> None:
+    made = [make_problem(seed, kind="remote") for seed in range(20)]
+    farthest = max(np.abs(p.points).max() / np.abs(p.rows).max() for p in made)
+    assert 1e160 < farthest < 1e301
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

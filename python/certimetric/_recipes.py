@@ -147,6 +147,12 @@ def _decades(rng: Generator, count: int, n_features: int) -> Sketch:
     return Sketch(rows, np.zeros((1, n_features)))
 
 
+def _remote(rng: Generator, count: int, n_features: int) -> Sketch:
+    """Rows that are near to one another for places that are many orders of magnitude away."""
+    away = 10.0 ** rng.uniform(0, rng.choice([10.0, 160.0, 300.0]), size=(4, 1))
+    return Sketch(rng.normal(size=(count, n_features)), away * rng.normal(size=(4, n_features)))
+
+
 def _lonely(rng: Generator, count: int, n_features: int) -> Sketch:
     """A class for every row."""
     return Sketch(rng.normal(size=(count, n_features)), np.zeros((1, n_features)))
@@ -160,6 +166,7 @@ NASTY: dict[str, Callable[[Generator, int, int], Sketch]] = {
     "collinear": _collinear,
     "clusters": _clusters,
     "decades": _decades,
+    "remote": _remote,
     "lonely": _lonely,
 }
 

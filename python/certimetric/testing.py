@@ -12,6 +12,7 @@ shrinks to few rows and is one call again.
 ``collinear``       rows on one line, exactly or up to rounding
 ``clusters``        rows 1e-12 apart
 ``decades``         magnitudes from 1 down to subnormal numbers in one data set
+``remote``          test points up to 300 orders of magnitude away from all rows
 ``lonely``          a class for every row
 ``blobs``           ordinary data, as are ``uniform``, ``integers`` from -5 to 5, ``curved`` (near a surface)
 ==================  ====================================================================================
