@@ -3,9 +3,11 @@
 import math
 import time
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -14,6 +16,7 @@ from certimetric._resolve import as_fitted_metric
 from certimetric._validation import as_positive
 from certimetric.learning._base import Labelled
 from certimetric.learning._validation_set import hold_out
+from certimetric.metric import Mahalanobis
 from certimetric.neighbors import CertifiedKNeighborsClassifier
 
 if TYPE_CHECKING:
@@ -21,50 +24,91 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_decay"]
 
-_SHARES = (1, 2, 4, 8, 16, 32)
-"""Decays that are tried, as parts of the cap, the longest first."""
+_SHARES = tuple(2 ** (step / 2) for step in range(11))
+"""Decays that may be tried, as parts of the cap, the longest first."""
 
 _MOST_ROWS, _HELD_OUT = 12_000, 2_000
-"""Rows that the choice is made with, and those of them that are held out: a third at most."""
+"""Rows that the choice is made with, and those of them that are held out at a time: a third at most."""
+
+_SPLITS = 3
+"""How often rows are held out: of one time the count of errors is mostly chance."""
+
+
+class Split(NamedTuple):
+    """Rows to learn from and rows held out, the metric, and which of these the plain 1-NN has wrong."""
+
+    train: Labelled
+    held_out: Labelled
+    metric: Mahalanobis
+    wrong: NDArray[np.bool_]
+    seed: int
+
+
+class Trial(NamedTuple):
+    """Held out rows that prototypes have wrong, and those that they or the plain 1-NN alone have wrong."""
+
+    wrong: int
+    apart: int
+
+    def serves(self, most: int) -> bool:
+        """Whether no more are wrong than by the plain 1-NN, by a standard error of the difference."""
+        return self.wrong + math.sqrt(self.apart) <= most
 
 
 def choose_decay(model: "RobustPrototypes", data: Labelled, cap: float) -> float:
     """The longest decay with which held out rows are right as often as by the plain 1-NN of the others."""
     rng = np.random.default_rng(model._generator().integers(2**31))
-    data = part(data, rng)
-    fraction = min(1 / 3, _HELD_OUT / len(data.rows))
-    split = hold_out(data, fraction, rng, 1, "objective='clean'")
-    (rows, codes, _), (held_out, truth, _) = split.train, split.held_out
-    metric = as_fitted_metric(model.metric, rows, codes)
-    plain = CertifiedKNeighborsClassifier(metric=metric, n_jobs=model.n_jobs).fit(rows, codes)
-    most = int(np.sum(plain.predict(held_out) != truth))
-    seed = int(rng.integers(2**31))
-    found: list[tuple[int, int]] = []
     # Half of the time that there is, whatever it is.
     end = time.monotonic() + (as_positive(model.time_limit, "time_limit") or math.inf) / 2
-    for share in _SHARES:
-        left = end - time.monotonic()
-        if found and left <= 0:
-            break
-        trial = clone(model).set_params(objective="area", decay=cap / share, metric=metric, random_state=seed)
-        trial.set_params(callback=None, checkpoint=None, early_stopping=False, warm_start=False)
-        trial.set_params(time_limit=max(left, 1e-9) if math.isfinite(left) else None)
-        trial.fit(rows, codes)
-        if trial.stop_reason_ == "interrupted":
-            # Nothing of the fit itself is there to be kept.
-            raise KeyboardInterrupt
-        found.append((int(np.sum(trial.predict(held_out) != truth)), share))
-        if found[-1][0] <= most:
-            break
-    wrong, share = min(found)
-    if wrong > most:
+    data = part(data, rng)
+    splits = [_split(model, data, rng) for _ in range(_SPLITS)]
+    most = sum(int(split.wrong.sum()) for split in splits)
+    trials: dict[int, Trial] = {}
+    first, last = 0, len(_SHARES)
+    while first < last and not (trials and time.monotonic() >= end):
+        middle = (first + last) // 2
+        trials[middle] = _try(model, splits, cap / _SHARES[middle], end)
+        first, last = (first, middle) if trials[middle].serves(most) else (middle + 1, last)
+    serving = [at for at, trial in trials.items() if trial.serves(most)]
+    if serving:
+        return cap / _SHARES[min(serving)]
+    best = min(trials, key=lambda at: trials[at])
+    if trials[best].wrong > most:
+        count = sum(len(split.wrong) for split in splits)
         warnings.warn(
-            f"RobustPrototypes has {wrong} of {len(truth)} held out rows wrong, and the plain 1-NN {most}. "
-            "More prototypes or epochs may help.",
+            f"RobustPrototypes has {trials[best].wrong} of {count} held out rows wrong, and the plain 1-NN "
+            f"{most}. More prototypes or epochs may help.",
             ConvergenceWarning,
             stacklevel=4,
         )
-    return cap / share
+    return cap / _SHARES[best]
+
+
+def _split(model: "RobustPrototypes", data: Labelled, rng: np.random.Generator) -> Split:
+    fraction = min(1 / 3, _HELD_OUT / len(data.rows))
+    parts = hold_out(data, fraction, rng, 1, "objective='clean'")
+    train, held_out = parts.train, parts.held_out
+    metric = as_fitted_metric(model.metric, train.rows, train.codes)
+    plain = CertifiedKNeighborsClassifier(metric=metric, n_jobs=model.n_jobs).fit(train.rows, train.codes)
+    wrong = plain.predict(held_out.rows) != held_out.codes
+    return Split(train, held_out, metric, wrong, int(rng.integers(2**31)))
+
+
+def _try(model: "RobustPrototypes", splits: Sequence[Split], decay: float, end: float) -> Trial:
+    """What prototypes that are learned with a decay have wrong."""
+    wrong = apart = 0
+    for split in splits:
+        trial = clone(model).set_params(objective="area", decay=decay, metric=split.metric)
+        trial.set_params(callback=None, checkpoint=None, early_stopping=False, warm_start=False)
+        left = max(end - time.monotonic(), 1e-9)
+        trial.set_params(time_limit=left if math.isfinite(left) else None, random_state=split.seed)
+        trial.fit(split.train.rows, split.train.codes)
+        if trial.stop_reason_ == "interrupted":
+            # Nothing of the fit itself is there to be kept.
+            raise KeyboardInterrupt
+        found = trial.predict(split.held_out.rows) != split.held_out.codes
+        wrong, apart = wrong + int(found.sum()), apart + int((found != split.wrong).sum())
+    return Trial(wrong, apart)
 
 
 def part(data: Labelled, rng: np.random.Generator) -> Labelled:

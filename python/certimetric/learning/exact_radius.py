@@ -18,8 +18,11 @@ from certimetric.learning._radii import Worth, anneal, radius_loss, reach, signe
 
 __all__ = ["ExactRadius", "normed"]
 
-_STEPS = 500
+_STEPS = 1000
 """Steps of a fit by default."""
+
+_GIVEN_UP = 0.05
+"""Rows that are wrong by such a part of the cap do not count: few will ever be right."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class _Plan:
 class ExactRadius(GradientLearner):
     r"""A metric that is learned on exact radii.
 
-    .. math:: \max_G \frac1n \sum_i \min(s_i, \text{cap}), \qquad
+    .. math:: \max_G \frac1n \sum_i \max(\min(s_i, \text{cap}), -\text{cap}/20), \qquad
         s = \frac{\sum_k \lambda_k (d^2(x, x^-) - d^2(x, x^+_k))}
                  {2 \lVert M \sum_k \lambda_k (x^- - x^+_k) \rVert_2}, \quad \sum_k \lambda_k = 1,
 
@@ -62,7 +65,7 @@ class ExactRadius(GradientLearner):
     cap : float or "auto", default="auto"
         Radius beyond which nothing is gained. "auto" is 1.25 times the 95 % quantile before learning.
     max_iter : int or "auto", default="auto"
-        Epochs. "auto" makes 500 steps.
+        Epochs. "auto" makes 1,000 steps.
     learning_rate : float, default=1e-2
         Of the first step, for components with a Frobenius norm of √p, which every step restores.
     batch_size : int or "auto", default="auto"
@@ -225,7 +228,7 @@ class ExactRadius(GradientLearner):
                 (data.rows[kept], data.codes[kept]),
                 state.values["components"],
                 (data.rows[batch], data.codes[batch]),
-                Worth(cap=plan.cap),
+                Worth(low=_GIVEN_UP * plan.cap, cap=plan.cap),
                 itself=place[batch],
                 by=("components",),
                 n_jobs=jobs,
