@@ -38,7 +38,7 @@ def test_what_a_fit_went_by_is_there_and_given_values_win():
     train = overlapping(0)
     free = ExactRadius(random_state=0).fit(*train)
     assert (free.reference_share_, free.batch_size_) == ((0.125, 0.3), 60)
-    assert free.n_iter_ == free.max_iter_ == 125
+    assert free.n_iter_ == free.max_iter_ == 250
     bound = ExactRadius(reference_share=0.5, cap=2.0, batch_size=100, max_iter=3, random_state=0).fit(*train)
     assert (bound.reference_share_, bound.cap_, bound.batch_size_, bound.n_iter_) == ((0.5, 0.5), 2.0, 100, 3)
 

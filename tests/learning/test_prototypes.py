@@ -78,6 +78,7 @@ def test_ctrl_c_while_the_decay_is_chosen_is_raised(monkeypatch):
         RobustPrototypes(4, objective="clean", random_state=0).fit(*rings(0))
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_time_that_the_choice_took_counts():
     model = RobustPrototypes(4, objective="clean", time_limit=1e-3, random_state=0).fit(*rings(0))
     assert model.stop_reason_ == "time_limit"
