@@ -45,7 +45,7 @@ class Row:
 def measure(split: Split, name: str, seed: int, jobs: int) -> Row:
     """Learn and certify."""
     make: Any = {**METRICS, **PROTOTYPES}[name]
-    model = make(split.image)
+    model = make(split)
     known = model.get_params()
     given = {"random_state": seed, "metric__random_state": seed, "n_jobs": jobs, "metric__n_jobs": jobs}
     model.set_params(**{parameter: value for parameter, value in given.items() if parameter in known})

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 
 from certimetric._resolve import as_fitted_metric
 from certimetric._validation import as_positive
@@ -27,11 +26,8 @@ __all__ = ["choose_decay"]
 _SHARES = tuple(2 ** (step / 2) for step in range(11))
 """Decays that may be tried, as parts of the cap, the longest first."""
 
-_MOST_ROWS, _HELD_OUT = 12_000, 2_000
-"""Rows that the choice is made with, and those of them that are held out at a time: a third at most."""
-
-_SPLITS = 3
-"""How often rows are held out: of one time the count of errors is mostly chance."""
+_HELD_OUT = 6000
+"""Rows held out in all, as far as a third at a time and three times go: few errors are mostly chance."""
 
 
 class Split(NamedTuple):
@@ -60,8 +56,9 @@ def choose_decay(model: "RobustPrototypes", data: Labelled, cap: float) -> float
     rng = np.random.default_rng(model._generator().integers(2**31))
     # Half of the time that there is, whatever it is.
     end = time.monotonic() + (as_positive(model.time_limit, "time_limit") or math.inf) / 2
-    data = part(data, rng)
-    splits = [_split(model, data, rng) for _ in range(_SPLITS)]
+    fraction = min(1 / 3, _HELD_OUT / len(data.rows))
+    times = min(3, math.ceil(_HELD_OUT / (fraction * len(data.rows))))
+    splits = [_split(model, data, fraction, rng) for _ in range(times)]
     most = sum(int(split.wrong.sum()) for split in splits)
     trials: dict[int, Trial] = {}
     first, last = 0, len(_SHARES)
@@ -84,8 +81,7 @@ def choose_decay(model: "RobustPrototypes", data: Labelled, cap: float) -> float
     return cap / _SHARES[best]
 
 
-def _split(model: "RobustPrototypes", data: Labelled, rng: np.random.Generator) -> Split:
-    fraction = min(1 / 3, _HELD_OUT / len(data.rows))
+def _split(model: "RobustPrototypes", data: Labelled, fraction: float, rng: np.random.Generator) -> Split:
     parts = hold_out(data, fraction, rng, 1, "objective='clean'")
     train, held_out = parts.train, parts.held_out
     metric = as_fitted_metric(model.metric, train.rows, train.codes)
@@ -109,14 +105,3 @@ def _try(model: "RobustPrototypes", splits: Sequence[Split], decay: float, end: 
         found = trial.predict(split.held_out.rows) != split.held_out.codes
         wrong, apart = wrong + int(found.sum()), apart + int((found != split.wrong).sum())
     return Trial(wrong, apart)
-
-
-def part(data: Labelled, rng: np.random.Generator) -> Labelled:
-    """A stratified part of the rows, as many as the choice is made with."""
-    if len(data.rows) <= _MOST_ROWS:
-        return data
-    seed = int(rng.integers(2**31))
-    rows, _, codes, _ = train_test_split(
-        data.rows, data.codes, train_size=_MOST_ROWS, stratify=data.codes, random_state=seed
-    )
-    return Labelled(np.ascontiguousarray(rows), codes, data.classes)

@@ -67,7 +67,7 @@ class Store:
 
     def path(self, split: Split, cell: Cell) -> Path:
         """The file of a cell: readable, and with a hash of the settings, the data and the version."""
-        asked = {**asdict(cell), "learner": settings(cell.metric, split.image)}
+        asked = {**asdict(cell), "learner": settings(cell.metric, split)}
         key = key_of({**asked, "data": split.digest})
         words = (split.name, cell.metric, f"k{cell.n_neighbors}", cell.rule, cell.method, key)
         return self.folder / ("-".join(words) + ".npz")
@@ -75,7 +75,7 @@ class Store:
     def metric_key(self, split: Split, metric: str) -> str:
         """What determines a learned metric, in short."""
         training = sha256_of_training(split.X, split.y)
-        return key_of({"learner": settings(metric, split.image), "data": training})
+        return key_of({"learner": settings(metric, split), "data": training})
 
     def get(self, split: Split, cell: Cell) -> Certification | None:
         """A finished cell, or None; one that is proven without a limit is so under every limit."""

@@ -1,5 +1,6 @@
 """The metrics and prototypes of a table: learned from the training rows by the protocol, and kept."""
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,23 +21,20 @@ __all__ = ["METRICS", "MOST_ROWS", "PROTOTYPES", "TITLES", "Metrics", "settings"
 
 _SEED = 42
 
-Image = tuple[int, int] | None
-"""Height and width, where rows are images."""
-
-METRICS: dict[str, Callable[[Image], MetricLearner] | None] = {
+METRICS: dict[str, Callable[[Split], MetricLearner] | None] = {
     "euclidean": None,
     "nca": lambda _: NCA(init="identity", max_iter=100, tol=1e-9),
     "lmnn": lambda _: LMNN(first_step=1e-7, random_state=_SEED),
     "itml": lambda _: ITML(random_state=_SEED),
     "lfda": lambda _: LFDA(),
-    "arml": lambda _: ARML(random_state=_SEED),
+    "arml": lambda split: _arml(split),
     "exact-radius": lambda _: ExactRadius(random_state=_SEED),
 }
 """By name, how a metric is learned: as published, with one seed for all. None: it is not."""
 
-PROTOTYPES: dict[str, Callable[[Image], RobustPrototypes]] = {
-    "prototypes-clean": lambda image: _prototypes("clean", image),
-    "prototypes-area": lambda image: _prototypes("area", image),
+PROTOTYPES: dict[str, Callable[[Split], RobustPrototypes]] = {
+    "prototypes-clean": lambda split: _prototypes("clean", split),
+    "prototypes-area": lambda split: _prototypes("area", split),
 }
 """By name, classifiers whose few rows are learned."""
 
@@ -53,9 +51,17 @@ TITLES = {
 }
 
 
-def _prototypes(objective: Literal["area", "clean"], image: Image) -> RobustPrototypes:
-    metric = ExactRadius(random_state=_SEED)
-    return RobustPrototypes(objective=objective, metric=metric, shifts=image, random_state=_SEED)
+def _arml(split: Split) -> ARML:
+    """1,000 steps as published; of images ten for each search for neighbors, which is most of the work."""
+    if split.image is None:
+        return ARML(random_state=_SEED)
+    return ARML(max_iter=100, batch_size=math.ceil(len(split.X) / 10), random_state=_SEED)
+
+
+def _prototypes(objective: Literal["area", "clean"], split: Split) -> RobustPrototypes:
+    # Of images a metric makes no difference but that of its cost.
+    metric = "euclidean" if split.image else ExactRadius(random_state=_SEED)
+    return RobustPrototypes(objective=objective, metric=metric, shifts=split.image, random_state=_SEED)
 
 
 MOST_ROWS = {"nca": 20_000}
@@ -65,10 +71,10 @@ MOST_ROWS = {"nca": 20_000}
 _NOT_OF_THE_RESULT = ("callback", "checkpoint", "n_jobs", "progress", "time_limit", "warm_start")
 
 
-def settings(metric: str, image: Image) -> dict[str, Any]:
+def settings(metric: str, split: Split) -> dict[str, Any]:
     """What determines a metric, or rows, beside the data: the learner's parameters."""
     make = {**METRICS, **PROTOTYPES}[metric]
-    return {} if make is None else settings_of(make(image))
+    return {} if make is None else settings_of(make(split))
 
 
 def settings_of(learner: BaseEstimator) -> dict[str, Any]:
@@ -120,8 +126,8 @@ class Metrics:
             path.unlink()
             return None
 
-    def _learned(self, make: Callable[[Image], MetricLearner], split: Split, path: Path) -> Any:
-        learner = make(split.image)
+    def _learned(self, make: Callable[[Split], MetricLearner], split: Split, path: Path) -> Any:
+        learner = make(split)
         checkpoint = path.with_suffix(".checkpoint.npz")
         shared = {"n_jobs": self.n_jobs, "progress": self.progress, "checkpoint": checkpoint}
         shared["metric__n_jobs"] = self.n_jobs
