@@ -57,7 +57,7 @@ def choose_decay(model: "RobustPrototypes", data: Labelled, cap: float) -> float
     # Half of the time that there is, whatever it is.
     end = time.monotonic() + (as_positive(model.time_limit, "time_limit") or math.inf) / 2
     fraction = min(1 / 3, _HELD_OUT / len(data.rows))
-    times = min(3, math.ceil(_HELD_OUT / (fraction * len(data.rows))))
+    times = min(3, math.ceil(_HELD_OUT / round(fraction * len(data.rows))))
     splits = [_split(model, data, fraction, rng) for _ in range(times)]
     most = sum(int(split.wrong.sum()) for split in splits)
     trials: dict[int, Trial] = {}
