@@ -23,6 +23,8 @@ use crate::search::ladder::{Point, RowLimit};
 
 /// `(1 − θ)a² − e²/θ ≤ (a − e)²` takes the errors of the images out of the squares.
 const THETA: f64 = 1.0 / (1u64 << 20) as f64;
+/// Coordinates from here on are not looked at: their squares may overflow, also in binary32.
+const FARTHEST: f64 = 1e18;
 
 /// What the rows that a test is made of are to have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +112,13 @@ impl Screen {
         let largest = start + end + spread.abs() + norm * norm * index.features() as f64;
         let rounding = (1e-13 + 2.0 * alpha * index.dual_error()) * largest;
         let base = base + reach * normal + (end - start) + spread + rounding;
+        // Of test points so far away that squares overflow nothing is known.
+        let is_known = base.is_finite() && self.image.iter().all(|x| x.abs() < FARTHEST);
         self.limit = RowLimit { base, slope: up(alpha) };
+        if !is_known {
+            self.limit = RowLimit { base: f64::INFINITY, slope: 0.0 };
+            self.image.fill(0.0);
+        }
         ladder.encode(&self.image, 0.0, &mut self.centre);
     }
 

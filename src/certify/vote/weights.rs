@@ -137,7 +137,8 @@ impl Field<'_> {
         let rounding = gamma(self.depth() + weights.len() * weights.len() + 8) * norms * duals;
         let total: f64 = weights.iter().map(|w| w.1.abs()).sum();
         let underflow = total * total * TINY;
-        if underflow > f64::EPSILON * square {
+        // Neither do squares that overflow prove anything.
+        if underflow > f64::EPSILON * square || square.is_nan() {
             return self.norm_by_rows(weights);
         }
         let square = up(square.max(0.0) + rounding + underflow);

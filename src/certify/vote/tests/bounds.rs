@@ -242,6 +242,29 @@ proptest! {
 }
 
 #[test]
+fn products_that_overflow_under_large_weights_prove_nothing() {
+    let (near, mut other, mut point) = (vec![-0.9; 100], vec![0.9; 100], vec![-0.9; 100]);
+    let far = other.clone();
+    other[0] -= 0.001;
+    point[0] = -0.8;
+    let setting = Setting {
+        features: 100,
+        rows: [far, near, other].concat(),
+        codes: vec![0, 1, 0],
+        components: None,
+        point,
+    };
+    setting.with(question(1, Rule::Plurality), |_, field| {
+        for exponent in 505..515 {
+            let size = power_of_two(exponent);
+            let weights = [(0, size), (2, -size)];
+            let (quick, fine) = (field.bound(&weights, f64::INFINITY), field.fine_bound(&weights));
+            assert!(quick <= fine * (1.0 + 1e-9), "{exponent} {quick} {fine}");
+        }
+    });
+}
+
+#[test]
 fn weights_that_prove_nothing_give_zero() {
     let wide = Wide { features: 1, rows: vec![0, 4, 9], components: None, point: vec![1] };
     wide.setting().with(question(1, Rule::Plurality), |case, field| {
