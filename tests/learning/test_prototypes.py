@@ -157,13 +157,25 @@ def test_rounded_prototypes_are_those_that_are_certified_and_kept(tmp_path):
     assert np.array_equal(again.certify(*test).lower, half.certify(*test).lower)
 
 
-@pytest.mark.parametrize("scale", [1e-6, 1e6])
-def test_a_precision_that_does_not_hold_the_data_is_refused_before_any_work(scale):
+@pytest.mark.parametrize(("scale", "shift"), [(1e-6, 0.0), (1e6, 0.0), (0.05, 1000.0)])
+def test_a_precision_that_does_not_hold_the_data_is_refused_before_any_work(scale, shift):
     rows, labels = rings(0)
-    with pytest.raises(ValueError, match=r"precision is 'float16', .* from 0\.062 to"):
-        RobustPrototypes(4, precision="float16").fit(rows * scale, labels)
+    with pytest.raises(ValueError, match="precision='float16' is too coarse: of numbers up to"):
+        RobustPrototypes(4, precision="float16").fit(rows * scale + shift, labels)
     with pytest.raises(ValueError, match="precision must be"):
         RobustPrototypes(4, precision="float8").fit(rows, labels)
+
+
+@pytest.mark.parametrize("scale", [1e-140, 1e140])
+def test_very_small_and_large_magnitudes_go_with_binary64(scale):
+    rows, labels = rings(0)
+    model = RobustPrototypes(4, max_iter=3, random_state=0).fit(rows * scale, labels)
+    assert model.score(rows * scale, labels) > 0.6
+
+
+def test_a_standard_needs_classes_to_hold_rows_out_of():
+    with pytest.raises(ValueError, match="objective='clean' holds out a third"):
+        RobustPrototypes(1, objective="clean").fit(np.eye(4), [0, 1, 0, 1])
 
 
 def test_few_prototypes_are_never_left_without_any():

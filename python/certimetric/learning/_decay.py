@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from certimetric._resolve import as_fitted_metric
 from certimetric._validation import as_positive
+from certimetric.exceptions import InputError
 from certimetric.learning._base import Labelled
 from certimetric.learning._validation_set import hold_out
 from certimetric.metric import Mahalanobis
@@ -52,12 +53,17 @@ class Trial(NamedTuple):
 
 
 def choose_decay(model: "RobustPrototypes", data: Labelled, cap: float) -> float:
-    """The longest decay with which held out rows are right as often as by the plain 1-NN of the others."""
+    """The longest decay with which fewer held out rows are wrong than by the plain 1-NN of the others."""
     rng = np.random.default_rng(model._generator().integers(2**31))
     # Half of the time that there is, whatever it is.
     end = time.monotonic() + (as_positive(model.time_limit, "time_limit") or math.inf) / 2
-    fraction = min(1 / 3, _HELD_OUT / len(data.rows))
-    times = min(3, math.ceil(_HELD_OUT / round(fraction * len(data.rows))))
+    n, most_rows = len(data.rows), int(np.bincount(data.codes).max())
+    if most_rows < 3:
+        raise InputError(
+            f"objective='clean' holds out a third of the rows, but no class of y has more than {most_rows}."
+        )
+    times = min(3, math.ceil(3 * _HELD_OUT / n))
+    fraction = min(1 / 3, _HELD_OUT / (times * n))
     splits = [_split(model, data, fraction, rng) for _ in range(times)]
     most = sum(int(split.wrong.sum()) for split in splits)
     trials: dict[int, Trial] = {}
@@ -93,10 +99,12 @@ def _split(model: "RobustPrototypes", data: Labelled, fraction: float, rng: np.r
 def _try(model: "RobustPrototypes", splits: Sequence[Split], decay: float, end: float) -> Trial:
     """What prototypes that are learned with a decay have wrong."""
     wrong = apart = 0
-    for split in splits:
+    for place, split in enumerate(splits):
         trial = clone(model).set_params(objective="area", decay=decay, metric=split.metric)
         trial.set_params(callback=None, checkpoint=None, early_stopping=False, warm_start=False)
-        left = max(end - time.monotonic(), 1e-9)
+        trial.set_params(precision="float64")
+        # What each of the splits that are left may take.
+        left = max((end - time.monotonic()) / (len(splits) - place), 1e-9)
         trial.set_params(time_limit=left if math.isfinite(left) else None, random_state=split.seed)
         trial.fit(split.train.rows, split.train.codes)
         if trial.stop_reason_ == "interrupted":

@@ -26,13 +26,15 @@ def default_count(data: Labelled) -> int:
 def centres(data: Labelled, per_class: int, seed: int) -> tuple[FloatArray, IntArray]:
     """K-means of each class: centres (n, d), and their codes. A class of fewer rows gives each of them."""
     found, codes = [], []
+    # In units in which squares neither overflow nor underflow.
+    unit = 2.0 ** max(-1022, min(1022, int(np.frexp(np.abs(data.rows).max())[1])))
     # The sums of several threads come in any order.
     with threadpool_limits(limits=1):
         for code in range(len(data.classes)):
             rows = data.rows[data.codes == code]
             if len(rows) > per_class:
                 kind = KMeans if len(rows) < _LARGE else MiniBatchKMeans
-                rows = kind(per_class, n_init=1, random_state=seed).fit(rows).cluster_centers_
+                rows = kind(per_class, n_init=1, random_state=seed).fit(rows / unit).cluster_centers_ * unit
             found.append(rows)
             codes.append(np.full(len(rows), code, dtype=np.int64))
     return np.ascontiguousarray(np.concatenate(found), dtype=np.float64), np.concatenate(codes)

@@ -37,6 +37,9 @@ _METRIC_RATE = 1e-3
 _KEPT, _MANY = 0.25, 4
 """Share of the prototypes that a step is before, where there are that many a class on the average."""
 
+_COARSE = 0.05
+"""The part of how far radii go that rounding may move a prototype by."""
+
 _GIVEN_UP = 0.1
 """With a decay, rows that are wrong by such a part of the cap do not count: few will ever be right."""
 
@@ -47,6 +50,13 @@ _STEPS, _FEWEST_EPOCHS = 800, 10
 def _first_rate(far: float, features: int) -> float:
     """Of each coordinate, so that the length of a step is no more than a 30th of how far radii go."""
     return far / max(180.0, 30 * math.sqrt(features)) if math.isfinite(far) else 1.0
+
+
+def _shortest(values: FloatArray) -> NDArray[np.floating]:
+    """The same numbers in the smallest format that holds them."""
+    with np.errstate(over="ignore"):
+        formats = [values.astype(name) for name in ("float16", "float32", "float64")]
+    return next(short for short in formats if np.array_equal(short, values))
 
 
 class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
@@ -74,7 +84,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         which fewer rows that are held out are wrong than by the plain 1-NN of the others, by a standard error
         of the difference. Up to 6,000 rows are held out, a third at a time and up to three times, and with
         each of about four decays prototypes are learned as often; then the fit is of all rows. A
-        ``ConvergenceWarning`` tells where no decay serves.
+        ``ConvergenceWarning`` tells where more are wrong with every decay.
     decay : float, optional
         A radius, for a user who wants none chosen. Default: infinite for "area".
     metric : "euclidean", Mahalanobis, array-like of shape (d, d), or learner, default="euclidean"
@@ -106,7 +116,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     callback : callable, optional
         ``callback(progress)`` after each epoch, with a :class:`FitProgress`; True ends the fit.
     time_limit : float, optional
-        Seconds.
+        Seconds, but for those of a metric that is learned first.
     checkpoint : path, optional
         A file that keeps the fit, every minute and at its end. Where it is there, and of these data and
         parameters, the fit goes on from it, to the same bits.
@@ -228,7 +238,6 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         n, features = data.rows.shape
         if self.shifts is not None and math.prod(self.shifts) != features:
             raise InputError(f"shifts is {self.shifts}, but X has {features} features.")
-        self._check_precision(float(np.abs(data.rows).max()))
         metric = as_fitted_metric(self.metric, data.rows, data.codes)
         seed = int(self._generator().integers(2**31))
         points = centres(data, given(self.n_prototypes, default_count(data)), seed)
@@ -236,6 +245,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         rows = spread(n)
         anchors = data.rows[rows], data.codes[rows]
         far = reach(signed_radii(points, components_of(metric), anchors, n_jobs=jobs))
+        self._check_precision(data.rows, far)
         batch = min(given(self.batch_size, min(256, math.ceil(n / 4))), n)
         epochs = max(_FEWEST_EPOCHS, math.ceil(_STEPS / math.ceil(n / batch)))
         eps = as_positive(self.eps, "eps")
@@ -256,14 +266,18 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         self.cap_, self.decay_, self.batch_size_ = cap, decay, batch
         self.learning_rate_, self.max_iter_ = self._plan.rate, self._plan.epochs
 
-    def _check_precision(self, largest: float) -> None:
-        """Raise where prototypes may be too large for it, or lose their digits."""
+    def _check_precision(self, rows: FloatArray, far: float) -> None:
+        """Raise where rounding may move prototypes by more than a small part of how far radii go."""
+        if self.precision == "float64":
+            return
         limits = np.finfo(self.precision)
-        smallest, most = float(limits.tiny) / float(limits.eps), float(limits.max) / 4
-        if largest and not smallest <= largest <= most:
+        largest = float(np.abs(rows).max())
+        # Numbers below the smallest normal one are as far apart as those beside it.
+        step = float(limits.eps) * max(float(np.linalg.norm(rows, axis=1).max()), float(limits.tiny))
+        if largest > float(limits.max) / 4 or step > _COARSE * far:
             raise InputError(
-                f"precision is {self.precision!r}, which suits magnitudes from {smallest:.2g} to {most:.2g}, "
-                f"but the largest of X is {largest:.2g}."
+                f"precision={self.precision!r} is too coarse: of numbers up to {largest:.3g} it moves rows "
+                f"by {step:.2g}, and radii go no further than {far:.2g}. Shift or scale X, or take another."
             )
 
     def _check_warm_start(self, codes: IntArray) -> None:
@@ -370,7 +384,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     def _saved(self) -> dict[str, NDArray[Any]]:
         # Labels that are objects would need pickle.
         return {
-            "X": self.prototypes_.astype(self.precision),
+            "X": _shortest(self.prototypes_),
             "y": np.array(self.prototype_labels_.tolist()),
             **super()._saved(),
         }

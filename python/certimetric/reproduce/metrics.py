@@ -30,7 +30,7 @@ METRICS: dict[str, Callable[[Split], MetricLearner] | None] = {
     "arml": lambda split: _arml(split),
     "exact-radius": lambda _: ExactRadius(random_state=_SEED),
 }
-"""By name, how a metric is learned: as published, with one seed for all. None: it is not."""
+"""By name, how a metric is learned: as published, but for ARML of images. None: it is not."""
 
 PROTOTYPES: dict[str, Callable[[Split], RobustPrototypes]] = {
     "prototypes-clean": lambda split: _prototypes("clean", split),
