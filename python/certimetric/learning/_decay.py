@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_decay"]
 
-_SHARES = tuple(2 ** (step / 2) for step in range(11))
+_SHARES = (1, 2, 4, 8, 16, 32)
 """Decays that may be tried, as parts of the cap, the longest first."""
 
 _HELD_OUT = 6000
@@ -67,15 +67,13 @@ def choose_decay(model: "RobustPrototypes", data: Labelled, cap: float) -> float
     splits = [_split(model, data, fraction, rng) for _ in range(times)]
     most = sum(int(split.wrong.sum()) for split in splits)
     trials: dict[int, Trial] = {}
-    first, last = 0, len(_SHARES)
-    while first < last and not (trials and time.monotonic() >= end):
-        middle = (first + last) // 2
-        trials[middle] = _try(model, splits, cap / _SHARES[middle], end)
-        first, last = (first, middle) if trials[middle].serves(most) else (middle + 1, last)
-    serving = [at for at, trial in trials.items() if trial.serves(most)]
-    if serving:
-        return cap / _SHARES[min(serving)]
-    best = min(trials, key=lambda at: trials[at])
+    for share in _SHARES:
+        if trials and time.monotonic() >= end:
+            break
+        trials[share] = _try(model, splits, cap / share, end)
+        if trials[share].serves(most):
+            return cap / share
+    best = min(trials, key=lambda share: trials[share])
     if trials[best].wrong > most:
         count = sum(len(split.wrong) for split in splits)
         warnings.warn(
@@ -84,7 +82,7 @@ def choose_decay(model: "RobustPrototypes", data: Labelled, cap: float) -> float
             ConvergenceWarning,
             stacklevel=4,
         )
-    return cap / _SHARES[best]
+    return cap / best
 
 
 def _split(model: "RobustPrototypes", data: Labelled, fraction: float, rng: np.random.Generator) -> Split:
