@@ -157,7 +157,7 @@ def test_rounded_prototypes_are_those_that_are_certified_and_kept(tmp_path):
     assert np.array_equal(again.certify(*test).lower, half.certify(*test).lower)
 
 
-@pytest.mark.parametrize(("scale", "shift"), [(1e-6, 0.0), (1e6, 0.0), (0.05, 1000.0)])
+@pytest.mark.parametrize(("scale", "shift"), [(1e-8, 0.0), (1e6, 0.0), (0.05, 1000.0)])
 def test_a_precision_that_does_not_hold_the_data_is_refused_before_any_work(scale, shift):
     rows, labels = rings(0)
     with pytest.raises(ValueError, match="precision='float16' is too coarse: of numbers up to"):

@@ -73,7 +73,9 @@ def choose_decay(model: "RobustPrototypes", data: Labelled, cap: float) -> float
         trials[share] = _try(model, splits, cap / share, end)
         if trials[share].serves(most):
             return cap / share
-    best = min(trials, key=lambda share: trials[share])
+    # None better by more than chance: the longest that is no worse, or the best.
+    as_good = [share for share, trial in trials.items() if trial.wrong <= most]
+    best = min(as_good) if as_good else min(trials, key=lambda share: trials[share])
     if trials[best].wrong > most:
         count = sum(len(split.wrong) for split in splits)
         warnings.warn(
