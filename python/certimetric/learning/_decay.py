@@ -72,7 +72,10 @@ def choose_decay(model: "RobustPrototypes", data: Labelled, cap: float) -> float
             break
         trials[share] = _try(model, splits, cap / share, end)
         if trials[share].serves(most):
-            return cap / share
+            # One between the two on whose sides the standard lies.
+            longer = share / math.sqrt(2)
+            between = share > 1 and time.monotonic() < end and _try(model, splits, cap / longer, end)
+            return cap / (longer if between and between.serves(most) else share)
     # None better by more than chance: the longest that is no worse, or the best.
     as_good = [share for share, trial in trials.items() if trial.wrong <= most]
     best = min(as_good) if as_good else min(trials, key=lambda share: trials[share])
