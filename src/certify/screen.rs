@@ -207,4 +207,28 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn of_points_whose_squares_overflow_nothing_is_dropped() {
+        let values: Vec<f64> = (0..120).map(|at| f64::from(at * 37 % 101) - 50.0).collect();
+        let codes: Vec<i64> = (0..40).map(|row| i64::from(row >= 4)).collect();
+        let metric = Metric::from_components(3, &[1.0, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 2.0]);
+        let training = Training { rows: Arc::new(values), codes: &codes, classes: 2, metric, rotation: None };
+        let index = Index::build(training, &Team::new(1).unwrap(), &Control::default()).unwrap();
+        let own: Vec<_> = (0..4).map(|position| (position, 1.0)).collect();
+        for far in [1e20, 1e149] {
+            let z = [far; 3];
+            let embedded = index.embed_queries(&z);
+            let (query, kernels) = (embedded.query(0, &z), Kernels::best());
+            let mut screen = Screen::default();
+            for target in [1e-3, far * index.scale()] {
+                screen.aim_at(&index, &query, (&own, Claim::Each), 4, target);
+                let passes = |&other: &usize| {
+                    let limit = screen.limit.of(index.normal_squares()[other]);
+                    index.ladder().within(kernels, other, &screen.centre, limit).is_some()
+                };
+                assert_eq!((4..40).filter(passes).count(), 36, "{far} {target}");
+            }
+        }
+    }
 }

@@ -78,15 +78,16 @@ def choose_decay(model: "RobustPrototypes", data: Labelled, cap: float) -> float
             return cap / (longer if between and between.serves(most) else share)
     # None better by more than chance: the longest that is no worse, or the best.
     as_good = [share for share, trial in trials.items() if trial.wrong <= most]
-    best = min(as_good) if as_good else min(trials, key=lambda share: trials[share])
-    if trials[best].wrong > most:
-        count = sum(len(split.wrong) for split in splits)
-        warnings.warn(
-            f"RobustPrototypes has {trials[best].wrong} of {count} held out rows wrong, and the plain 1-NN "
-            f"{most}. More prototypes or epochs may help.",
-            ConvergenceWarning,
-            stacklevel=4,
-        )
+    if as_good:
+        return cap / min(as_good)
+    best = min(trials, key=lambda share: trials[share])
+    count = sum(len(split.wrong) for split in splits)
+    warnings.warn(
+        f"RobustPrototypes has {trials[best].wrong} of {count} held out rows wrong, and the plain 1-NN "
+        f"{most}. More prototypes or epochs may help.",
+        ConvergenceWarning,
+        stacklevel=4,
+    )
     return cap / best
 
 
