@@ -1,0 +1,81 @@
+"""Robust deep metric learning with PyTorch: training, attacks, scores, and embeddings that are certified.
+
+Needs the extra ``torch``: ``pip install 'certimetric[torch]'``.
+"""
+
+from certimetric._optional import require
+
+require("torch", extra="torch")
+require("pytorch_metric_learning", extra="torch")
+
+from certimetric.deep._checkpoint import load_model  # noqa: E402
+from certimetric.deep.attacks import PGD  # noqa: E402
+from certimetric.deep.certified import CertifiedEmbeddingClassifier  # noqa: E402
+from certimetric.deep.data import ImageSet, PairSampler, read_image_folder, read_images  # noqa: E402
+from certimetric.deep.distances import EuclideanDistance, MahalanobisDistance  # noqa: E402
+from certimetric.deep.embedding import embed, embed_all  # noqa: E402
+from certimetric.deep.evaluation import RetrievalScores, retrieval_scores  # noqa: E402
+from certimetric.deep.lipschitz import (  # noqa: E402
+    AOLConv2d,
+    Householder,
+    LipschitzNetwork,
+    MaxMin,
+    OrthogonalLinear,
+    PotentialLayer,
+)
+from certimetric.deep.losses import make_loss, triplet_margins  # noqa: E402
+from certimetric.deep.mining import TripletMiner  # noqa: E402
+from certimetric.deep.models import ConvNet28, LeNet28, make_model  # noqa: E402
+from certimetric.deep.presets import make_scheme  # noqa: E402
+from certimetric.deep.robustness import PGD_28, PGD_224, RobustnessScore, robustness_score  # noqa: E402
+from certimetric.deep.schemes import (  # noqa: E402
+    ACT,
+    EST,
+    HardnessManipulation,
+    MinMax,
+    Plain,
+    RobustOptimization,
+    Scheme,
+)
+from certimetric.deep.trainer import Trainer  # noqa: E402
+
+__all__ = [
+    "ACT",
+    "EST",
+    "PGD",
+    "PGD_28",
+    "PGD_224",
+    "AOLConv2d",
+    "CertifiedEmbeddingClassifier",
+    "ConvNet28",
+    "EuclideanDistance",
+    "HardnessManipulation",
+    "Householder",
+    "ImageSet",
+    "LeNet28",
+    "LipschitzNetwork",
+    "MahalanobisDistance",
+    "MaxMin",
+    "MinMax",
+    "OrthogonalLinear",
+    "PairSampler",
+    "Plain",
+    "PotentialLayer",
+    "RetrievalScores",
+    "RobustOptimization",
+    "RobustnessScore",
+    "Scheme",
+    "Trainer",
+    "TripletMiner",
+    "embed",
+    "embed_all",
+    "load_model",
+    "make_loss",
+    "make_model",
+    "make_scheme",
+    "read_image_folder",
+    "read_images",
+    "retrieval_scores",
+    "robustness_score",
+    "triplet_margins",
+]

@@ -1,0 +1,151 @@
+"""States of a training run in a file of PyTorch, read without running code from it."""
+
+import hashlib
+import math
+import pickle
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from certimetric._files import writing
+from certimetric.deep.schemes import Scheme
+from certimetric.exceptions import DataError
+
+__all__ = ["Parts", "Place", "digest_of", "load_model", "load_run", "save_run"]
+
+_FORMAT = "certimetric.deep"
+_ERRORS = (OSError, RuntimeError, ValueError, KeyError, EOFError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile)
+
+
+@dataclass
+class Place:
+    """Where a run is: the next batch, what was summed in its epoch, the best so far."""
+
+    epoch: int = 0
+    batch: int = 0
+    total: float = 0.0
+    seconds: float = 0.0
+    best: float = -math.inf
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+Parts = tuple[nn.Module, torch.optim.Optimizer, Scheme, torch.Generator]
+"""Of a run, what changes with each step."""
+
+
+def save_run(path: Path, key: str, parts: Parts, place: Place, history: list[dict[str, float]]) -> None:
+    """Write the state of a run; the key says of which."""
+    model, optimizer, scheme, generator = parts
+    state = {
+        "key": key,
+        "shape": shape_of(model),
+        "weights": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scheme": scheme.state_dict(),
+        "generator": generator.get_state(),
+        "torch": torch.get_rng_state(),
+        "place": dict(vars(place)),
+        "history": history,
+    }
+    _write(path, state)
+
+
+def load_run(path: Path, key: str, parts: Parts) -> tuple[Place, list[dict[str, float]]]:
+    """Bring a run to where it was.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, or is of a run with another model, other images or other settings.
+    """
+    model, optimizer, scheme, generator = parts
+    state = _read(path)
+    check_shape(model, state["shape"], path)
+    if state["key"] != key:
+        raise DataError(f"{path}: is of a run with other images or settings. Remove it to begin anew.")
+    model.load_state_dict(state["weights"])
+    optimizer.load_state_dict(state["optimizer"])
+    scheme.load_state_dict(state["scheme"])
+    generator.set_state(state["generator"])
+    torch.set_rng_state(state["torch"])
+    return Place(**state["place"]), state["history"]
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values; the file is whole or not there."""
+    with writing(path) as file:
+        torch.save({"format": _FORMAT, "version": 1, **state}, file)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read them.
+
+    Raises
+    ------
+    DataError
+        No such file, not one of this library, truncated, or with more inside than tensors and plain values.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        known = state["format"] == _FORMAT and state["version"] == 1
+    except _ERRORS as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise DataError(f"{path}: cannot be read as a checkpoint: {lines[0]}") from error
+    if not known:
+        raise DataError(f"{path}: is a checkpoint of another version of certimetric.")
+    return dict(state)
+
+
+def load_model(model: nn.Module, path: str | Path) -> nn.Module:
+    """Put the weights of a checkpoint into a model: the best ones, where the run chose some.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Of the same shape as the one that was trained.
+    path : path
+        Written by :class:`~certimetric.deep.Trainer`.
+
+    Returns
+    -------
+    torch.nn.Module
+        The same one.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, or is of a model of another shape; the message names the first difference.
+    """
+    state = _read(Path(path))
+    check_shape(model, state["shape"], path)
+    model.load_state_dict(state["place"]["best_weights"] or state["weights"])
+    return model
+
+
+def shape_of(model: nn.Module) -> dict[str, list[int]]:
+    """Names and shapes of all weights."""
+    return {name: list(value.shape) for name, value in model.state_dict().items()}
+
+
+def check_shape(model: nn.Module, known: dict[str, list[int]], path: str | Path) -> None:
+    """Refuse weights of another model."""
+    own = shape_of(model)
+    for name in sorted(own.keys() | known.keys()):
+        if own.get(name) != known.get(name):
+            raise DataError(
+                f"{path}: is of another model: {name} has shape {known.get(name, 'none')} there and "
+                f"{own.get(name, 'none')} here."
+            )
+
+
+def digest_of(tensors: tuple[Tensor, ...], settings: object) -> str:
+    """A hash of values and settings."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

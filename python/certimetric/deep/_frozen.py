@@ -1,0 +1,209 @@
+"""A Lipschitz network as fixed real numbers: its constant, its values in binary64, and how far these are off."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from certimetric.deep._norms import gamma, gram_sums_up, matrix_norm_up, perron_up, schur_up, up
+from certimetric.deep.lipschitz import (
+    AOLConv2d,
+    Householder,
+    LipschitzNetwork,
+    MaxMin,
+    OrthogonalLinear,
+    PotentialLayer,
+    gram_sizes,
+)
+
+__all__ = ["Frozen", "freeze"]
+
+_U = 2.0**-53
+
+
+class _Layer(ABC):
+    """``constant`` is a proven L; ``rounding`` bounds ‖computed − true‖₂ for inputs of at most some length.
+
+    ``places`` is the number of places of a map: that often a bias is added.
+    """
+
+    constant = 1.0
+
+    @abstractmethod
+    def __call__(self, values: Tensor) -> Tensor:
+        """Values in binary64."""
+
+    def rounding(self, length: float, places: int) -> float:  # noqa: ARG002
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """x ↦ φ(x), a real function with ‖φ(x) − φ(y)‖₂ ≤ L ‖x − y‖₂.
+
+    Attributes
+    ----------
+    layers : tuple
+    constant : float
+        L, rounded up.
+    """
+
+    layers: tuple[_Layer, ...]
+    constant: float
+
+    def __call__(self, images: Tensor, batch_size: int = 512) -> tuple[np.ndarray, float]:
+        """Embeddings in binary64, and a bound of ‖computed − true‖₂ for each of them.
+
+        Parameters
+        ----------
+        images : tensor of shape (n, C, H, W)
+            Binary32 or binary64, taken as they are.
+
+        Returns
+        -------
+        ndarray of shape (n, p), float64, and float
+        """
+        with torch.no_grad():
+            parts, errors = zip(*map(self._batch, images.split(batch_size)), strict=True)
+        return torch.cat(parts).numpy(), max(errors)
+
+    def _batch(self, images: Tensor) -> tuple[Tensor, float]:
+        values, error = images.cpu().double(), 0.0
+        for layer in self.layers:
+            length = up(float(values.flatten(1).norm(dim=1).max()), values[0].numel())
+            values = layer(values)
+            own = layer.rounding(length, values[0, 0].numel())
+            error = up(up(layer.constant * error) + up(own))
+        return values, error
+
+
+def freeze(network: LipschitzNetwork) -> Frozen:
+    """The network with the weights that it has now, as real numbers.
+
+    The cost is a dozen products of each weight's Gram matrix.
+    """
+    with torch.no_grad():
+        layers = tuple(_frozen(layer) for layer in network)
+    constant = 1.0
+    for layer in layers:
+        if layer.constant != 1:
+            constant = up(constant * layer.constant)
+    return Frozen(layers, constant)
+
+
+def _frozen(layer: nn.Module) -> _Layer:
+    if isinstance(layer, OrthogonalLinear):
+        return _Linear(layer.weight, layer.bias)
+    if isinstance(layer, AOLConv2d):
+        return _Convolution(layer)
+    if isinstance(layer, PotentialLayer):
+        return _Potential(layer)
+    if isinstance(layer, Householder):
+        return _Reflection(layer)
+    return _Exact(layer)
+
+
+class _Exact(_Layer):
+    """Flatten, PixelUnshuffle, MaxMin: no operation rounds."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        assert isinstance(layer, nn.Flatten | nn.PixelUnshuffle | MaxMin)  # noqa: S101
+        self.layer = layer
+
+    def __call__(self, values: Tensor) -> Tensor:
+        found: Tensor = self.layer(values)
+        return found
+
+
+def _affine_rounding(absolute: float, count: int, length: float, bias: float) -> float:
+    """γ (‖ |W| ‖ ‖x‖ + ‖b‖): sums of ``count`` products and a bias."""
+    return gamma(count + 2) * (absolute * length + bias) * (1 + 1e-9)
+
+
+def _double(tensor: Tensor | None, shape: int) -> Tensor:
+    return torch.zeros(shape, dtype=torch.float64) if tensor is None else tensor.detach().cpu().double()
+
+
+class _Linear(_Layer):
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.weight = weight.detach().cpu().double()
+        self.bias = _double(bias, len(weight))
+        self.constant = matrix_norm_up(self.weight.numpy())
+        self.absolute, self.bias_length = schur_up(self.weight), up(float(self.bias.norm()), len(self.bias))
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return nn.functional.linear(values, self.weight, self.bias)
+
+    def rounding(self, length: float, places: int) -> float:
+        bias = self.bias_length * math.sqrt(places)
+        return _affine_rounding(self.absolute, self.weight.shape[1], length, bias)
+
+
+class _Convolution(_Layer):
+    """‖A‖₂² ≤ ‖H‖ for H = |AᵀA| summed over shifts: also with zero padding, which cuts rows and columns of A."""
+
+    def __init__(self, layer: AOLConv2d) -> None:
+        self.weight = layer.scaled().detach().cpu().double()
+        self.bias = _double(layer.bias, len(self.weight))
+        self.stride, self.padding = layer.stride, layer.padding
+        self.count = self.weight[0].numel()
+        terms = self.weight.numel() * 4
+        if self.stride[0] > 1:
+            self.constant = matrix_norm_up(self.weight.flatten(1).numpy())
+        else:
+            sizes, absolute = gram_sizes(self.weight, 1), gram_sizes(self.weight.abs(), 1)
+            self.constant = up(math.sqrt(perron_up((sizes + 2 * gamma(terms) * absolute).numpy(), terms)))
+        flat = self.weight.flatten(1) if self.stride[0] > 1 else self.weight
+        self.absolute = schur_up(flat)
+        self.bias_length = up(float(self.bias.norm()), len(self.bias))
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return nn.functional.conv2d(values, self.weight, self.bias, self.stride, self.padding)
+
+    def rounding(self, length: float, places: int) -> float:
+        return _affine_rounding(self.absolute, self.count, length, self.bias_length * math.sqrt(places))
+
+
+class _Potential(_Layer):
+    """T is chosen from above, so that T − W Wᵀ is diagonally dominant for these very numbers: L = 1."""
+
+    def __init__(self, layer: PotentialLayer) -> None:
+        self.weight, self.bias = layer.weight.detach().cpu().double(), layer.bias.detach().cpu().double()
+        q = layer.log_q.detach().cpu().double().exp().numpy()
+        gram = gram_sums_up(self.weight.numpy())
+        sums = (gram * q).sum(axis=1) / q * (1 + (len(q) + 8) * 4 * _U)
+        # A unit whose row is 0 does nothing.
+        step = np.where(sums > 0, 2 / np.where(sums > 0, sums, 1) * (1 - 4 * _U), 0.0)
+        self.step = torch.from_numpy(step)
+        self.absolute, self.longest = schur_up(self.weight), float(step.max())
+        self.bias_length = up(float(self.bias.norm()), len(self.bias))
+
+    def __call__(self, values: Tensor) -> Tensor:
+        hidden = nn.functional.relu(nn.functional.linear(values, self.weight, self.bias))
+        return values - (hidden * self.step) @ self.weight
+
+    def rounding(self, length: float, places: int) -> float:  # noqa: ARG002
+        a, t = self.absolute, self.longest
+        count, features = self.weight.shape
+        inner = a * length + self.bias_length
+        off = gamma(features + 2) * inner
+        moved = a * t * (inner + off)
+        return (a * t * off + gamma(count + 4) * moved + 2 * _U * (length + moved)) * (1 + 1e-9)
+
+
+class _Reflection(_Layer):
+    """The angle is the real number; a point on the wrong side of the line by rounding is as near to it."""
+
+    def __init__(self, layer: Householder) -> None:
+        self.layer = Householder(2 * len(layer.angle)).double()
+        self.layer.angle.data = layer.angle.detach().cpu().double()
+
+    def __call__(self, values: Tensor) -> Tensor:
+        found: Tensor = self.layer(values)
+        return found
+
+    def rounding(self, length: float, places: int) -> float:  # noqa: ARG002
+        return 32 * _U * length

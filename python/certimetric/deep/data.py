@@ -1,0 +1,180 @@
+"""Images and labels from npz files and folders, and batches of pairs of a class."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler, TensorDataset
+
+from certimetric import _formats
+from certimetric._optional import require
+from certimetric.deep.embedding import check_images, check_labels
+from certimetric.exceptions import DataError, InputError
+
+__all__ = ["ImageSet", "PairSampler", "read_image_folder", "read_images"]
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images in [0, 1] with their classes.
+
+    Attributes
+    ----------
+    images : tensor of shape (n, C, H, W), float32
+    codes : tensor of shape (n,), int64
+        Classes as 0 … C − 1.
+    classes : ndarray of object
+        What they stand for.
+    """
+
+    images: Tensor
+    codes: Tensor
+    classes: NDArray[np.object_]
+
+    def dataset(self) -> "Dataset[Any]":
+        """As a dataset of ``torch.utils.data``: pairs of an image and a code."""
+        return TensorDataset(self.images, self.codes)
+
+    def first(self, count: int | None) -> "ImageSet":
+        """The first so many, or all."""
+        return ImageSet(self.images[:count], self.codes[:count], self.classes)
+
+
+def read_images(path: str | Path, part: str = "train", shape: tuple[int, int, int] | None = None) -> ImageSet:
+    """Images of an npz file: ``X_train`` and ``y_train``, ``X_test`` and ``y_test``, or ``X`` and ``y``.
+
+    Bytes are divided by 255. Rows become squares of one channel, unless ``shape`` says otherwise; (n, H, W)
+    has one channel, (n, H, W, 3) and (n, 3, H, W) have three.
+
+    Parameters
+    ----------
+    path : path
+    part : {"train", "test"}
+    shape : (C, H, W), optional
+        Of each row.
+
+    Raises
+    ------
+    DataError
+        No such file or array, or damaged.
+    InputError
+        Values that are not in [0, 1], rows that are no images, labels that do not fit.
+    """
+    if part not in ("train", "test"):
+        raise InputError(f"part must be 'train' or 'test', got {part!r}.")
+    source = Path(path)
+    _formats.check_file(source)
+    try:
+        X, y = _formats.read_npz(source, part, None, None)
+    except _formats.READ_ERRORS as error:
+        raise DataError(f"{source}: cannot be read as npz: {_formats.first_line(error)}") from error
+    if y is None:
+        raise DataError(f"{source}: has no labels.")
+    if X.dtype == np.uint8:
+        X = X.astype(np.float32) / np.float32(255)
+    images = check_images(_as_images(X, shape, str(source)), str(source))
+    codes, classes = check_labels(y, len(images))
+    return ImageSet(images, codes, classes)
+
+
+def _as_images(X: NDArray[Any], shape: tuple[int, int, int] | None, name: str) -> NDArray[Any]:
+    if shape is not None:
+        if X[0].size != np.prod(shape):
+            raise InputError(f"{name}: a row has {X[0].size} values, shape {shape} needs {np.prod(shape)}.")
+        return X.reshape(-1, *shape)
+    if X.ndim == 2:
+        side = round(X.shape[1] ** 0.5)
+        if side * side != X.shape[1]:
+            raise InputError(f"{name}: rows of {X.shape[1]} values are no squares: give shape=(C, H, W).")
+        return X.reshape(-1, 1, side, side)
+    if X.ndim == 3:
+        return X[:, None]
+    if X.ndim == 4 and X.shape[3] in (1, 3) and X.shape[1] not in (1, 3):
+        return np.moveaxis(X, 3, 1)
+    return X
+
+
+def read_image_folder(path: str | Path, size: int = 224) -> ImageSet:
+    """Images of a folder with a folder for each class, scaled and cut to squares, by torchvision.
+
+    All of them are held in memory: 4 · 3 · size² bytes each.
+
+    Parameters
+    ----------
+    path : path
+    size : int
+        Side of the square; the shorter side is scaled to size · 8/7 first.
+
+    Raises
+    ------
+    MissingDependencyError
+        torchvision is not installed.
+    DataError
+        No such folder, or none with images in it.
+    """
+    transforms = require("torchvision.transforms", extra="vision")
+    known = require("torchvision.datasets", extra="vision")
+    steps = [transforms.Resize(size * 8 // 7), transforms.CenterCrop(size), transforms.ToTensor()]
+    try:
+        folder = known.ImageFolder(str(path), transforms.Compose(steps))
+        found = [folder[row] for row in range(len(folder))]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a folder of images: {error}") from error
+    codes = torch.tensor([code for _, code in found])
+    images = check_images(torch.stack([image for image, _ in found]), str(path))
+    return ImageSet(images, codes, np.array(folder.classes, dtype=object))
+
+
+class PairSampler(Sampler[list[int]]):
+    """Batches of pairs: rows 0 and 1 of a batch are of one class, 2 and 3, and so on.
+
+    In an epoch each image is in one pair at most; of a class with an odd number, another one is left out each
+    time, and the last rows that fill no batch are too. The order depends on the seed and the epoch alone.
+
+    Parameters
+    ----------
+    codes : tensor of shape (n,)
+        Classes.
+    batch_size : int
+        Images in a batch, an even number.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        An odd or too large batch, or a class with one image only.
+    """
+
+    def __init__(self, codes: Tensor, batch_size: int = 128, seed: int = 0) -> None:
+        self.codes, _ = check_labels(codes, len(codes), each=2)
+        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+        if batch_size < 4 or batch_size % 2:
+            raise InputError(f"batch_size must be an even number, 4 or more, got {batch_size}.")
+        if not len(self):
+            raise InputError(f"batch_size must be at most {2 * self._pairs()} for these labels, got {batch_size}.")
+
+    def _pairs(self) -> int:
+        return int((torch.bincount(self.codes) // 2).sum())
+
+    def __len__(self) -> int:
+        return 2 * self._pairs() // self.batch_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Batches of this epoch follow."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        codes = self.codes.numpy()
+        pairs = []
+        for code in range(codes.max() + 1):
+            rows = rng.permutation(np.flatnonzero(codes == code))
+            pairs.append(rows[: len(rows) // 2 * 2].reshape(-1, 2))
+        ordered = rng.permutation(np.concatenate(pairs)).reshape(-1)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            yield ordered[start : start + self.batch_size].tolist()

@@ -1,0 +1,181 @@
+"""Retrieval: recall at k, mean average precision and clusters of embeddings, without a matrix of all distances."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.metrics import normalized_mutual_info_score
+from torch import Tensor
+
+from certimetric._validation import effective_jobs
+from certimetric.deep.embedding import check_labels
+from certimetric.exceptions import InputError
+
+__all__ = ["RetrievalScores", "check_spread", "retrieval_scores"]
+
+_TILE = 2**24
+"""Distances that are held at once."""
+_COLLAPSED = 1e-6
+"""Unit embeddings that are all within this distance of each other are one point."""
+
+
+@dataclass(frozen=True)
+class RetrievalScores:
+    """How well rows of a class find each other; all between 0 and 1.
+
+    Attributes
+    ----------
+    recall : dict of int to float
+        R@k: share of queries with a row of their class among the k nearest others.
+    map : float
+        Mean over queries of the average precision over all relevant rows.
+    map_at_r : float
+        mAP@R (Musgrave et al., 2020): the same over the R nearest, R the number of relevant rows.
+    nmi : float or None
+        Normalised mutual information of classes and k-means clusters; None: not asked for.
+    """
+
+    recall: dict[int, float]
+    map: float
+    map_at_r: float
+    nmi: float | None = None
+
+    def __str__(self) -> str:
+        parts = [f"R@{k} {value:.3f}" for k, value in self.recall.items()]
+        parts += [f"mAP {self.map:.3f}", f"mAP@R {self.map_at_r:.3f}"]
+        return "  ".join(parts if self.nmi is None else [*parts, f"NMI {self.nmi:.3f}"])
+
+
+def retrieval_scores(
+    embeddings: Tensor | NDArray[np.floating],
+    labels: object,
+    *,
+    queries: Tensor | NDArray[np.floating] | None = None,
+    own: NDArray[np.integer] | None = None,
+    ks: Sequence[int] = (1, 2, 4, 8),
+    nmi: bool = True,
+    seed: int = 0,
+    n_jobs: int | None = None,
+) -> RetrievalScores:
+    """Scores of retrieval among the rows themselves, each query without its own row.
+
+    Rows are ranked by Euclidean distance; rows at the same distance (to 2⁻²³ of the squares) count against the
+    query, so that embeddings that have collapsed score low. The cost is n m p for the distances and a sort for
+    each query; memory is that of the embeddings and a tile of 2²⁴ distances.
+
+    Parameters
+    ----------
+    embeddings : tensor or array of shape (n, p)
+        On the device on which distances are taken.
+    labels : array-like of shape (n,)
+    queries : tensor or array of shape (m, p), optional
+        What stands for rows of the gallery when they ask, such as embeddings under attack; default: the rows.
+    own : array of shape (m,), optional
+        Which row of the gallery each query is; default: the first m.
+    ks : sequence of int
+    nmi : bool
+        Also cluster the gallery.
+    seed : int
+        Of the clusters.
+    n_jobs : int, optional
+        Threads of the sorts on the CPU; default: one.
+
+    Raises
+    ------
+    InputError
+        Shapes that do not fit, values that are not finite, a class with one row only, or k below 1.
+    """
+    gallery = _matrix(embeddings, "embeddings")
+    codes, classes = check_labels(labels, len(gallery), each=2)
+    asked = gallery if queries is None else _matrix(queries, "queries").to(gallery)
+    if asked.shape[1] != gallery.shape[1]:
+        raise InputError(f"queries must have {gallery.shape[1]} columns, got {asked.shape[1]}.")
+    rows = np.arange(len(asked)) if own is None else np.asarray(own)
+    if rows.shape != (len(asked),) or rows.min() < 0 or rows.max() >= len(gallery):
+        raise InputError(f"own must name a row of embeddings for each of {len(asked)} queries.")
+    if not ks or min(ks) < 1:
+        raise InputError(f"ks must be 1 or more, got {tuple(ks)}.")
+    ranking = _Ranking(gallery, codes, tuple(ks))
+    tile = max(1, _TILE // len(gallery))
+    jobs = effective_jobs(n_jobs)
+    size = -(-tile // jobs)
+    starts = range(0, len(asked), size)
+    with ThreadPoolExecutor(jobs) as pool:
+        parts = list(pool.map(lambda s: ranking.sums(asked[s : s + size], rows[s : s + size]), starts))
+    means = np.sum(parts, axis=0) / len(asked)
+    found = _clusters(gallery, codes.numpy(), len(classes), seed) if nmi else None
+    recall = {k: float(value) for k, value in zip(ks, means[2:], strict=True)}
+    return RetrievalScores(recall, float(means[0]), float(means[1]), found)
+
+
+class _Ranking:
+    """The order in which a query finds the rows of a gallery, as far as it concerns relevance."""
+
+    def __init__(self, gallery: Tensor, codes: Tensor, ks: tuple[int, ...]) -> None:
+        self.gallery, self.ks = gallery, ks
+        self.codes = codes.to(gallery.device)
+        self.squares = gallery.square().sum(dim=1)
+
+    def sums(self, queries: Tensor, own: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Sums over queries of average precision, average precision at R, and success at each k."""
+        rows = torch.as_tensor(own, device=self.gallery.device)
+        squares = self.squares + queries.square().sum(dim=1, keepdim=True) - 2 * queries @ self.gallery.T
+        keys = squares.clamp(min=0).float().contiguous().view(torch.int32)
+        is_same = self.codes[rows, None] == self.codes
+        # Binary32 numbers ≥ 0 are ordered as the integers of their bits; the last of them tells what is relevant.
+        keys = (keys & ~1) | is_same
+        keys.scatter_(1, rows[:, None], torch.iinfo(torch.int32).max - 1)
+        if keys.is_cuda:
+            ordered = keys.sort(dim=1).values.cpu().numpy()
+        else:
+            ordered = keys.numpy()
+            ordered.sort(axis=1)
+        return self._of_order(ordered & 1 == 1)
+
+    def _of_order(self, is_relevant: NDArray[np.bool_]) -> NDArray[np.float64]:
+        query, position = np.nonzero(is_relevant)
+        counts = np.bincount(query, minlength=len(is_relevant))
+        first = np.cumsum(counts) - counts
+        hits = np.arange(len(query)) - first[query] + 1
+        precision = hits / (position + 1)
+        within = position < counts[query]
+        average = np.add.reduceat(precision, first) / counts
+        average_at_r = np.add.reduceat(precision * within, first) / counts
+        success = [np.count_nonzero(position[first] < k) for k in self.ks]
+        return np.array([average.sum(), average_at_r.sum(), *success])
+
+
+def _matrix(values: Tensor | NDArray[np.floating], name: str) -> Tensor:
+    tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    if tensor.ndim != 2 or 0 in tensor.shape or not tensor.is_floating_point():
+        raise InputError(
+            f"{name} must be floating-point numbers of shape (n, p) and not be empty, got {tuple(tensor.shape)}."
+        )
+    if not torch.isfinite(tensor).all():
+        row = int((~torch.isfinite(tensor).all(dim=1)).nonzero()[0])
+        raise InputError(f"{name} must be finite; row {row} is not.")
+    return tensor.detach()
+
+
+def _clusters(gallery: Tensor, codes: NDArray[np.int64], classes: int, seed: int) -> float:
+    means = KMeans(n_clusters=classes, n_init=1, random_state=seed).fit(gallery.cpu().numpy())
+    return float(normalized_mutual_info_score(codes, means.labels_))
+
+
+def check_spread(embeddings: Tensor, name: str = "model") -> None:
+    """Refuse embeddings that are one point.
+
+    Raises
+    ------
+    InputError
+        All embeddings are within 10⁻⁶ of the first one.
+    """
+    if (embeddings - embeddings[0]).norm(dim=1).max() < _COLLAPSED:
+        raise InputError(
+            f"{name} has collapsed: it gives {len(embeddings)} images the same embedding, and no score means "
+            "anything. A smaller learning rate, easier triplets or a weaker attack may help."
+        )

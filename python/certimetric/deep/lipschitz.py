@@ -1,0 +1,171 @@
+"""Layers that no distance grows through: ‖f(x) − f(y)‖₂ ≤ L ‖x − y‖₂ by construction, with L proven from the weights.
+
+A network is a :class:`LipschitzNetwork` of them. Training only keeps L near 1; what is certified comes from
+:func:`freeze`, which takes the weights as the real numbers that they are and bounds their norms, rounding included.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from certimetric.exceptions import InputError
+
+__all__ = ["AOLConv2d", "Householder", "LipschitzNetwork", "MaxMin", "OrthogonalLinear", "PotentialLayer"]
+
+
+class OrthogonalLinear(nn.Linear):
+    """x ↦ W x + b with orthonormal rows or columns, by PyTorch's own parametrisation.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool
+    orthogonal_map : {"cayley", "matrix_exp", "householder"}
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, orthogonal_map: str = "cayley") -> None:
+        super().__init__(in_features, out_features, bias)
+        nn.init.orthogonal_(self.weight)
+        parametrizations.orthogonal(self, orthogonal_map=orthogonal_map)
+
+
+class AOLConv2d(nn.Conv2d):
+    """A convolution whose input channels are scaled so that its norm is 1 at most (Prach & Lampert, 2022).
+
+    W diag(s) with s_j = (Σ_i |Wᵀ W|_ij)^(−1/2), the sum over channels and shifts; near to an isometry where
+    W is. Stride 1 with zero padding, or non-overlapping patches with stride = kernel_size.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size : int
+    stride : int
+        1 or ``kernel_size``.
+    bias : bool
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True) -> None:
+        if stride not in (1, kernel_size):
+            raise InputError(f"stride must be 1 or kernel_size = {kernel_size}, got {stride}.")
+        padding = (kernel_size - 1) // 2 if stride == 1 else 0
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+        # A delta in space, orthogonal between channels: scales begin near 1.
+        nn.init.zeros_(self.weight)
+        if stride == 1:
+            middle = kernel_size // 2
+            nn.init.orthogonal_(self.weight[:, :, middle, middle])
+        else:
+            nn.init.orthogonal_(self.weight.view(out_channels, -1))
+
+    def scaled(self) -> Tensor:
+        """The weight that is applied."""
+        sums = gram_sizes(self.weight, self.stride[0]).sum(dim=1)
+        scale = torch.where(sums > 0, sums, torch.ones_like(sums)).rsqrt()
+        return self.weight * (scale[:, None, None] if self.stride[0] == 1 else scale.view(self.weight.shape[1:]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See the class."""
+        return nn.functional.conv2d(images, self.scaled(), self.bias, self.stride, self.padding)
+
+
+def gram_sizes(weight: Tensor, stride: int) -> Tensor:
+    """|Wᵀ W| of input channels, summed over shifts (stride 1), or of the values of a patch; shape (c, c)."""
+    if stride == 1:
+        swapped = weight.transpose(0, 1)
+        gram = nn.functional.conv2d(swapped, swapped, padding=weight.shape[2] - 1)
+        return gram.abs().sum(dim=(2, 3))
+    flat = weight.flatten(1)
+    return (flat.T @ flat).abs()
+
+
+class MaxMin(nn.Module):
+    """Sorts pairs of channels (GroupSort of two; Anil et al., 2019): an isometry piece by piece.
+
+    The channels are halved; the first half becomes the larger ones.
+    """
+
+    def forward(self, values: Tensor) -> Tensor:
+        """See the class."""
+        if values.shape[1] % 2:
+            raise InputError(f"MaxMin needs an even number of channels, got {values.shape[1]}.")
+        first, second = values.chunk(2, dim=1)
+        return torch.cat([torch.maximum(first, second), torch.minimum(first, second)], dim=1)
+
+
+class Householder(nn.Module):
+    """Reflects pairs of channels that lie behind a learned line (Singla et al., 2022); at angle π/2 it is MaxMin.
+
+    Parameters
+    ----------
+    channels : int
+        An even number.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        if channels % 2:
+            raise InputError(f"channels must be even, got {channels}.")
+        self.angle = nn.Parameter(torch.full((channels // 2,), math.pi / 2))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """See the class."""
+        angle = self.angle.reshape(-1, *[1] * (values.ndim - 2))
+        first, second = values.chunk(2, dim=1)
+        side = torch.sin(angle / 2) * first - torch.cos(angle / 2) * second
+        sine, cosine = torch.sin(angle), torch.cos(angle)
+        is_before = side > 0
+        return torch.cat(
+            [
+                torch.where(is_before, first, cosine * first + sine * second),
+                torch.where(is_before, second, sine * first - cosine * second),
+            ],
+            dim=1,
+        )
+
+
+class PotentialLayer(nn.Module):
+    """x ↦ x − 2 W T⁻¹ ReLU(Wᵀ x + b) with T = diag(Σ_j |Wᵀ W|_ij q_j / q_i) (SLL; Araujo et al., 2023).
+
+    A step down a convex potential: no distance grows. It begins near the identity where W is small against b.
+
+    Parameters
+    ----------
+    features, hidden : int
+    """
+
+    def __init__(self, features: int, hidden: int | None = None) -> None:
+        super().__init__()
+        count = features if hidden is None else hidden
+        self.weight = nn.Parameter(torch.empty(count, features))
+        self.bias = nn.Parameter(torch.zeros(count))
+        self.log_q = nn.Parameter(torch.zeros(count))
+        nn.init.xavier_normal_(self.weight)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """See the class."""
+        q = self.log_q.exp()
+        sums = ((self.weight @ self.weight.T).abs() * q).sum(dim=1) / q
+        hidden = nn.functional.relu(nn.functional.linear(values, self.weight, self.bias))
+        return values - 2 * (hidden / sums) @ self.weight
+
+
+class LipschitzNetwork(nn.Sequential):
+    """Layers of this module, ``Flatten`` and ``PixelUnshuffle`` one behind the other.
+
+    Raises
+    ------
+    InputError
+        A layer of which no constant is known.
+    """
+
+    def __init__(self, *layers: nn.Module) -> None:
+        for layer in layers:
+            if not isinstance(layer, KNOWN):
+                names = ", ".join(kind.__name__ for kind in KNOWN)
+                raise InputError(f"{type(layer).__name__} is no layer with a known constant; use {names}.")
+        super().__init__(*layers)
+
+
+KNOWN = (OrthogonalLinear, AOLConv2d, MaxMin, Householder, PotentialLayer, nn.Flatten, nn.PixelUnshuffle)
+"""Layers that a network may have."""

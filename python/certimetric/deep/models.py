@@ -1,0 +1,113 @@
+"""The networks of the papers."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from certimetric._optional import require
+from certimetric.exceptions import InputError
+
+__all__ = ["ConvNet28", "LeNet28", "make_model"]
+
+
+class ConvNet28(nn.Sequential):
+    """C2F2, the small network of the papers for 28 × 28 (Madry et al., 2018; Zhou et al., 2020).
+
+    Two convolutions 5 × 5 of 32 and 64 maps, each with ReLU and 2 × 2 pooling, a layer of 1,024, an embedding.
+
+    Parameters
+    ----------
+    n_components : int
+        Dimensions of the embedding.
+    channels : int
+    """
+
+    def __init__(self, n_components: int = 512, channels: int = 1) -> None:
+        self.channels = channels
+        super().__init__(
+            nn.Conv2d(channels, 32, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(64 * 7 * 7, 1024),
+            nn.ReLU(),
+            nn.Linear(1024, n_components),
+        )
+
+
+class LeNet28(nn.Sequential):
+    """LeNet for 28 × 28: two convolutions of 20 and 50 maps with pooling, a layer of 500, an embedding.
+
+    Parameters
+    ----------
+    n_components : int
+    channels : int
+    """
+
+    def __init__(self, n_components: int = 128, channels: int = 1) -> None:
+        self.channels = channels
+        super().__init__(
+            nn.Conv2d(channels, 20, 5),
+            nn.MaxPool2d(2),
+            nn.Conv2d(20, 50, 5),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(800, 500),
+            nn.ReLU(),
+            nn.Linear(500, n_components),
+        )
+
+
+class _Normalized(nn.Module):
+    """A network of torchvision behind the means and deviations of ImageNet, with a linear embedding."""
+
+    channels = 3
+
+    def __init__(self, backbone: Any, n_components: int) -> None:
+        super().__init__()
+        backbone.fc = nn.Linear(backbone.fc.in_features, n_components)
+        self.normalize = require("torchvision.transforms", extra="vision").Normalize(
+            mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]
+        )
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embeddings, shape (n, p)."""
+        found: Tensor = self.backbone(self.normalize(images))
+        return found
+
+
+def make_model(name: str, n_components: int = 512, channels: int = 1, weights: str | None = None) -> nn.Module:
+    """A network by name.
+
+    Parameters
+    ----------
+    name : {"c2f2", "lenet", "resnet18", "resnet50"}
+        The last two are those of torchvision, for images of three channels.
+    n_components : int
+        Dimensions of the embedding.
+    channels : int
+        Of the first two.
+    weights : str, optional
+        Of torchvision, such as ``"DEFAULT"``; it downloads them. Default: random.
+
+    Raises
+    ------
+    InputError
+        An unknown name, or weights for a network that has none.
+    MissingDependencyError
+        torchvision is not installed.
+    """
+    if n_components < 1:
+        raise InputError(f"n_components must be 1 or more, got {n_components}.")
+    if name in ("c2f2", "lenet"):
+        if weights is not None:
+            raise InputError(f"weights are those of torchvision's networks; {name!r} has none.")
+        return {"c2f2": ConvNet28, "lenet": LeNet28}[name](n_components, channels)
+    if name in ("resnet18", "resnet50"):
+        known = require("torchvision.models", extra="vision")
+        return _Normalized(getattr(known, name)(weights=weights), n_components)
+    raise InputError(f"model must be 'c2f2', 'lenet', 'resnet18' or 'resnet50', got {name!r}.")

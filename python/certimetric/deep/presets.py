@@ -1,0 +1,98 @@
+"""Schemes by their published names: ``HM[S,LGA]&ICS``, ``ACT[R]``, ``EST[R]``, …."""
+
+import re
+from typing import Any
+
+from certimetric.deep.attacks import PGD
+from certimetric.deep.losses import Loss, make_loss
+from certimetric.deep.mining import Strategy, TripletMiner
+from certimetric.deep.schemes import ACT, EST, HardnessManipulation, MinMax, Plain, RobustOptimization, Scheme
+from certimetric.exceptions import InputError
+
+__all__ = ["make_scheme"]
+
+_STRATEGIES: dict[str, Strategy] = {
+    "R": "random",
+    "M": "semihard",
+    "S": "softhard",
+    "H": "hard",
+    "D": "distance",
+}
+_NAME = re.compile(r"(?P<kind>[A-Za-z]+)(\[(?P<source>[RMSHD])(,(?P<other>[^\]]+))?\])?(?P<ics>&ICS)?")
+_HELP = (
+    "use 'none', 'RO[pos]', 'RO[neg]', 'RO[anc]', 'EST[R]', 'ACT[R]', 'MM[S]', 'HM[S,LGA]', 'HM[S,LGA]&ICS', "
+    "'HM[R,M]' or 'HM[S,-0.1]'; R, M, S, H and D stand for random, semi-hard, soft-hard, hard and "
+    "distance-weighted triplets"
+)
+_ROLES = {"pos": "positive", "neg": "negative", "anc": "anchor"}
+
+
+def make_scheme(
+    name: str,
+    *,
+    attack: PGD | None = None,
+    loss: Loss | None = None,
+    margin: float = 0.2,
+    ics: float = 0.5,
+) -> Scheme:
+    """A training scheme by its published name.
+
+    ``HM[S,LGA]&ICS`` is hardness manipulation of soft-hard triplets towards the linear gradual adversary, with
+    intra-class structure; the second entry may be another kind of triplets or a constant, such as in
+    ``HM[R,M]`` and ``HM[S,-0.1]``. ``MM[S]`` is min-max training, ``none`` none; ``none[S]`` mines soft-hard
+    triplets. ``RO[pos]`` is robust optimisation of the positives of distance-weighted triplets.
+
+    Parameters
+    ----------
+    name : str
+    attack : PGD, optional
+        Default: ℓ∞ 77/255, 32 steps of 3/255; of ``RO`` 0.01 and five random-start steps, as published.
+    loss : callable, optional
+        Default: the triplet loss with ``margin``.
+    margin : float
+        γ of the triplet loss, of semi-hard triplets and of the linear gradual adversary.
+    ics : float
+        λ of ``&ICS``.
+
+    Raises
+    ------
+    InputError
+        An unknown name; the message has those that are known.
+    """
+    shared: dict[str, Any] = {"loss": make_loss("triplet", margin=margin) if loss is None else loss}
+    robust = re.fullmatch(r"RO\[(pos|neg|anc)\]", name)
+    if robust:
+        shared["miner"] = TripletMiner("distance", margin=margin)
+        given = attack or PGD(eps=0.01, steps=5, random_start=True)
+        return RobustOptimization(**shared, attack=given, role=_ROLES[robust[1]])  # type: ignore[arg-type]
+    match = _NAME.fullmatch(name)
+    parts = match.groupdict() if match else {"kind": ""}
+    kind = parts["kind"]
+    is_hm = kind == "HM"
+    if kind not in ("none", "EST", "ACT", "MM", "HM") or is_hm != bool(parts["other"]):
+        raise InputError(f"unknown scheme {name!r}: {_HELP}.")
+    if parts["ics"] and kind not in ("MM", "HM"):
+        raise InputError(f"unknown scheme {name!r}: &ICS goes with MM and HM, which attack anchors.")
+    strategy = _STRATEGIES[parts["source"] or "R"]
+    shared["miner"] = TripletMiner(strategy, margin=margin)
+    if kind == "none":
+        return Plain(**shared)
+    if attack is not None:
+        shared["attack"] = attack
+    if kind in ("EST", "ACT"):
+        return {"EST": EST, "ACT": ACT}[kind](**shared)
+    shared["ics"] = ics if parts["ics"] else 0.0
+    if kind == "MM":
+        return MinMax(**shared)
+    return HardnessManipulation(**shared, margin=margin, destination=_destination(parts["other"] or "", name))
+
+
+def _destination(text: str, name: str) -> Any:
+    if text.upper() == "LGA":
+        return "lga"
+    if text in _STRATEGIES:
+        return _STRATEGIES[text]
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"unknown scheme {name!r}: {_HELP}.") from None

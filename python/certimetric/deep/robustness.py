@@ -1,0 +1,209 @@
+"""The empirical robustness score: ten attacks on retrieval, each as a number between 0 and 100, and their mean."""
+
+import hashlib
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from certimetric import _formats
+from certimetric._files import writing
+from certimetric._progress import progress_line
+from certimetric.deep._ranking_attacks import ATTACKS, Asked, Gallery, RankingAttack
+from certimetric.deep.attacks import PGD
+from certimetric.deep.embedding import check_images, check_labels, device_of, embed, embed_all, evaluating
+from certimetric.deep.evaluation import RetrievalScores, check_spread, retrieval_scores
+from certimetric.exceptions import DataError, InputError
+
+__all__ = ["PGD_28", "PGD_224", "RobustnessScore", "robustness_score"]
+
+PGD_28 = PGD(eps=77 / 255, step=3 / 255, steps=32)
+"""The attack of the published score for images of 28 × 28."""
+PGD_224 = PGD(eps=8 / 255, step=3 / 255, steps=32)
+"""The same for 224 × 224."""
+
+_SAVE_EVERY = 20.0
+"""Seconds between two states of a run."""
+
+
+@dataclass(frozen=True)
+class RobustnessScore:
+    """The ten attacks, and what the model is worth without them: one says nothing without the other.
+
+    Attributes
+    ----------
+    raw : dict of str to float
+        By attack, the mean of what is measured: a rank in %, a cosine, a distance, or R@1 and retain@4 in %.
+    scores : dict of str to float
+        The same between 0 and 100.
+    ers : float
+        Their mean. A model that gives all images nearly the same embedding has about 30.
+    clean : RetrievalScores
+        R@k, mAP, mAP@R and NMI without an attack.
+    points : int
+        Images that were attacked.
+    attack : PGD
+    """
+
+    raw: dict[str, float]
+    scores: dict[str, float]
+    ers: float
+    clean: RetrievalScores
+    points: int
+    attack: PGD
+
+    def __str__(self) -> str:
+        names = "".join(f"{name:>8}" for name in [*self.raw, "ERS"])
+        raw = "".join(f"{value:8.3g}" for value in self.raw.values())
+        scores = "".join(f"{value:8.1f}" for value in [*self.scores.values(), self.ers])
+        return f"clean    {self.clean}\nattack  {names}\nraw     {raw}\nscore   {scores}"
+
+
+def robustness_score(
+    model: nn.Module,
+    images: Tensor | NDArray[np.floating],
+    labels: object,
+    *,
+    attack: PGD = PGD_28,
+    points: int | None = None,
+    batch_size: int = 128,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    progress: bool = False,
+) -> RobustnessScore:
+    """The empirical robustness score of a network (Zhou et al., 2021; Zhou & Patel, CVPR 2022).
+
+    All images are queries and candidates. The attacked one maximises, by ``attack``:
+
+    - CA+, CA−: its rank among the answers to another query, up or down;
+    - QA+, QA−: the rank of a candidate among the answers to it, up or down;
+    - TMA: the cosine with a random image; ES: the distance from its own embedding;
+    - LTM, GTM: an answer of another class; GTT: that its first answer is not among the first four.
+
+    Raw numbers are means over images; a score is 100 where the attack is without success. Which other image
+    an attack is about depends on ``seed`` alone. The cost is nine attacks on each image; for CA, QA, LTM and GTT
+    each step also takes the distances from all images.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        (b, C, H, W) to (b, p), on the device on which all is to be done.
+    images : tensor or array of shape (n, C, H, W), in [0, 1]
+    labels : array-like of shape (n,)
+    attack : PGD
+        Default: of the published score for 28 × 28; :data:`PGD_224` for larger images.
+    points : int, optional
+        Attack only the first so many images; all remain candidates.
+    batch_size : int
+    seed : int
+    checkpoint : path, optional
+        A file of what is finished, from which the same call goes on.
+    progress : bool
+        Show a line on standard error.
+
+    Raises
+    ------
+    InputError
+        Bad images or labels, a class with one image, or a model that gives all images one embedding.
+    DataError
+        The checkpoint is of another call, or damaged.
+    """
+    images = check_images(images)
+    codes, _ = check_labels(labels, len(images), each=2)
+    count = len(images) if points is None else min(points, len(images))
+    if count < 1 or batch_size < 1:
+        raise InputError(f"points and batch_size must be 1 or more, got {points} and {batch_size}.")
+    embeddings = embed_all(model, images, batch_size)
+    check_spread(embeddings)
+    clean = retrieval_scores(embeddings, codes, seed=seed)
+    gallery = Gallery(embeddings, codes.to(embeddings.device))
+    call = _fingerprint(embeddings, images, codes, (attack, seed)) if checkpoint else ""
+    state = _Finished(count, Path(checkpoint) if checkpoint else None, call)
+    line = progress_line(label="attack", unit="images") if progress else nullcontext(_silent)
+    with state, line as report:
+        for number, kind in enumerate(ATTACKS):
+            draws = torch.from_numpy(np.random.default_rng([seed, number]).random(count))
+            for start in range(0, count, batch_size):
+                rows = slice(start, min(start + batch_size, count))
+                if not state.has(kind, rows):
+                    device = embeddings.device
+                    asked = Asked(gallery, torch.arange(rows.start, rows.stop, device=device), draws[rows].to(device))
+                    state.add(kind, rows, _attacked(model, images[rows], kind(asked), attack))
+                report(number * count + rows.stop, len(ATTACKS) * count)
+    raw = {name: float(values.mean()) for name, values in state.arrays.items()}
+    scores: dict[str, float] = {}
+    for kind in ATTACKS:
+        found = kind.scores(*(raw[name] for name in kind.names))
+        scores |= dict(zip(kind.names, found, strict=True))
+    return RobustnessScore(raw, scores, float(np.mean(list(scores.values()))), clean, count, attack)
+
+
+def _attacked(model: nn.Module, images: Tensor, kind: RankingAttack, attack: PGD) -> tuple[Tensor, ...]:
+    images = images.to(device_of(model))
+    with evaluating(model):
+        moved = attack(lambda x: kind.objective(embed(model, x)), images)
+        with torch.no_grad():
+            return kind.raw(embed(model, moved))
+
+
+def _silent(done: int, total: int, proven: float | None = None, /) -> None:
+    """A progress line that is not there."""
+
+
+class _Finished:
+    """Raw numbers of images by attack, NaN where they are still to be found; kept in a file."""
+
+    def __init__(self, count: int, path: Path | None, call: str) -> None:
+        self.path, self.call, self.saved = path, call, time.monotonic()
+        names = [name for kind in ATTACKS for name in kind.names]
+        self.arrays = {name: np.full(count, np.nan) for name in names}
+        if path is not None and path.exists():
+            self._load(path)
+
+    def __enter__(self) -> "_Finished":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Of a run that is stopped, too.
+        self.save()
+
+    def _load(self, path: Path) -> None:
+        try:
+            with _formats.open_archive(path) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except _formats.READ_ERRORS as error:
+            raise DataError(f"{path}: cannot be read as a checkpoint: {_formats.first_line(error)}") from error
+        if str(arrays.pop("call", "")) != self.call:
+            raise DataError(f"{path}: is of another model, other images or other settings. Remove it to begin anew.")
+        for name, values in self.arrays.items():
+            known = arrays[name][: len(values)]
+            values[: len(known)] = known
+
+    def has(self, kind: type[RankingAttack], rows: slice) -> bool:
+        return not np.isnan(self.arrays[kind.names[0]][rows]).any()
+
+    def add(self, kind: type[RankingAttack], rows: slice, raw: tuple[Tensor, ...]) -> None:
+        # Names from the last: the first tells whether all are there.
+        for name, values in reversed(list(zip(kind.names, raw, strict=True))):
+            self.arrays[name][rows] = values.cpu().numpy()
+        if time.monotonic() - self.saved > _SAVE_EVERY:
+            self.save()
+
+    def save(self) -> None:
+        if self.path is not None:
+            with writing(self.path) as file:
+                np.savez(file, allow_pickle=False, call=np.array(self.call), **self.arrays)
+            self.saved = time.monotonic()
+
+
+def _fingerprint(embeddings: Tensor, images: Tensor, codes: Tensor, settings: object) -> str:
+    """Of the model by what it gives, of the images and of the settings."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for tensor in (embeddings, images, codes):
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,295 @@
+"""Training schemes: each turns a batch into a loss, for any network, loss and optimiser."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from certimetric.deep.attacks import PGD
+from certimetric.deep.embedding import embed, evaluating
+from certimetric.deep.losses import Loss, hardness, make_loss, of_triplets
+from certimetric.deep.mining import Strategy, TripletMiner, Triplets
+from certimetric.exceptions import InputError
+
+__all__ = ["ACT", "EST", "HardnessManipulation", "MinMax", "Plain", "RobustOptimization", "Scheme"]
+
+_NOISE = 1e-7
+"""The embedding shift begins at 0, where its gradient is 0: it is taken from embeddings that are this far away."""
+
+
+@dataclass
+class Scheme:
+    """``scheme(model, images, labels)`` is a loss to go backwards from.
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(embeddings, labels, triplets)``, such as :func:`make_loss` and all of pytorch-metric-learning.
+    miner : callable
+        ``miner(embeddings, labels)``, the triplets of a batch.
+    """
+
+    loss: Loss = field(default_factory=lambda: make_loss("triplet"))
+    miner: Callable[[Tensor, Tensor], Triplets] = field(default_factory=TripletMiner)
+
+    def __call__(
+        self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The loss of a batch.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+            Left in the mode in which it is; attacks ask it in evaluation mode.
+        images : tensor of shape (b, C, H, W), in [0, 1]
+        labels : tensor of shape (b,)
+        generator : torch.Generator, optional
+            Of triplets and of the random starts of attacks, on the CPU; default: PyTorch's own.
+        """
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, float]:
+        """What one batch hands on to the next."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on from there."""
+        if state:
+            raise InputError(f"{type(self).__name__} keeps nothing between batches, got {sorted(state)}.")
+
+    def _mine(self, embeddings: Tensor, labels: Tensor, generator: torch.Generator | None) -> Triplets:
+        if generator is not None and isinstance(self.miner, TripletMiner):
+            self.miner.generator = generator
+        found: Triplets = self.miner(embeddings, labels)
+        return found
+
+    def _mined(
+        self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Triplets]:
+        """Clean embeddings in evaluation mode, and the triplets of them."""
+        with evaluating(model), torch.no_grad():
+            embeddings = embed(model, images)
+        return embeddings, self._mine(embeddings, labels, generator)
+
+
+class Plain(Scheme):
+    """The loss of the images as they are."""
+
+    def __call__(
+        self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """See :class:`Scheme`."""
+        embeddings = embed(model, images)
+        return self.loss(embeddings, labels, self._mine(embeddings, labels, generator))
+
+
+@dataclass
+class _Adversarial(Scheme):
+    attack: PGD = field(default_factory=lambda: PGD(eps=77 / 255, step=3 / 255, steps=32))
+
+
+@dataclass
+class RobustOptimization(_Adversarial):
+    """Robust optimisation of a metric loss (Panum et al., 2021).
+
+    One role of the mined triplets is attacked, its partners frozen at their clean embeddings: positives and
+    anchors go away from what they should be near, negatives and anchors to what they should be far from.
+    The attacked images stand behind the batch, and the triplets point to them. The paper has an ℓ∞ ball of
+    0.01, five steps of 2ε/5 and a random start.
+
+    Parameters
+    ----------
+    role : {"positive", "negative", "anchor"}
+    rate : float
+        Share of triplets that are attacked, drawn anew in each batch.
+    """
+
+    role: Literal["positive", "negative", "anchor"] = "positive"
+    rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.role not in ("positive", "negative", "anchor"):
+            raise InputError(f"role must be 'positive', 'negative' or 'anchor', got {self.role!r}.")
+        if not 0 <= self.rate <= 1:
+            raise InputError(f"rate must be between 0 and 1, got {self.rate}.")
+
+    def __call__(
+        self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """See :class:`Scheme`."""
+        clean, triplets = self._mined(model, images, labels, generator)
+        place = ("anchor", "positive", "negative").index(self.role)
+        chosen = (torch.rand(len(triplets[0]), generator=generator) < self.rate).to(images.device)
+        if not chosen.any():
+            embeddings = embed(model, images)
+            return self.loss(embeddings, labels, triplets)
+        anchors, positives, negatives = (clean[part[chosen]] for part in triplets)
+
+        def objective(moved: Tensor) -> Tensor:
+            found = embed(model, moved)
+            if self.role == "positive":
+                return torch.linalg.vector_norm(found - anchors, dim=1)
+            if self.role == "negative":
+                return -torch.linalg.vector_norm(found - anchors, dim=1)
+            return hardness(found, positives, negatives)
+
+        rows = triplets[place][chosen]
+        with evaluating(model):
+            moved = self.attack(objective, images[rows], generator)
+        pointers = [part.clone() for part in triplets]
+        pointers[place][chosen] = len(images) + torch.arange(len(rows), device=images.device)
+        embeddings = embed(model, torch.cat([images, moved]))
+        return self.loss(embeddings, torch.cat([labels, labels[rows]]), tuple(pointers))
+
+
+class EST(_Adversarial):
+    """Embedding-shifted training (Zhou et al., ECCV 2020): the loss where each embedding is far from its own.
+
+    Each image maximises ‖φ(x + δ) − φ(x)‖; triplets are mined among what results.
+    """
+
+    def __call__(
+        self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """See :class:`Scheme`."""
+        with evaluating(model):
+            with torch.no_grad():
+                clean = embed(model, images)
+            noise = torch.randint(-1, 2, clean.shape, generator=generator).to(clean)
+            away = clean + _NOISE * noise
+            moved = self.attack(
+                lambda x: torch.linalg.vector_norm(embed(model, x) - away, dim=1), images, generator
+            )
+        embeddings = embed(model, moved)
+        return self.loss(embeddings, labels, self._mine(embeddings, labels, generator))
+
+
+class ACT(_Adversarial):
+    """Anti-collapse triplets (Zhou et al., 2021): positives and negatives are drawn onto each other.
+
+    Both minimise d(p, n); the loss is that of the clean anchors before them.
+    """
+
+    def __call__(
+        self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """See :class:`Scheme`."""
+        _, triplets = self._mined(model, images, labels, generator)
+
+        def objective(moved: Tensor) -> Tensor:
+            positives, negatives = embed(model, moved).chunk(2)
+            return -torch.linalg.vector_norm(positives - negatives, dim=1)
+
+        with evaluating(model):
+            moved = self.attack(objective, images[torch.cat(triplets[1:])], generator)
+        positives, negatives = embed(model, moved).chunk(2)
+        anchors = embed(model, images[triplets[0]])
+        return of_triplets(self.loss, (anchors, positives, negatives), labels, triplets)
+
+
+@dataclass
+class _OfTriplets(_Adversarial):
+    """All three of a triplet are attacked, for a value that depends on its hardness H = d(a, p) − d(a, n).
+
+    Parameters
+    ----------
+    ics : float
+        Weight λ of the intra-class structure [d(a, ã) − d(a, p)]₊, with ã the attacked anchor; 0.5 in the
+        paper, 0 without.
+    """
+
+    ics: float = 0.0
+
+    def _value(self, found: Tensor, destination: Tensor | float) -> Tensor:
+        """What is maximised."""
+        raise NotImplementedError
+
+    def _destination(self, clean: Tensor, labels: Tensor) -> Tensor | float:
+        return torch.inf
+
+    def _note(self, loss: float) -> None:
+        """Told of the loss of each batch, without the intra-class structure."""
+
+    def __call__(
+        self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """See :class:`Scheme`."""
+        clean, triplets = self._mined(model, images, labels, generator)
+        destination = self._destination(clean, labels)
+
+        def objective(moved: Tensor) -> Tensor:
+            return self._value(hardness(*embed(model, moved).chunk(3)), destination)
+
+        with evaluating(model):
+            moved = self.attack(objective, images[torch.cat(triplets)], generator)
+        anchors, positives, negatives = embed(model, moved).chunk(3)
+        loss = of_triplets(self.loss, (anchors, positives, negatives), labels, triplets)
+        self._note(float(loss.detach()))
+        if not self.ics:
+            return loss
+        own, positive = embed(model, images[torch.cat(triplets[:2])]).chunk(2)
+        return loss + self.ics * intra_class_structure(own, anchors, positive)
+
+
+def intra_class_structure(anchors: Tensor, attacked: Tensor, positives: Tensor) -> Tensor:
+    """Mean of [d(a, ã) − d(a, p)]₊: an attacked anchor stays nearer to itself than another one of its class."""
+    return hardness(anchors, attacked, positives).clamp(min=0).mean()
+
+
+class MinMax(_OfTriplets):
+    """Adversarial training of the triplet loss itself: all three images make the triplet as hard as they can."""
+
+    def _value(self, found: Tensor, destination: Tensor | float) -> Tensor:
+        return found
+
+
+@dataclass
+class HardnessManipulation(_OfTriplets):
+    """HM[source, destination] (Zhou & Patel, CVPR 2022): triplets become as hard as another one, and no harder.
+
+    All three images of a triplet of the miner minimise ([H_D − H]₊)², so that an attack ends where H reaches
+    the destination H_D: the hardness of the triplet that ``destination`` mines for the same anchor, a
+    constant, or with ``"lga"`` (linear gradual adversary) −γ · min(γ, ℓ)/γ for the loss ℓ of the batch before.
+
+    Parameters
+    ----------
+    destination : strategy of :class:`TripletMiner`, float or "lga"
+    margin : float
+        γ of the triplet loss, for ``"lga"`` and semi-hard triplets.
+    """
+
+    destination: Strategy | float | Literal["lga"] = "lga"
+    margin: float = 0.2
+    previous: float = field(default=torch.inf, init=False)
+
+    def __post_init__(self) -> None:
+        if not self.margin > 0:
+            raise InputError(f"margin must be positive, got {self.margin}.")
+        self._other: TripletMiner | None = None
+        if isinstance(self.destination, str) and self.destination != "lga":
+            if not isinstance(self.miner, TripletMiner):
+                raise InputError("destination can only be triplets where miner is a TripletMiner, with the same anchors.")
+            self._other = TripletMiner(self.destination, margin=self.margin, anchors=self.miner.anchors)
+
+    def _value(self, found: Tensor, destination: Tensor | float) -> Tensor:
+        return -(destination - found).clamp(min=0).square()
+
+    def _destination(self, clean: Tensor, labels: Tensor) -> Tensor | float:
+        if self._other is not None and isinstance(self.miner, TripletMiner):
+            self._other.generator = self.miner.generator
+            anchors, positives, negatives = self._other(clean, labels)
+            return hardness(clean[anchors], clean[positives], clean[negatives])
+        return -min(self.margin, self.previous) if self.destination == "lga" else float(self.destination)
+
+    def _note(self, loss: float) -> None:
+        self.previous = loss
+
+    def state_dict(self) -> dict[str, float]:
+        """The loss of the batch before."""
+        return {"previous": self.previous}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on from there."""
+        self.previous = float(state["previous"])

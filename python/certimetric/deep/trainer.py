@@ -1,0 +1,222 @@
+"""A plain loop: batches, losses, steps; a log, checkpoints, and an end that loses nothing."""
+
+import copy
+import math
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor, nn
+
+from certimetric._progress import progress_line
+from certimetric.deep._checkpoint import Parts, Place, digest_of, load_run, save_run
+from certimetric.deep._log import write_log
+from certimetric.deep.data import PairSampler
+from certimetric.deep.embedding import check_images, check_labels, device_of
+from certimetric.deep.schemes import Scheme
+from certimetric.exceptions import InputError
+
+__all__ = ["Trainer"]
+
+_REASONS = {
+    "interrupted": "was interrupted: the model is that of the last step",
+    "not_finite": "ends, for the loss of epoch {epoch} is not finite: the model is that of the last whole epoch",
+}
+
+
+@dataclass
+class Trainer:
+    """Train a network by a scheme.
+
+    On the CPU a run that was stopped and goes on from its checkpoint ends at the same bits as one that was
+    not. A loss that is not finite ends the run with the weights of the last whole epoch and a warning, Ctrl-C
+    and the time limit end it with those of the last step; a checkpoint is written then, too.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        On the device on which to train.
+    scheme : Scheme
+        Such as ``make_scheme("HM[S,LGA]&ICS")``.
+    optimizer : torch.optim.Optimizer, optional
+        Default: Adam with a rate of 10⁻³.
+    epochs : int
+    batch_size : int
+        Images in a batch; an epoch has each image once, in pairs of a class.
+    seed : int
+        Of batches, triplets and random starts.
+    clip : float, optional
+        Largest norm of the gradient.
+    mixed_precision : bool
+        Forward passes in bfloat16, on CUDA only.
+    validate : callable, optional
+        Of the model after each epoch, a number, large is good; the best model is kept.
+    patience : int, optional
+        Epochs without a better one after which the run ends.
+    time_limit : float, optional
+        Seconds, of all runs of a checkpoint together.
+    checkpoint : path, optional
+        A file from which the same call goes on.
+    checkpoint_minutes : float
+        Between two states; there is one after each epoch, too.
+    log : path, optional
+        ``.jsonl`` or ``.csv``, a line for each epoch; any other name: a folder for TensorBoard.
+    progress : bool
+    callback : callable, optional
+        Told of the row of each epoch; ends the run by returning True.
+
+    Attributes
+    ----------
+    history_ : list of dict
+        A row for each epoch: ``epoch``, ``loss`` (mean over batches), ``seconds``, and ``validation``.
+    stop_reason_ : str
+        ``"epochs"``, ``"patience"``, ``"time_limit"``, ``"callback"``, ``"interrupted"`` or ``"not_finite"``.
+    """
+
+    model: nn.Module
+    scheme: Scheme
+    optimizer: torch.optim.Optimizer | None = None
+    epochs: int = 8
+    batch_size: int = 128
+    seed: int = 0
+    clip: float | None = None
+    mixed_precision: bool = False
+    validate: Callable[[nn.Module], float] | None = None
+    patience: int | None = None
+    time_limit: float | None = None
+    checkpoint: str | Path | None = None
+    checkpoint_minutes: float = 5.0
+    log: str | Path | None = None
+    progress: bool = False
+    callback: Callable[[dict[str, float]], object] | None = None
+    history_: list[dict[str, float]] = field(default_factory=list, init=False)
+    stop_reason_: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise InputError(f"epochs must be 1 or more, got {self.epochs}.")
+        for name in ("clip", "time_limit", "checkpoint_minutes", "patience"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name} must be positive and finite, got {value}.")
+        if self.patience is not None and self.validate is None:
+            raise InputError("patience needs validate, which tells what is better.")
+
+    def fit(self, images: Tensor | NDArray[np.floating], labels: object) -> "Trainer":
+        """Train.
+
+        Parameters
+        ----------
+        images : tensor or array of shape (n, C, H, W), in [0, 1]
+        labels : array-like of shape (n,)
+
+        Raises
+        ------
+        InputError
+            Bad images or labels, a class with one image, or a batch larger than the data.
+        DataError
+            The checkpoint is of another run, or damaged.
+        """
+        images = check_images(images, channels=getattr(self.model, "channels", None))
+        codes, _ = check_labels(labels, len(images), each=2)
+        sampler = PairSampler(codes, self.batch_size, self.seed)
+        self._optimizer = self.optimizer or torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        self._generator = torch.Generator().manual_seed(self.seed)
+        settings = (type(self.scheme).__name__, getattr(self.scheme, "attack", None), self.batch_size, self.seed)
+        self._key = digest_of((images, codes), (*settings, self.clip, self.mixed_precision))
+        self._place, self.history_, self.stop_reason_ = Place(), [], ""
+        if self.checkpoint is not None and Path(self.checkpoint).exists():
+            self._place, self.history_ = load_run(Path(self.checkpoint), self._key, self._parts())
+        self._good = copy.deepcopy(self.model.state_dict())
+        try:
+            with progress_line(label="train", unit="batches") if self.progress else nullcontext() as report:
+                while not self.stop_reason_ and not self._is_stale() and self._place.epoch < self.epochs:
+                    self._epoch((images, codes), sampler, report)
+        except KeyboardInterrupt:
+            self.stop_reason_ = "interrupted"
+        self.stop_reason_ = self.stop_reason_ or ("patience" if self._is_stale() else "epochs")
+        self._finish()
+        return self
+
+    def _epoch(self, data: tuple[Tensor, Tensor], sampler: PairSampler, report: Any) -> None:
+        place, device = self._place, device_of(self.model)
+        sampler.set_epoch(place.epoch)
+        begun = saved = time.monotonic()
+        before = place.seconds
+        for rows in list(sampler)[place.batch :]:
+            loss = self._step(*(part[rows].to(device) for part in data))
+            if not math.isfinite(loss):
+                self.model.load_state_dict(self._good)
+                self.stop_reason_ = "not_finite"
+                return
+            place.batch, place.total = place.batch + 1, place.total + loss
+            place.seconds = before + time.monotonic() - begun
+            if report:
+                report(place.epoch * len(sampler) + place.batch, self.epochs * len(sampler))
+            if self.time_limit is not None and self._spent() > self.time_limit:
+                self.stop_reason_ = "time_limit"
+                return
+            if self.checkpoint and time.monotonic() - saved > 60 * self.checkpoint_minutes:
+                self._save()
+                saved = time.monotonic()
+        self._end_epoch(place.total / len(sampler))
+
+    def _step(self, images: Tensor, labels: Tensor) -> float:
+        self.model.train()
+        self._optimizer.zero_grad(set_to_none=True)
+        low = torch.autocast("cuda", torch.bfloat16) if self.mixed_precision and images.is_cuda else nullcontext()
+        with low:
+            loss = self.scheme(self.model, images, labels, self._generator)
+        loss.backward()
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        if torch.isfinite(loss):
+            self._optimizer.step()
+        return float(loss.detach())
+
+    def _spent(self) -> float:
+        return self._place.seconds + sum(row["seconds"] for row in self.history_)
+
+    def _end_epoch(self, loss: float) -> None:
+        place = self._place
+        row = {"epoch": place.epoch + 1, "loss": loss, "seconds": place.seconds}
+        place.epoch, place.batch, place.total, place.seconds = place.epoch + 1, 0, 0.0, 0.0
+        self._good = copy.deepcopy(self.model.state_dict())
+        if self.validate is not None:
+            row["validation"] = float(self.validate(self.model))
+            if row["validation"] > place.best:
+                place.best, place.best_epoch, place.best_weights = row["validation"], place.epoch, self._good
+        self.history_.append(row)
+        if self.log is not None:
+            write_log(Path(self.log), self.history_)
+        self._save()
+        if self.callback is not None and self.callback(row) is True:
+            self.stop_reason_ = "callback"
+
+    def _is_stale(self) -> bool:
+        return self.patience is not None and self._place.epoch - self._place.best_epoch >= self.patience
+
+    def _finish(self) -> None:
+        ended = self.stop_reason_ in ("epochs", "patience", "callback")
+        if ended and self._place.best_weights:
+            self.model.load_state_dict(self._place.best_weights)
+        elif self.stop_reason_ in _REASONS:
+            what = _REASONS[self.stop_reason_].format(epoch=self._place.epoch + 1)
+            warnings.warn(f"Trainer {what}.", ConvergenceWarning, stacklevel=3)
+        if self.stop_reason_ in ("interrupted", "time_limit"):
+            self._save()
+
+    def _save(self) -> None:
+        if self.checkpoint is not None:
+            save_run(Path(self.checkpoint), self._key, self._parts(), self._place, self.history_)
+
+    def _parts(self) -> Parts:
+        return self.model, self._optimizer, self.scheme, self._generator

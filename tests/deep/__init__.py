@@ -1,0 +1,1 @@
+"""What needs PyTorch: networks, attacks on them, and what is proven of them."""

@@ -1,0 +1,102 @@
+"""Images from files, and batches of pairs."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
+
+from certimetric.deep import ConvNet28, LeNet28, PairSampler, make_model, read_images  # noqa: E402
+from certimetric.exceptions import DataError, InputError, InputTypeError  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def test_bytes_rows_and_colours_become_images(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.array(["b", "a", "b", "c"])
+    cases = {
+        "rows": (rng.integers(0, 256, (4, 16), dtype=np.uint8), (4, 1, 4, 4)),
+        "grey": (rng.random((4, 5, 6)), (4, 1, 5, 6)),
+        "first": (rng.random((4, 3, 5, 6)), (4, 3, 5, 6)),
+        "last": (rng.random((4, 5, 6, 3)), (4, 3, 5, 6)),
+    }
+    for name, (values, shape) in cases.items():
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, X_train=values, y_train=labels, X_test=values[:2], y_test=labels[:2])
+        found = read_images(path)
+        assert found.images.shape == shape and found.images.dtype == torch.float32
+        assert found.codes.tolist() == [1, 0, 1, 2] and found.classes.tolist() == ["a", "b", "c"]
+        assert len(read_images(path, "test").images) == 2
+        image, code = found.dataset()[3]
+        assert image.shape == shape[1:] and code == 2
+        assert len(found.first(3).codes) == 3
+    first = read_images(tmp_path / "rows.npz").images[0, 0].numpy()
+    np.testing.assert_array_equal(first, cases["rows"][0][0].reshape(4, 4) / np.float32(255))
+    coloured = read_images(tmp_path / "last.npz").images
+    np.testing.assert_allclose(coloured[1, 2], cases["last"][0][1, :, :, 2], rtol=1e-6)
+    assert read_images(tmp_path / "rows.npz", shape=(1, 2, 8)).images.shape == (4, 1, 2, 8)
+
+
+def test_files_that_are_no_images_are_refused(tmp_path):
+    def written(**arrays):
+        np.savez(tmp_path / "a.npz", **arrays)
+        return tmp_path / "a.npz"
+
+    labels = np.array([0, 1])
+    with pytest.raises(DataError, match=r"missing.npz"):
+        read_images(tmp_path / "missing.npz")
+    with pytest.raises(DataError, match="has no labels"):
+        read_images(written(X=np.zeros((2, 4))))
+    with pytest.raises(DataError, match="has no array 'X_train' or 'X'"):
+        read_images(written(Z=np.zeros((2, 4))))
+    with pytest.raises(InputError, match=r"rows of 5 values are no squares: give shape=\(C, H, W\)"):
+        read_images(written(X=np.zeros((2, 5)), y=labels))
+    with pytest.raises(InputError, match="a row has 4 values"):
+        read_images(written(X=np.zeros((2, 4)), y=labels), shape=(1, 3, 3))
+    with pytest.raises(InputError, match=r"must lie in \[0, 1\]; image 1 has the value 255"):
+        read_images(written(X=np.array([[0.0] * 4, [255.0] * 4]), y=labels))
+    with pytest.raises(InputTypeError, match="divide bytes by 255"):
+        read_images(written(X=np.zeros((2, 4), dtype=np.int64), y=labels))
+    with pytest.raises(InputError, match="part must be 'train' or 'test'"):
+        read_images(written(X=np.zeros((2, 4)), y=labels), "both")
+    path = written(X=np.zeros((2, 4)), y=labels)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataError, match="cannot be read as npz"):
+        read_images(path)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_epoch_has_each_image_once_in_pairs_of_a_class(seed):
+    rng = np.random.default_rng(seed)
+    codes = torch.from_numpy(np.concatenate([np.repeat(np.arange(5), 2), rng.integers(5, size=90)]))
+    sampler = PairSampler(codes, 10, seed=seed)
+    batches = list(sampler)
+    rows = np.concatenate(batches)
+    assert len(batches) == len(sampler) and all(len(batch) == 10 for batch in batches)
+    assert len(set(rows)) == len(rows)
+    pairs = codes[rows].reshape(-1, 2)
+    assert torch.equal(pairs[:, 0], pairs[:, 1])
+    assert list(sampler) == batches
+    sampler.set_epoch(1)
+    assert list(sampler) != batches
+
+
+def test_networks_of_the_papers():
+    images = torch.rand(2, 1, 28, 28)
+    assert ConvNet28()(images).shape == (2, 512) and LeNet28(64)(images).shape == (2, 64)
+    assert sum(value.numel() for value in ConvNet28().parameters()) == 832 + 51_264 + 3_212_288 + 524_800
+    assert make_model("lenet", 32, channels=3)(torch.rand(2, 3, 28, 28)).shape == (2, 32)
+    with pytest.raises(InputError, match="model must be 'c2f2', 'lenet', 'resnet18' or 'resnet50', got 'vgg'"):
+        make_model("vgg")
+    with pytest.raises(InputError, match="n_components must be 1 or more"):
+        make_model("c2f2", 0)
+    with pytest.raises(InputError, match="'c2f2' has none"):
+        make_model("c2f2", weights="DEFAULT")
+
+
+def test_networks_of_torchvision_where_it_is_installed():
+    pytest.importorskip("torchvision", reason="needs torchvision: the extra vision")
+    model = make_model("resnet18", 16).eval()
+    with torch.no_grad():
+        assert model(torch.rand(2, 3, 64, 64)).shape == (2, 16)
+    assert model.channels == 3

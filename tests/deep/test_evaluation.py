@@ -1,0 +1,128 @@
+"""Scores of retrieval before brute force and before pytorch-metric-learning."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
+
+from pytorch_metric_learning.distances import LpDistance  # noqa: E402
+from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator  # noqa: E402
+from pytorch_metric_learning.utils.inference import CustomKNN  # noqa: E402
+from sklearn.metrics import normalized_mutual_info_score  # noqa: E402
+
+from certimetric.deep import evaluation, retrieval_scores  # noqa: E402
+from certimetric.deep.evaluation import check_spread  # noqa: E402
+from certimetric.exceptions import InputError  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def data(seed, n=60, p=4, classes=5):
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.repeat(np.arange(classes), 2), rng.integers(classes, size=n - 2 * classes)])
+    return rng.normal(size=(n, p)) + np.eye(classes, p)[labels] * 1.5, labels
+
+
+def brute_force(rows, labels, queries, own):
+    """R@1, R@3, mAP and mAP@R in plain loops."""
+    found = []
+    for query, row in zip(queries, own, strict=True):
+        order = [j for j in np.argsort(np.linalg.norm(rows - query, axis=1), kind="stable") if j != row]
+        hits = labels[order] == labels[row]
+        count = hits.sum()
+        precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+        average = precision[hits].sum() / count
+        at_r = (precision * hits)[:count].sum() / count
+        found.append([hits[0], hits[:3].any(), average, at_r])
+    return np.mean(found, axis=0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_are_those_of_their_definitions(seed, monkeypatch):
+    # Several tiles, of several threads.
+    monkeypatch.setattr(evaluation, "_TILE", 600)
+    rows, labels = data(seed)
+    scores = retrieval_scores(rows, labels, ks=(1, 3), n_jobs=2)
+    found = [scores.recall[1], scores.recall[3], scores.map, scores.map_at_r]
+    np.testing.assert_allclose(found, brute_force(rows, labels, rows, np.arange(60)), rtol=1e-12)
+
+
+def test_queries_may_stand_for_rows():
+    rows, labels = data(7)
+    own = np.array([4, 50, 12])
+    queries = rows[own] + 0.5
+    scores = retrieval_scores(rows, labels, queries=queries, own=own, ks=(1, 3), nmi=False)
+    assert scores.nmi is None
+    found = [scores.recall[1], scores.recall[3], scores.map, scores.map_at_r]
+    np.testing.assert_allclose(found, brute_force(rows, labels, queries, own), rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pytorch_metric_learning_says_the_same(seed):
+    rows, labels = data(seed, n=80)
+    wanted = ("precision_at_1", "mean_average_precision_at_r", "mean_average_precision")
+    knn = CustomKNN(LpDistance(normalize_embeddings=False))
+    calculator = AccuracyCalculator(include=wanted, k=79, knn_func=knn, device=torch.device("cpu"))
+    theirs = calculator.get_accuracy(torch.from_numpy(rows), torch.from_numpy(labels))
+    ours = retrieval_scores(rows, labels, nmi=False)
+    np.testing.assert_allclose([ours.recall[1], ours.map_at_r, ours.map], [theirs[name] for name in wanted])
+
+
+def test_clusters_that_are_the_classes_have_all_the_information():
+    labels = np.repeat(["a", "b", "c"], 10)
+    rows = np.repeat(np.eye(3), 10, axis=0) + 0.01 * np.random.default_rng(0).normal(size=(30, 3))
+    assert retrieval_scores(rows, labels).nmi == pytest.approx(1)
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=(300, 3))
+    assert retrieval_scores(noise, rng.integers(3, size=300)).nmi < 0.05
+    assert normalized_mutual_info_score([0, 0, 1], [1, 1, 0]) == pytest.approx(1)
+
+
+def test_ties_count_against_the_query():
+    rows, labels = np.ones((6, 2)), np.array([0, 0, 0, 1, 1, 1])
+    scores = retrieval_scores(rows, labels, ks=(1, 3, 4), nmi=False)
+    # Three of the other class come first, then the two of the own: (1/4 + 2/5) / 2.
+    assert scores.recall == {1: 0.0, 3: 0.0, 4: 1.0}
+    assert scores.map == pytest.approx(0.325)
+
+
+def test_memory_is_that_of_a_tile(monkeypatch):
+    seen = []
+    sums = evaluation._Ranking.sums
+
+    def spied(self, queries, own):
+        seen.append(len(queries) * len(self.gallery))
+        return sums(self, queries, own)
+
+    monkeypatch.setattr(evaluation._Ranking, "sums", spied)
+    monkeypatch.setattr(evaluation, "_TILE", 500)
+    rows, labels = data(1, n=100)
+    retrieval_scores(rows, labels, nmi=False)
+    assert max(seen) <= 500 and len(seen) == 20
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"embeddings": np.zeros(3)}, "embeddings must be floating-point numbers of shape"),
+        ({"embeddings": np.full((60, 4), np.nan)}, "embeddings must be finite; row 0 is not"),
+        ({"labels": np.zeros(60)}, "labels must have two classes at least, got 1"),
+        ({"labels": np.arange(60) % 59}, "each class needs 2 images at least; class 1 has 1"),
+        ({"labels": np.linspace(0, 1, 60)}, "labels must be classes, not continuous values"),
+        ({"labels": np.zeros(3)}, "labels must have shape"),
+        ({"ks": (0, 1)}, "ks must be 1 or more"),
+        ({"queries": np.zeros((2, 3))}, "queries must have 4 columns, got 3"),
+        ({"queries": np.zeros((2, 4)), "own": [0, 99]}, "own must name a row of embeddings"),
+    ],
+)
+def test_bad_input_is_refused(change, message):
+    rows, labels = data(0)
+    arguments = {"embeddings": rows, "labels": labels, **change}
+    with pytest.raises(InputError, match=message):
+        retrieval_scores(arguments.pop("embeddings"), arguments.pop("labels"), **arguments)
+
+
+def test_collapsed_embeddings_are_noticed():
+    check_spread(torch.eye(3))
+    with pytest.raises(InputError, match="model has collapsed: it gives 5 images the same embedding"):
+        check_spread(torch.ones(5, 3))

@@ -1,0 +1,222 @@
+"""Networks that no distance grows through, and what is certified behind them."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
+
+import certimetric as cm  # noqa: E402
+from certimetric.deep import (  # noqa: E402
+    AOLConv2d,
+    CertifiedEmbeddingClassifier,
+    Householder,
+    LipschitzNetwork,
+    MaxMin,
+    OrthogonalLinear,
+    PotentialLayer,
+)
+from certimetric.deep._frozen import freeze  # noqa: E402
+from certimetric.deep._norms import matrix_norm_up, schur_up  # noqa: E402
+from certimetric.exceptions import InputError, InputTypeError  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def networks(seed):
+    """One of each kind of layer, with weights as after some training."""
+    torch.manual_seed(seed)
+    dense = LipschitzNetwork(
+        torch.nn.Flatten(), OrthogonalLinear(36, 40), MaxMin(), PotentialLayer(40, 30), OrthogonalLinear(40, 12)
+    )
+    maps = LipschitzNetwork(
+        AOLConv2d(1, 6, 3),
+        Householder(6),
+        torch.nn.PixelUnshuffle(2),
+        AOLConv2d(24, 16, 3, stride=3),
+        MaxMin(),
+        torch.nn.Flatten(),
+        PotentialLayer(16),
+    )
+    for network in (dense, maps):
+        for name, value in network.named_parameters():
+            if "original" not in name:
+                value.data += 0.3 * torch.randn_like(value)
+        yield network
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_distance_grows(seed):
+    for network in networks(seed):
+        function = freeze(network)
+        x = torch.rand(40, 1, 6, 6, dtype=torch.float64)
+        for length in (1e-6, 1e-2, 1.0):
+            away = torch.randn_like(x)
+            y = x + length * away / away.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+            (first, e), (second, f) = function(x), function(y)
+            grown = np.linalg.norm(first - second, axis=1)
+            moved = (x - y).flatten(1).norm(dim=1).numpy()
+            assert (grown <= function.constant * moved * (1 + 1e-12) + e + f).all()
+        assert 0.3 < function.constant < 1.001
+        assert e < 1e-11
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_steepest_direction_found_by_ascent_is_below_the_constant(seed):
+    for network in networks(seed):
+        jacobian = torch.func.jacrev(lambda x, network=network: network(x[None])[0])
+        for point in torch.rand(5, 1, 6, 6):
+            matrix = jacobian(point).reshape(-1, 36).double().detach()
+            assert float(torch.linalg.matrix_norm(matrix, 2)) <= freeze(network).constant + 1e-5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_computed_is_the_function_that_was_trained(seed):
+    for network in networks(seed):
+        x = torch.rand(7, 1, 6, 6)
+        found, _ = freeze(network)(x)
+        np.testing.assert_allclose(found, network(x).detach(), atol=2e-5)
+
+
+def test_the_rounding_error_holds_before_exact_arithmetic():
+    """A dense network in rational numbers: how far binary64 really is from it."""
+    torch.manual_seed(0)
+    network = LipschitzNetwork(torch.nn.Flatten(), OrthogonalLinear(9, 8), MaxMin(), PotentialLayer(8, 6))
+    network[3].bias.data.normal_()
+    function = freeze(network)
+    x = torch.rand(5, 1, 3, 3)
+    found, error = function(x)
+    linear, potential = function.layers[1], function.layers[3]
+
+    def rational(array):
+        return [[Fraction(float(v)) for v in row] for row in np.atleast_2d(array)]
+
+    def product(rows, weights):
+        return [[sum(a * b for a, b in zip(row, w, strict=True)) for w in weights] for row in rows]
+
+    values = product(rational(x.flatten(1).double()), rational(linear.weight))
+    (bias,) = rational(linear.bias)
+    values = [[v + b for v, b in zip(row, bias, strict=True)] for row in values]
+    values = [
+        [max(a, b) for a, b in zip(row[:4], row[4:], strict=True)]
+        + [min(a, b) for a, b in zip(row[:4], row[4:], strict=True)]
+        for row in values
+    ]
+    W, (b,), (t,) = (rational(part) for part in (potential.weight, potential.bias, potential.step))
+    hidden = [[max(v + c, 0) * s for v, c, s in zip(row, b, t, strict=True)] for row in product(values, W)]
+    back = product(hidden, list(map(list, zip(*W, strict=True))))
+    exact = [[v - m for v, m in zip(row, moved, strict=True)] for row, moved in zip(values, back, strict=True)]
+    for row, computed in zip(exact, found, strict=True):
+        off = math.sqrt(sum((v - Fraction(float(c))) ** 2 for v, c in zip(row, computed, strict=True)))
+        assert 0 < off <= error < 1e-12
+    # And L = 1 of the last layer is that of these numbers: 2 / t_i ≥ Σ_j |W Wᵀ|_ij q_j / q_i, with q = 1.
+    gram = product(W, W)
+    assert all(2 / s >= sum(map(abs, row)) for s, row in zip(t, gram, strict=True))
+
+
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 12), m=st.integers(1, 12), kind=st.sampled_from("goslz"))
+def test_norms_are_above_and_near(seed, n, m, kind):
+    rng = np.random.default_rng(seed)
+    A = rng.normal(size=(n, m))
+    if kind == "o":
+        A = np.linalg.qr(rng.normal(size=(max(n, m), min(n, m))))[0].astype(np.float32).astype(float)
+    if kind == "s":
+        A *= 1e-200
+    if kind == "l":
+        A = np.outer(A[:, 0], A[0])
+    if kind == "z":
+        A[:] = 0
+    bound, exact = matrix_norm_up(A), np.linalg.norm(A, 2)
+    assert exact * (1 - 1e-14) <= bound <= exact * (1 + 1e-3) + 1e-300
+    if kind == "o":
+        assert bound < 1 + 1e-6
+    assert schur_up(torch.from_numpy(A)) >= np.linalg.norm(np.abs(A), 2) * (1 - 1e-14)
+
+
+def test_norms_of_convolutions_are_those_of_their_matrices():
+    for stride, seed in ((1, 0), (3, 1)):
+        torch.manual_seed(seed)
+        layer = AOLConv2d(2, 4, 3, stride=stride, bias=False)
+        layer.weight.data += 0.2 * torch.randn_like(layer.weight)
+        frozen = freeze(LipschitzNetwork(layer)).layers[0]
+        units = torch.eye(2 * 36, dtype=torch.float64).reshape(-1, 2, 6, 6)
+        matrix = frozen(units).flatten(1).numpy()
+        norm = np.linalg.norm(matrix, 2)
+        assert 0.5 < norm <= frozen.constant <= 1 + 1e-6
+        assert np.linalg.norm(np.abs(matrix), 2) <= frozen.absolute
+
+
+def test_activations_are_what_the_papers_say():
+    values = torch.randn(5, 6, 2, 2)
+    first, second = values.chunk(2, dim=1)
+    found = MaxMin()(values)
+    assert torch.equal(found, torch.cat([torch.maximum(first, second), torch.minimum(first, second)], dim=1))
+    torch.testing.assert_close(Householder(6)(values), found)
+    assert torch.autograd.gradcheck(Householder(4).double(), torch.randn(3, 4, dtype=torch.float64, requires_grad=True))
+
+
+@pytest.fixture
+def fitted(small):
+    images, codes = small
+    torch.manual_seed(0)
+    network = LipschitzNetwork(torch.nn.Flatten(), OrthogonalLinear(36, 20), MaxMin(), OrthogonalLinear(20, 10))
+    return CertifiedEmbeddingClassifier(network).fit(images[:40], codes[:40]), images[40:], codes[40:]
+
+
+def test_radii_of_images_are_those_of_embeddings_over_the_constant(fitted):
+    clf, images, codes = fitted
+    cert = clf.certify(images, codes)
+    inside = clf.classifier_.certify(clf.transform(images), codes.numpy())
+    np.testing.assert_allclose(cert.lower, inside.lower / clf.lipschitz_, rtol=1e-9)
+    assert (cert.lower <= inside.lower / clf.lipschitz_).all() and (cert.lower > 0).any()
+    is_wrong = clf.predict(images) != codes.numpy()
+    np.testing.assert_array_equal(cert.status == "misclassified", is_wrong)
+    assert (cert.upper == np.where(is_wrong, 0, np.inf)).all()
+    assert "L ≤ 1.0" in cert.run.metric and cert.run.n_features == 36
+    assert cert.certified_error(0.0) == is_wrong.mean()
+
+
+def test_no_image_within_the_radius_has_another_label(fitted):
+    clf, images, _ = fitted
+    cert, labels = clf.certify(images), clf.predict(images)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        away = rng.normal(size=images.shape)
+        away *= 0.999 * cert.lower[:, None, None, None] / np.sqrt((away**2).sum(axis=(1, 2, 3), keepdims=True))
+        rows, _ = clf._function(images.double() + torch.from_numpy(away))
+        np.testing.assert_array_equal(clf.classifier_.predict(rows), labels)
+
+
+def test_neighbours_and_prototypes_in_embedding_space(fitted, small):
+    clf, images, codes = fitted
+    several = CertifiedEmbeddingClassifier(clf.network, n_neighbors=3).fit(*(part[:40] for part in small))
+    cert = several.certify(images, codes, rule="majority", eps=0.05)
+    assert cert.run.n_neighbors == 3 and cert.run.rule == "majority"
+    rows = np.stack([clf.transform(small[0][:40])[small[1][:40] == c].mean(axis=0) for c in range(4)])
+    means = CertifiedEmbeddingClassifier(clf.network).fit_embeddings(rows, np.arange(4))
+    assert (means.predict(images) == codes.numpy()).mean() > 0.9
+
+
+def test_bad_input_is_refused(fitted):
+    clf, images, _ = fitted
+    with pytest.raises(InputTypeError, match="network must be a LipschitzNetwork, whose constant is known, got Linear"):
+        CertifiedEmbeddingClassifier(torch.nn.Linear(3, 3))
+    with pytest.raises(InputError, match="ReLU is no layer with a known constant; use OrthogonalLinear"):
+        LipschitzNetwork(torch.nn.ReLU())
+    with pytest.raises(InputError, match="is not fitted"):
+        CertifiedEmbeddingClassifier(clf.network).predict(images)
+    with pytest.raises(InputError, match="return_adversarial must be False"):
+        clf.certify(images, return_adversarial=True)
+    with pytest.raises(InputError, match=r"images must lie in \[0, 1\]"):
+        clf.certify(images + 1)
+    with pytest.raises(InputError, match="stride must be 1 or kernel_size = 3, got 2"):
+        AOLConv2d(1, 2, 3, stride=2)
+    with pytest.raises(InputError, match="MaxMin needs an even number of channels, got 3"):
+        MaxMin()(torch.ones(1, 3))
+    with pytest.raises(InputError, match="channels must be even"):
+        Householder(3)
+    assert isinstance(clf.certify(images), cm.Certification)

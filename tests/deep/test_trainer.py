@@ -1,0 +1,206 @@
+"""Training runs: the same bits however often they are stopped, and ends that lose nothing."""
+
+import csv
+import json
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
+
+from certimetric.deep import PGD, Plain, Trainer, embed_all, load_model, make_scheme, retrieval_scores  # noqa: E402
+from certimetric.exceptions import DataError, InputError  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def fresh(dropout=False):
+    torch.manual_seed(1)
+    layers = [torch.nn.Flatten(), torch.nn.Linear(36, 16), torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers, *[torch.nn.Dropout(0.2)] * dropout, torch.nn.Linear(16, 8))
+
+
+def scheme():
+    return make_scheme("HM[S,LGA]&ICS", attack=PGD(eps=0.1, steps=2, random_start=True))
+
+
+def run(data, model=None, *, stop_after=None, **settings):
+    """A run of three epochs of four batches, stopped in the middle of a step if so wished."""
+    model = fresh(dropout=True) if model is None else model
+    settings = {"epochs": 3, "batch_size": 16, **settings}
+    kind = settings.pop("scheme", None) or scheme()
+    if stop_after is not None:
+        kind = Stopping(kind, stop_after)
+    trainer = Trainer(model, kind, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return trainer.fit(*data)
+
+
+def Stopping(kind, count):  # noqa: N802
+    """The same scheme, interrupted in its last step."""
+
+    class _Stopping(type(kind)):
+        left = count
+
+        def __call__(self, *arguments):
+            type(self).left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+            return super().__call__(*arguments)
+
+    _Stopping.__name__ = type(kind).__name__
+    kind.__class__ = _Stopping
+    return kind
+
+
+def weights(model):
+    return torch.cat([value.flatten() for value in model.state_dict().values()])
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 6, 11])
+def test_a_run_that_was_stopped_ends_at_the_same_bits(stop_after, small, tmp_path):
+    whole = run(small)
+    path = tmp_path / "run.pt"
+    stopped = run(small, checkpoint=path, stop_after=stop_after)
+    assert stopped.stop_reason_ == "interrupted" and len(stopped.history_) == stop_after // 4
+    resumed = run(small, checkpoint=path)
+    assert torch.equal(weights(resumed.model), weights(whole.model))
+    losses = [[row["loss"] for row in trainer.history_] for trainer in (whole, resumed)]
+    assert losses[0] == losses[1] and resumed.stop_reason_ == "epochs"
+
+
+def test_training_finds_the_classes(small):
+    images, codes = small
+    model = fresh()
+    before = retrieval_scores(embed_all(model, images), codes).map
+    trainer = Trainer(model, Plain(), epochs=30, batch_size=32).fit(images, codes)
+    assert retrieval_scores(embed_all(model, images), codes).map > max(0.9, before)
+    assert trainer.history_[-1]["loss"] < trainer.history_[0]["loss"]
+
+
+def test_the_best_model_is_kept_and_patience_ends_the_run(small, tmp_path):
+    path = tmp_path / "run.pt"
+    scores, seen = iter([0.1, 0.5, 0.3, 0.4, 0.9]), []
+
+    def validate(model):
+        seen.append(weights(model).clone())
+        return next(scores)
+
+    trainer = run(small, epochs=9, validate=validate, patience=2, checkpoint=path)
+    assert trainer.stop_reason_ == "patience" and len(trainer.history_) == 4
+    assert torch.equal(weights(trainer.model), seen[1])
+    assert torch.equal(weights(load_model(fresh(dropout=True), path)), seen[1])
+    # It has ended, and goes on no further.
+    again = run(small, epochs=9, validate=validate, patience=2, checkpoint=path)
+    assert again.stop_reason_ == "patience" and len(seen) == 4
+    assert torch.equal(weights(again.model), seen[1])
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_whole_epoch(small):
+    kept = []
+
+    class Breaking(Plain):
+        count = 0
+
+        def __call__(self, *arguments):
+            self.count += 1
+            return super().__call__(*arguments) * (torch.nan if self.count == 7 else 1)
+
+    trainer = Trainer(fresh(), Breaking(), epochs=3, batch_size=16)
+    trainer.callback = lambda row: kept.append(weights(trainer.model).clone())
+    with pytest.warns(ConvergenceWarning, match="the loss of epoch 2 is not finite"):
+        trainer.fit(*small)
+    assert trainer.stop_reason_ == "not_finite"
+    assert torch.equal(weights(trainer.model), kept[0])
+
+
+def test_limits_and_callbacks_end_a_run(small):
+    assert run(small, time_limit=1e-9).stop_reason_ == "time_limit"
+    trainer = run(small, callback=lambda row: row["epoch"] == 2)
+    assert trainer.stop_reason_ == "callback" and len(trainer.history_) == 2
+
+
+def test_gradients_are_clipped(small):
+    model = fresh()
+    start = weights(model).clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    run(small, model, optimizer=optimizer, clip=1e-4, epochs=1)
+    assert 0 < float((weights(model) - start).norm()) <= 4e-4 + 1e-6
+
+
+def test_logs_have_a_row_for_each_epoch_of_a_run_that_was_stopped_too(small, tmp_path):
+    for name in ("log.jsonl", "log.csv"):
+        path, state = tmp_path / name, tmp_path / f"{name}.pt"
+        run(small, log=path, checkpoint=state, stop_after=6)
+        trainer = run(small, log=path, checkpoint=state)
+        text = path.read_text()
+        rows = list(csv.DictReader(text.splitlines())) if name.endswith("csv") else list(map(json.loads, text.splitlines()))
+        assert [float(row["loss"]) for row in rows] == [row["loss"] for row in trainer.history_]
+        assert len(rows) == 3
+
+
+def test_checkpoints_of_others_are_refused(small, tmp_path):
+    path = tmp_path / "run.pt"
+    run(small, checkpoint=path)
+    with pytest.raises(DataError, match="other images or settings"):
+        run(small, checkpoint=path, seed=2)
+    with pytest.raises(DataError, match="other images or settings"):
+        run((small[0] * 0.5, small[1]), checkpoint=path)
+    with pytest.raises(DataError, match=r"is of another model: 1.weight has shape \[16, 36\] there and \[16, 25\] here"):
+        other = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(25, 16))
+        load_model(other, path)
+    content = path.read_bytes()
+    for damaged in (content[: len(content) // 2], b"", b"no checkpoint"):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="cannot be read as a checkpoint"):
+            run(small, checkpoint=path)
+    with pytest.raises(DataError, match="cannot be read as a checkpoint"):
+        load_model(fresh(), tmp_path / "missing.pt")
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path):
+    path, mark = tmp_path / "evil.pt", tmp_path / "mark"
+
+    class Evil:
+        def __reduce__(self):
+            return (mark.write_text, ("it ran",))
+
+    torch.save({"format": "certimetric.deep", "version": 1, "weights": Evil()}, path)
+    with pytest.raises(DataError, match="cannot be read as a checkpoint"):
+        load_model(fresh(), path)
+    path.write_bytes(pickle.dumps(Evil(), protocol=2))
+    with pytest.raises(DataError, match="cannot be read as a checkpoint"):
+        load_model(fresh(), path)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs must be 1 or more"),
+        ({"clip": 0.0}, "clip must be positive"),
+        ({"time_limit": np.nan}, "time_limit must be positive"),
+        ({"patience": 2}, "patience needs validate"),
+        ({"batch_size": 7}, "batch_size must be an even number, 4 or more, got 7"),
+        ({"batch_size": 80}, "batch_size must be at most 64 for these labels, got 80"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message, small):
+    with pytest.raises(InputError, match=message):
+        run(small, **settings)
+
+
+def test_bad_data_is_refused(small):
+    images, codes = small
+    with pytest.raises(InputError, match=r"images must lie in \[0, 1\]; image 0 has the value nan"):
+        run((images * torch.nan, codes))
+    with pytest.raises(InputError, match="each class needs 2 images at least; class 9 has 1"):
+        run((images, torch.cat([codes[:-1], torch.tensor([9])])))
+    model = fresh()
+    model.channels = 3
+    with pytest.raises(InputError, match=r"images must have 3 channel\(s\), got 1"):
+        run(small, model)
