@@ -8,7 +8,7 @@ STAMPS := .build
 SOURCES := Cargo.toml $(wildcard Cargo.lock) pyproject.toml $(shell find src -name '*.rs' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow hunt sanitize lint format bench docs wheel clean
+.PHONY: help demo test test-deep test-slow hunt sanitize lint format bench docs wheel clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,12 @@ $(STAMPS)/docs: $(STAMPS)/build
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet --extras test,docs
 	@touch $@
 
+# PyTorch takes gigabytes: it has an environment of its own, beside the one of all else.
+$(STAMPS)/torch: $(STAMPS)/build
+	$(PYTHON) -m venv $(VENV)-torch
+	VIRTUAL_ENV=$(abspath $(VENV))-torch $(BIN)/maturin develop --release --quiet --extras test,torch
+	@touch $@
+
 $(STAMPS)/bench: $(STAMPS)/build
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet --extras test,bench
 	@touch $@
@@ -44,6 +50,9 @@ demo: $(STAMPS)/build  ## Certify a real data set: table, time per point, pictur
 test: $(STAMPS)/build  ## All fast tests, Rust and Python
 	cargo test --release --quiet
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
+
+test-deep: $(STAMPS)/torch  ## The tests that need PyTorch, in an environment of their own
+	OMP_NUM_THREADS=1 $(VENV)-torch/bin/python -m pytest -m "torch and not slow" -n auto --dist worksteal
 
 test-slow: $(STAMPS)/build  ## The slow tests too, with many more random examples
 	cargo test --release --quiet -- --include-ignored
@@ -81,6 +90,6 @@ wheel: $(STAMPS)/venv  ## Build a wheel into dist/
 	$(BIN)/maturin build --release --quiet --interpreter $(abspath $(BIN))/python --out dist
 
 clean:  ## Remove everything that was built
-	rm -rf $(VENV) $(STAMPS) dist target docs/_build docs/api/generated
+	rm -rf $(VENV) $(VENV)-torch $(STAMPS) dist target docs/_build docs/api/generated
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f python/certimetric/_native*.so

@@ -39,7 +39,8 @@ def test_no_image_leaves_the_ball_or_the_range_not_by_rounding_either(seed, eps,
     away = (moved.double() - images.double()).flatten(1)
     length = away.abs().amax(dim=1) if norm == "linf" else away.norm(dim=1)
     assert (length <= eps).all()
-    assert moved.min() >= 0 and moved.max() <= 1
+    assert moved.min() >= 0
+    assert moved.max() <= 1
 
 
 @pytest.mark.parametrize(("norm", "dual"), [("linf", 1), ("l2", 2)])
@@ -51,13 +52,17 @@ def test_a_linear_objective_gains_eps_times_the_dual_norm(norm, dual, steps):
     attack = PGD(0.1, steps=steps, norm=norm)
     moved = attack(lambda x: (weights * x).flatten(1).sum(dim=1), images)
     gain = (weights * (moved - images)).flatten(1).sum(dim=1)
-    np.testing.assert_allclose(gain, 0.1 * torch.linalg.vector_norm(weights.flatten(1), dual, dim=1), rtol=1e-9)
+    np.testing.assert_allclose(
+        gain, 0.1 * torch.linalg.vector_norm(weights.flatten(1), dual, dim=1), rtol=1e-9
+    )
 
 
 def test_where_the_gradient_is_zero_nothing_moves():
     images = images_of(1)
     for norm in ("linf", "l2"):
-        assert torch.equal(PGD(0.3, steps=3, norm=norm)(lambda x: 0 * x.flatten(1).sum(dim=1), images), images)
+        assert torch.equal(
+            PGD(0.3, steps=3, norm=norm)(lambda x: 0 * x.flatten(1).sum(dim=1), images), images
+        )
 
 
 def test_gradients_too_small_for_their_squares_still_give_a_direction():
@@ -92,8 +97,10 @@ def test_parameters_get_no_gradient_and_starts_come_from_the_generator(network, 
     first = attack(objective, images, torch.Generator().manual_seed(1))
     again = attack(objective, images, torch.Generator().manual_seed(1))
     other = attack(objective, images, torch.Generator().manual_seed(2))
-    assert torch.equal(first, again) and not torch.equal(first, other)
-    assert not first.requires_grad and all(value.grad is None for value in network.parameters())
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not first.requires_grad
+    assert all(value.grad is None for value in network.parameters())
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,14 @@ def test_bytes_rows_and_colours_become_images(tmp_path):
         path = tmp_path / f"{name}.npz"
         np.savez(path, X_train=values, y_train=labels, X_test=values[:2], y_test=labels[:2])
         found = read_images(path)
-        assert found.images.shape == shape and found.images.dtype == torch.float32
-        assert found.codes.tolist() == [1, 0, 1, 2] and found.classes.tolist() == ["a", "b", "c"]
+        assert found.images.shape == shape
+        assert found.images.dtype == torch.float32
+        assert found.codes.tolist() == [1, 0, 1, 2]
+        assert found.classes.tolist() == ["a", "b", "c"]
         assert len(read_images(path, "test").images) == 2
         image, code = found.dataset()[3]
-        assert image.shape == shape[1:] and code == 2
+        assert image.shape == shape[1:]
+        assert code == 2
         assert len(found.first(3).codes) == 3
     first = read_images(tmp_path / "rows.npz").images[0, 0].numpy()
     np.testing.assert_array_equal(first, cases["rows"][0][0].reshape(4, 4) / np.float32(255))
@@ -72,7 +75,8 @@ def test_an_epoch_has_each_image_once_in_pairs_of_a_class(seed):
     sampler = PairSampler(codes, 10, seed=seed)
     batches = list(sampler)
     rows = np.concatenate(batches)
-    assert len(batches) == len(sampler) and all(len(batch) == 10 for batch in batches)
+    assert len(batches) == len(sampler)
+    assert all(len(batch) == 10 for batch in batches)
     assert len(set(rows)) == len(rows)
     pairs = codes[rows].reshape(-1, 2)
     assert torch.equal(pairs[:, 0], pairs[:, 1])
@@ -83,10 +87,13 @@ def test_an_epoch_has_each_image_once_in_pairs_of_a_class(seed):
 
 def test_networks_of_the_papers():
     images = torch.rand(2, 1, 28, 28)
-    assert ConvNet28()(images).shape == (2, 512) and LeNet28(64)(images).shape == (2, 64)
+    assert ConvNet28()(images).shape == (2, 512)
+    assert LeNet28(64)(images).shape == (2, 64)
     assert sum(value.numel() for value in ConvNet28().parameters()) == 832 + 51_264 + 3_212_288 + 524_800
     assert make_model("lenet", 32, channels=3)(torch.rand(2, 3, 28, 28)).shape == (2, 32)
-    with pytest.raises(InputError, match="model must be 'c2f2', 'lenet', 'resnet18' or 'resnet50', got 'vgg'"):
+    with pytest.raises(
+        InputError, match="model must be 'c2f2', 'lenet', 'resnet18' or 'resnet50', got 'vgg'"
+    ):
         make_model("vgg")
     with pytest.raises(InputError, match="n_components must be 1 or more"):
         make_model("c2f2", 0)

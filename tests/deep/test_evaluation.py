@@ -98,7 +98,8 @@ def test_memory_is_that_of_a_tile(monkeypatch):
     monkeypatch.setattr(evaluation, "_TILE", 500)
     rows, labels = data(1, n=100)
     retrieval_scores(rows, labels, nmi=False)
-    assert max(seen) <= 500 and len(seen) == 20
+    assert max(seen) <= 500
+    assert len(seen) == 20
 
 
 @pytest.mark.parametrize(

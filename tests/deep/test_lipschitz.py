@@ -31,7 +31,11 @@ def networks(seed):
     """One of each kind of layer, with weights as after some training."""
     torch.manual_seed(seed)
     dense = LipschitzNetwork(
-        torch.nn.Flatten(), OrthogonalLinear(36, 40), MaxMin(), PotentialLayer(40, 30), OrthogonalLinear(40, 12)
+        torch.nn.Flatten(),
+        OrthogonalLinear(36, 40),
+        MaxMin(),
+        PotentialLayer(40, 30),
+        OrthogonalLinear(40, 12),
     )
     maps = LipschitzNetwork(
         AOLConv2d(1, 6, 3),
@@ -109,7 +113,9 @@ def test_the_rounding_error_holds_before_exact_arithmetic():
     W, (b,), (t,) = (rational(part) for part in (potential.weight, potential.bias, potential.step))
     hidden = [[max(v + c, 0) * s for v, c, s in zip(row, b, t, strict=True)] for row in product(values, W)]
     back = product(hidden, list(map(list, zip(*W, strict=True))))
-    exact = [[v - m for v, m in zip(row, moved, strict=True)] for row, moved in zip(values, back, strict=True)]
+    exact = [
+        [v - m for v, m in zip(row, moved, strict=True)] for row, moved in zip(values, back, strict=True)
+    ]
     for row, computed in zip(exact, found, strict=True):
         off = math.sqrt(sum((v - Fraction(float(c))) ** 2 for v, c in zip(row, computed, strict=True)))
         assert 0 < off <= error < 1e-12
@@ -156,14 +162,18 @@ def test_activations_are_what_the_papers_say():
     found = MaxMin()(values)
     assert torch.equal(found, torch.cat([torch.maximum(first, second), torch.minimum(first, second)], dim=1))
     torch.testing.assert_close(Householder(6)(values), found)
-    assert torch.autograd.gradcheck(Householder(4).double(), torch.randn(3, 4, dtype=torch.float64, requires_grad=True))
+    assert torch.autograd.gradcheck(
+        Householder(4).double(), torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    )
 
 
 @pytest.fixture
 def fitted(small):
     images, codes = small
     torch.manual_seed(0)
-    network = LipschitzNetwork(torch.nn.Flatten(), OrthogonalLinear(36, 20), MaxMin(), OrthogonalLinear(20, 10))
+    network = LipschitzNetwork(
+        torch.nn.Flatten(), OrthogonalLinear(36, 20), MaxMin(), OrthogonalLinear(20, 10)
+    )
     return CertifiedEmbeddingClassifier(network).fit(images[:40], codes[:40]), images[40:], codes[40:]
 
 
@@ -172,11 +182,13 @@ def test_radii_of_images_are_those_of_embeddings_over_the_constant(fitted):
     cert = clf.certify(images, codes)
     inside = clf.classifier_.certify(clf.transform(images), codes.numpy())
     np.testing.assert_allclose(cert.lower, inside.lower / clf.lipschitz_, rtol=1e-9)
-    assert (cert.lower <= inside.lower / clf.lipschitz_).all() and (cert.lower > 0).any()
+    assert (cert.lower <= inside.lower / clf.lipschitz_).all()
+    assert (cert.lower > 0).any()
     is_wrong = clf.predict(images) != codes.numpy()
     np.testing.assert_array_equal(cert.status == "misclassified", is_wrong)
     assert (cert.upper == np.where(is_wrong, 0, np.inf)).all()
-    assert "L ≤ 1.0" in cert.run.metric and cert.run.n_features == 36
+    assert "L ≤ 1.0" in cert.run.metric
+    assert cert.run.n_features == 36
     assert cert.certified_error(0.0) == is_wrong.mean()
 
 
@@ -186,7 +198,9 @@ def test_no_image_within_the_radius_has_another_label(fitted):
     rng = np.random.default_rng(0)
     for _ in range(50):
         away = rng.normal(size=images.shape)
-        away *= 0.999 * cert.lower[:, None, None, None] / np.sqrt((away**2).sum(axis=(1, 2, 3), keepdims=True))
+        away *= (
+            0.999 * cert.lower[:, None, None, None] / np.sqrt((away**2).sum(axis=(1, 2, 3), keepdims=True))
+        )
         rows, _ = clf._function(images.double() + torch.from_numpy(away))
         np.testing.assert_array_equal(clf.classifier_.predict(rows), labels)
 
@@ -195,7 +209,8 @@ def test_neighbours_and_prototypes_in_embedding_space(fitted, small):
     clf, images, codes = fitted
     several = CertifiedEmbeddingClassifier(clf.network, n_neighbors=3).fit(*(part[:40] for part in small))
     cert = several.certify(images, codes, rule="majority", eps=0.05)
-    assert cert.run.n_neighbors == 3 and cert.run.rule == "majority"
+    assert cert.run.n_neighbors == 3
+    assert cert.run.rule == "majority"
     rows = np.stack([clf.transform(small[0][:40])[small[1][:40] == c].mean(axis=0) for c in range(4)])
     means = CertifiedEmbeddingClassifier(clf.network).fit_embeddings(rows, np.arange(4))
     assert (means.predict(images) == codes.numpy()).mean() > 0.9
@@ -203,7 +218,9 @@ def test_neighbours_and_prototypes_in_embedding_space(fitted, small):
 
 def test_bad_input_is_refused(fitted):
     clf, images, _ = fitted
-    with pytest.raises(InputTypeError, match="network must be a LipschitzNetwork, whose constant is known, got Linear"):
+    with pytest.raises(
+        InputTypeError, match="network must be a LipschitzNetwork, whose constant is known, got Linear"
+    ):
         CertifiedEmbeddingClassifier(torch.nn.Linear(3, 3))
     with pytest.raises(InputError, match="ReLU is no layer with a known constant; use OrthogonalLinear"):
         LipschitzNetwork(torch.nn.ReLU())

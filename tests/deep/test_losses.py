@@ -116,12 +116,14 @@ def test_a_learned_metric_is_trained_by_a_loss_and_certified():
     assert float(value.detach()) < before
     clf = cm.CertifiedKNeighborsClassifier(metric=distance).fit(rows, labels)
     cert = clf.certify(rows + 0.01)
-    assert (cert.status == "exact").all() and (cert.lower > 0).any()
+    assert (cert.status == "exact").all()
+    assert (cert.lower > 0).any()
     G = distance.components_
     np.testing.assert_allclose(distance.get_mahalanobis_matrix(), G.T @ G)
     embedded = (torch.from_numpy(rows) @ distance.components.double().T).detach()
     np.testing.assert_allclose(
-        distance.double()(torch.from_numpy(rows)).detach(), np.linalg.norm(embedded[:, None] - embedded, axis=2)
+        distance.double()(torch.from_numpy(rows)).detach(),
+        np.linalg.norm(embedded[:, None] - embedded, axis=2),
     )
 
 

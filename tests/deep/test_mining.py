@@ -34,7 +34,9 @@ def test_triplets_are_what_the_strategy_says(strategy, anchors, seed):
     generator = torch.Generator().manual_seed(seed)
     miner = TripletMiner(strategy, margin=0.3, anchors=anchors, generator=generator)
     a, p, n = mined(miner, rows, labels)
-    assert (labels[a] == labels[p]).all() and (a != p).all() and (labels[a] != labels[n]).all()
+    assert (labels[a] == labels[p]).all()
+    assert (a != p).all()
+    assert (labels[a] != labels[n]).all()
     np.testing.assert_array_equal(a, np.arange(0, 24, 2) if anchors == "pairs" else np.arange(24))
     if anchors == "pairs" and strategy != "softhard":
         np.testing.assert_array_equal(p, a + 1)

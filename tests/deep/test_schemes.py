@@ -13,7 +13,6 @@ from certimetric.deep import (  # noqa: E402
     EST,
     PGD,
     HardnessManipulation,
-    MinMax,
     Plain,
     RobustOptimization,
     embed,
@@ -27,7 +26,18 @@ from certimetric.exceptions import InputError  # noqa: E402
 pytestmark = pytest.mark.torch
 
 ATTACK = PGD(eps=0.2, step=0.02, steps=15)
-NAMES = ["none", "RO[pos]", "RO[neg]", "RO[anc]", "EST[R]", "ACT[R]", "MM[S]", "HM[R,M]", "HM[S,-0.1]", "HM[S,LGA]&ICS"]
+NAMES = [
+    "none",
+    "RO[pos]",
+    "RO[neg]",
+    "RO[anc]",
+    "EST[R]",
+    "ACT[R]",
+    "MM[S]",
+    "HM[R,M]",
+    "HM[S,-0.1]",
+    "HM[S,LGA]&ICS",
+]
 
 
 class Spy:
@@ -64,8 +74,10 @@ def test_every_scheme_makes_a_loss_that_trains_and_leaves_the_model_as_it_is(nam
     network[1].eval()
     scheme = make_scheme(name, attack=ATTACK)
     loss = scheme(network, *small, generator())
-    assert network.training and not network[1].training
-    assert loss.ndim == 0 and loss > 0
+    assert network.training
+    assert not network[1].training
+    assert loss.ndim == 0
+    assert loss > 0
     assert all(value.grad is None for value in network.parameters())
     loss.backward()
     assert all(torch.isfinite(value.grad).all() for value in network.parameters())
@@ -105,7 +117,8 @@ def test_robust_optimisation_moves_one_role_and_points_to_it(role, network, smal
     place = ("anchor", "positive", "negative").index(role)
     clean = embed(network, images)
     rows = [part.clone() for part in loss.triplets]
-    assert (rows[place] >= 64).all() and all((rows[k] < 64).all() for k in range(3) if k != place)
+    assert (rows[place] >= 64).all()
+    assert all((rows[k] < 64).all() for k in range(3) if k != place)
     torch.testing.assert_close(loss.embeddings[:64], clean)
     torch.testing.assert_close(loss.embeddings[rows[place]], embed(network, attack.moved))
     assert torch.equal(loss.labels[:64], labels)
@@ -137,7 +150,9 @@ def test_shifted_embeddings_are_far_from_their_own(network, small):
 def test_anti_collapse_draws_positives_and_negatives_together(network, small):
     attack, loss = Spy(), LossSpy()
     ACT(loss=loss, attack=attack)(network, *small, generator())
-    (before_p, before_n), (p, n) = (embed(network, x).detach().chunk(2) for x in (attack.images, attack.moved))
+    (before_p, before_n), (p, n) = (
+        embed(network, x).detach().chunk(2) for x in (attack.images, attack.moved)
+    )
     assert ((p - n).norm(dim=1) < (before_p - before_n).norm(dim=1)).all()
     a = loss.embeddings[: len(p)]
     torch.testing.assert_close(a, embed(network, small[0])[0::2])
@@ -179,7 +194,12 @@ def test_plain_and_min_max_training_are_the_ends_of_the_range(network, small):
     low = HardnessManipulation(attack=ATTACK, destination=-2.0)(network, *small, generator(3))
     torch.testing.assert_close(low, Plain()(network, *small, generator(3)))
     high = HardnessManipulation(attack=ATTACK, destination=2.0)(network, *small, generator(3))
-    torch.testing.assert_close(high, MinMax(attack=ATTACK)(network, *small, generator(3)))
+    attack = Spy()
+    make_scheme("MM[R]", attack=attack)(network, *small, generator(3))
+    found = PGD(ATTACK.eps, ATTACK.step, ATTACK.steps)(
+        lambda x: hardness(*embed(network, x).chunk(3)), attack.images
+    )
+    torch.testing.assert_close(attack.moved, found)
     assert high > low
 
 
@@ -213,7 +233,7 @@ def test_intra_class_structure_is_zero_without_an_attack_and_counts_what_is_too_
         ("none[S]", Plain, "softhard"),
         ("EST[R]", EST, "random"),
         ("ACT[D]", ACT, "distance"),
-        ("MM[H]&ICS", MinMax, "hard"),
+        ("MM[H]&ICS", HardnessManipulation, "hard"),
         ("HM[S,M]", HardnessManipulation, "softhard"),
         ("HM[M,0.3]", HardnessManipulation, "semihard"),
         ("RO[neg]", RobustOptimization, "distance"),
@@ -221,12 +241,25 @@ def test_intra_class_structure_is_zero_without_an_attack_and_counts_what_is_too_
 )
 def test_published_names(name, kind, strategy):
     scheme = make_scheme(name)
-    assert type(scheme) is kind and scheme.miner.strategy == strategy
+    assert type(scheme) is kind
+    assert scheme.miner.strategy == strategy
     assert getattr(scheme, "ics", 0) == (0.5 if "ICS" in name else 0)
 
 
 @pytest.mark.parametrize(
-    "name", ["", "HM", "HM[S]", "HM[S,X]", "HM[Q,LGA]", "EST[R,M]", "EST[R]&ICS", "RO[all]", "hm[s,lga]", "HM[S,LGA]&"]
+    "name",
+    [
+        "",
+        "HM",
+        "HM[S]",
+        "HM[S,X]",
+        "HM[Q,LGA]",
+        "EST[R,M]",
+        "EST[R]&ICS",
+        "RO[all]",
+        "hm[s,lga]",
+        "HM[S,LGA]&",
+    ],
 )
 def test_unknown_names_are_refused_with_those_that_are_known(name):
     with pytest.raises(InputError, match=r"unknown scheme .*"):
@@ -240,5 +273,9 @@ def test_bad_settings_are_refused():
         RobustOptimization(rate=2)
     with pytest.raises(InputError, match="margin must be positive"):
         HardnessManipulation(margin=0)
+    with pytest.raises(InputError, match="ics must be 0 or more"):
+        HardnessManipulation(ics=-1)
+    with pytest.raises(InputError, match="only where miner is a TripletMiner"):
+        HardnessManipulation(miner=lambda x, y: None, destination="hard")
     with pytest.raises(InputError, match="Plain keeps nothing between batches"):
         Plain().load_state_dict({"previous": 1.0})

@@ -66,11 +66,13 @@ def test_a_run_that_was_stopped_ends_at_the_same_bits(stop_after, small, tmp_pat
     whole = run(small)
     path = tmp_path / "run.pt"
     stopped = run(small, checkpoint=path, stop_after=stop_after)
-    assert stopped.stop_reason_ == "interrupted" and len(stopped.history_) == stop_after // 4
+    assert stopped.stop_reason_ == "interrupted"
+    assert len(stopped.history_) == stop_after // 4
     resumed = run(small, checkpoint=path)
     assert torch.equal(weights(resumed.model), weights(whole.model))
     losses = [[row["loss"] for row in trainer.history_] for trainer in (whole, resumed)]
-    assert losses[0] == losses[1] and resumed.stop_reason_ == "epochs"
+    assert losses[0] == losses[1]
+    assert resumed.stop_reason_ == "epochs"
 
 
 def test_training_finds_the_classes(small):
@@ -91,12 +93,14 @@ def test_the_best_model_is_kept_and_patience_ends_the_run(small, tmp_path):
         return next(scores)
 
     trainer = run(small, epochs=9, validate=validate, patience=2, checkpoint=path)
-    assert trainer.stop_reason_ == "patience" and len(trainer.history_) == 4
+    assert trainer.stop_reason_ == "patience"
+    assert len(trainer.history_) == 4
     assert torch.equal(weights(trainer.model), seen[1])
     assert torch.equal(weights(load_model(fresh(dropout=True), path)), seen[1])
     # It has ended, and goes on no further.
     again = run(small, epochs=9, validate=validate, patience=2, checkpoint=path)
-    assert again.stop_reason_ == "patience" and len(seen) == 4
+    assert again.stop_reason_ == "patience"
+    assert len(seen) == 4
     assert torch.equal(weights(again.model), seen[1])
 
 
@@ -121,7 +125,8 @@ def test_a_loss_that_is_not_finite_leaves_the_last_whole_epoch(small):
 def test_limits_and_callbacks_end_a_run(small):
     assert run(small, time_limit=1e-9).stop_reason_ == "time_limit"
     trainer = run(small, callback=lambda row: row["epoch"] == 2)
-    assert trainer.stop_reason_ == "callback" and len(trainer.history_) == 2
+    assert trainer.stop_reason_ == "callback"
+    assert len(trainer.history_) == 2
 
 
 def test_gradients_are_clipped(small):
@@ -138,7 +143,11 @@ def test_logs_have_a_row_for_each_epoch_of_a_run_that_was_stopped_too(small, tmp
         run(small, log=path, checkpoint=state, stop_after=6)
         trainer = run(small, log=path, checkpoint=state)
         text = path.read_text()
-        rows = list(csv.DictReader(text.splitlines())) if name.endswith("csv") else list(map(json.loads, text.splitlines()))
+        rows = (
+            list(csv.DictReader(text.splitlines()))
+            if name.endswith("csv")
+            else list(map(json.loads, text.splitlines()))
+        )
         assert [float(row["loss"]) for row in rows] == [row["loss"] for row in trainer.history_]
         assert len(rows) == 3
 
@@ -150,8 +159,10 @@ def test_checkpoints_of_others_are_refused(small, tmp_path):
         run(small, checkpoint=path, seed=2)
     with pytest.raises(DataError, match="other images or settings"):
         run((small[0] * 0.5, small[1]), checkpoint=path)
-    with pytest.raises(DataError, match=r"is of another model: 1.weight has shape \[16, 36\] there and \[16, 25\] here"):
-        other = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(25, 16))
+    other = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(25, 16))
+    with pytest.raises(
+        DataError, match=r"another model: 1.weight has shape \[16, 36\] there and \[16, 25\] here"
+    ):
         load_model(other, path)
     content = path.read_bytes()
     for damaged in (content[: len(content) // 2], b"", b"no checkpoint"):

@@ -18,7 +18,16 @@ from certimetric.exceptions import DataError
 __all__ = ["Parts", "Place", "digest_of", "load_model", "load_run", "save_run"]
 
 _FORMAT = "certimetric.deep"
-_ERRORS = (OSError, RuntimeError, ValueError, KeyError, EOFError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile)
+_ERRORS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
 
 
 @dataclass

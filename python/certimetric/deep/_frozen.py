@@ -1,4 +1,4 @@
-"""A Lipschitz network as fixed real numbers: its constant, its values in binary64, and how far these are off."""
+"""A Lipschitz network as fixed real numbers: its constant, its values in binary64, and their errors."""
 
 import math
 from abc import ABC, abstractmethod
@@ -143,7 +143,7 @@ class _Linear(_Layer):
 
 
 class _Convolution(_Layer):
-    """‖A‖₂² ≤ ‖H‖ for H = |AᵀA| summed over shifts: also with zero padding, which cuts rows and columns of A."""
+    """‖A‖₂² ≤ ‖H‖ for H = |AᵀA| summed over shifts; zero padding only cuts rows and columns of A."""
 
     def __init__(self, layer: AOLConv2d) -> None:
         self.weight = layer.scaled().detach().cpu().double()

@@ -15,7 +15,7 @@ __all__ = ["write_log"]
 def write_log(path: Path, rows: list[dict[str, float]]) -> None:
     """Write all rows of a run anew: the log of a run that went on is the one of a run that was not stopped.
 
-    ``.jsonl`` and ``.csv`` are files; of any other name it is a folder for TensorBoard, which gets the last row.
+    ``.jsonl`` and ``.csv`` are files; any other name is a folder for TensorBoard, which gets the last row.
 
     Raises
     ------

@@ -1,13 +1,12 @@
 """Upper ends of the spectral norms of matrices and convolutions, with rounding accounted for.
 
-All is computed in binary64 with u = 2⁻⁵³. A sum of k products has, in any order, an error of at most γ_k times the
-sum of the absolute products, γ_k = k u / (1 − k u) (Higham, 2002, §3.1); bounds are widened by as much.
+All is computed in binary64 with u = 2⁻⁵³. A sum of k products has, in any order, an error of at most γ_k
+times the sum of the absolute products, γ_k = k u / (1 − k u) (Higham, 2002, §3.1); bounds are widened by it.
 """
 
 import math
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -98,10 +97,9 @@ def perron_up(sizes: NDArray[np.float64], terms: int) -> float:
 
 
 def schur_up(weight: Tensor) -> float:
-    """≥ ‖ |A| ‖₂ for the matrix, or the convolution of stride 1 or of patches, of a weight: √(rows · columns).
+    """≥ ‖ |A| ‖₂ for the matrix or the convolution of a weight: √(largest row sum · largest column sum).
 
-    Of a convolution the sums over rows and columns are those over the weights of an output and an input channel;
-    the entries of a patch belong to one patch each.
+    Of a convolution of stride 1 they are sums over the weights of an output and of an input channel.
     """
     sizes = weight.abs().double()
     rows = sizes.flatten(1).sum(dim=1).max()
@@ -114,4 +112,5 @@ def gram_sums_up(weight: NDArray[np.float64]) -> NDArray[np.float64]:
     gram = np.abs(weight @ weight.T)
     lengths = np.sqrt((weight * weight).sum(axis=1))
     error = gamma(weight.shape[1]) * np.outer(lengths, lengths)
-    return (gram + error * (1 + weight.shape[1] * 8 * _U)) * (1 + 8 * _U)
+    found: NDArray[np.float64] = (gram + error * (1 + weight.shape[1] * 8 * _U)) * (1 + 8 * _U)
+    return found

@@ -57,7 +57,9 @@ class PGD:
         if self.norm not in ("linf", "l2"):
             raise InputError(f"norm must be 'linf' or 'l2', got {self.norm!r}.")
 
-    def __call__(self, objective: Objective, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def __call__(
+        self, objective: Objective, images: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Images within the ball at which the objective is larger, as far as the steps have found.
 
         The cost is that of ``steps`` forward and backward passes. Parameters of networks get no gradients.
@@ -95,7 +97,9 @@ class _Box:
         self.lower = torch.where(exact - lower.double() > eps, torch.nextafter(lower, images), lower)
 
     def random(self, generator: torch.Generator | None) -> Tensor:
-        share = torch.rand(self.upper.shape, generator=generator, dtype=self.upper.dtype).to(self.upper.device)
+        share = torch.rand(self.upper.shape, generator=generator, dtype=self.upper.dtype).to(
+            self.upper.device
+        )
         return self.project(self.lower + share * (self.upper - self.lower))
 
     def direction(self, gradient: Tensor) -> Tensor:

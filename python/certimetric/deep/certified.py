@@ -24,8 +24,8 @@ class CertifiedEmbeddingClassifier:
 
     With :math:`\|\varphi(x) - \varphi(y)\|_2 \le L \|x - y\|_2` the radius of an image is at least
     :math:`r^*(\varphi(x)) / L`, where r* is the exact radius of the nearest-neighbour classifier in embedding
-    space. Three things are accounted for: L is proven from the weights as they are, a computed embedding is up to
-    e away from φ(x), and the quotient is rounded down: lower = (r* − e) / L.
+    space. Three things are accounted for: L is proven from the weights as they are, a computed embedding is
+    up to e away from φ(x), and the quotient is rounded down: lower = (r* − e) / L.
 
     Training embeddings are what was computed for them, rows like any others; φ is the real function.
 
@@ -55,7 +55,11 @@ class CertifiedEmbeddingClassifier:
     classifier_: CertifiedKNeighborsClassifier
 
     def __init__(
-        self, network: LipschitzNetwork, n_neighbors: int = 1, metric: Any = "euclidean", n_jobs: int | None = None
+        self,
+        network: LipschitzNetwork,
+        n_neighbors: int = 1,
+        metric: Any = "euclidean",
+        n_jobs: int | None = None,
     ) -> None:
         if not isinstance(network, LipschitzNetwork):
             raise InputTypeError(
@@ -124,8 +128,8 @@ class CertifiedEmbeddingClassifier:
         y : array-like of shape (m,), optional
             Labels to certify; default: the predicted ones.
         **settings
-            Of :meth:`CertifiedKNeighborsClassifier.certify`, such as ``eps`` in the embedding space, ``method``,
-            ``rule``, ``time_limit`` and ``progress``.
+            Of :meth:`CertifiedKNeighborsClassifier.certify`, such as ``eps`` in the embedding space,
+            ``method``, ``rule``, ``time_limit`` and ``progress``.
 
         Returns
         -------
@@ -135,7 +139,9 @@ class CertifiedEmbeddingClassifier:
         """
         for name in ("return_adversarial", "return_certificates"):
             if settings.get(name):
-                raise InputError(f"{name} must be False: adversarial points and certificates are of embeddings.")
+                raise InputError(
+                    f"{name} must be False: adversarial points and certificates are of embeddings."
+                )
         images = check_images(images)
         rows, error = self._embedded(images)
         labels = y.cpu().numpy() if isinstance(y, Tensor) else y

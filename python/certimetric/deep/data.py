@@ -156,7 +156,9 @@ class PairSampler(Sampler[list[int]]):
         if batch_size < 4 or batch_size % 2:
             raise InputError(f"batch_size must be an even number, 4 or more, got {batch_size}.")
         if not len(self):
-            raise InputError(f"batch_size must be at most {2 * self._pairs()} for these labels, got {batch_size}.")
+            raise InputError(
+                f"batch_size must be at most {2 * self._pairs()} for these labels, got {batch_size}."
+            )
 
     def _pairs(self) -> int:
         return int((torch.bincount(self.codes) // 2).sum())

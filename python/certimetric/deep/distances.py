@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from pytorch_metric_learning.distances import BaseDistance
 from torch import Tensor, nn
 
+from certimetric._validation import FloatArray
 from certimetric.exceptions import InputError
 from certimetric.metric import Mahalanobis
 
@@ -60,7 +61,11 @@ class MahalanobisDistance(EuclideanDistance):
     """
 
     def __init__(
-        self, n_features: int | None = None, n_components: int | None = None, *, components: ArrayLike | None = None
+        self,
+        n_features: int | None = None,
+        n_components: int | None = None,
+        *,
+        components: ArrayLike | None = None,
     ) -> None:
         super().__init__()
         if components is None:
@@ -84,15 +89,16 @@ class MahalanobisDistance(EuclideanDistance):
         """Row by row, shape (n,)."""
         return torch.linalg.vector_norm((query_emb - ref_emb) @ self.components.T, dim=1)
 
-    def get_mahalanobis_matrix(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def get_mahalanobis_matrix(self) -> FloatArray:
         """M = Gᵀ G, shape (d, d), float64."""
         G = self.components_
         return G.T @ G
 
     @property
-    def components_(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def components_(self) -> FloatArray:
         """G, shape (q, d), float64."""
-        return self.components.detach().cpu().double().numpy()
+        found: FloatArray = self.components.detach().cpu().double().numpy()
+        return found
 
     @property
     def metric_(self) -> Mahalanobis:

@@ -1,4 +1,4 @@
-"""Retrieval: recall at k, mean average precision and clusters of embeddings, without a matrix of all distances."""
+"""Retrieval: recall at k, mean average precision and clusters, without a matrix of all distances."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -63,9 +63,9 @@ def retrieval_scores(
 ) -> RetrievalScores:
     """Scores of retrieval among the rows themselves, each query without its own row.
 
-    Rows are ranked by Euclidean distance; rows at the same distance (to 2⁻²³ of the squares) count against the
-    query, so that embeddings that have collapsed score low. The cost is n m p for the distances and a sort for
-    each query; memory is that of the embeddings and a tile of 2²⁴ distances.
+    Rows are ranked by Euclidean distance; rows at the same distance (to 2⁻²² of the squares) count against
+    the query, so that embeddings that have collapsed score low. The cost is n m p for the distances and a
+    sort for each query; memory is that of the embeddings and a tile of 2²⁴ distances.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class _Ranking:
         squares = self.squares + queries.square().sum(dim=1, keepdim=True) - 2 * queries @ self.gallery.T
         keys = squares.clamp(min=0).float().contiguous().view(torch.int32)
         is_same = self.codes[rows, None] == self.codes
-        # Binary32 numbers ≥ 0 are ordered as the integers of their bits; the last of them tells what is relevant.
+        # Binary32 numbers ≥ 0 are ordered as the integers of their bits; the last bit tells what is relevant.
         keys = (keys & ~1) | is_same
         keys.scatter_(1, rows[:, None], torch.iinfo(torch.int32).max - 1)
         if keys.is_cuda:
@@ -153,7 +153,7 @@ def _matrix(values: Tensor | NDArray[np.floating], name: str) -> Tensor:
     tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
     if tensor.ndim != 2 or 0 in tensor.shape or not tensor.is_floating_point():
         raise InputError(
-            f"{name} must be floating-point numbers of shape (n, p) and not be empty, got {tuple(tensor.shape)}."
+            f"{name} must be floating-point numbers of shape (n, p), not empty; got {tuple(tensor.shape)}."
         )
     if not torch.isfinite(tensor).all():
         row = int((~torch.isfinite(tensor).all(dim=1)).nonzero()[0])

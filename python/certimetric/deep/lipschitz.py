@@ -1,7 +1,7 @@
-"""Layers that no distance grows through: ‖f(x) − f(y)‖₂ ≤ L ‖x − y‖₂ by construction, with L proven from the weights.
+"""Layers that no distance grows through: ‖f(x) − f(y)‖₂ ≤ L ‖x − y‖₂, with L proven from the weights.
 
-A network is a :class:`LipschitzNetwork` of them. Training only keeps L near 1; what is certified comes from
-:func:`freeze`, which takes the weights as the real numbers that they are and bounds their norms, rounding included.
+A network is a :class:`LipschitzNetwork` of them. Training only keeps L near 1; what is certified comes from a
+frozen copy, whose weights are taken as the real numbers that they are, and their norms bounded.
 """
 
 import math
@@ -25,7 +25,9 @@ class OrthogonalLinear(nn.Linear):
     orthogonal_map : {"cayley", "matrix_exp", "householder"}
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, orthogonal_map: str = "cayley") -> None:
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, orthogonal_map: str = "cayley"
+    ) -> None:
         super().__init__(in_features, out_features, bias)
         nn.init.orthogonal_(self.weight)
         parametrizations.orthogonal(self, orthogonal_map=orthogonal_map)
@@ -45,7 +47,9 @@ class AOLConv2d(nn.Conv2d):
     bias : bool
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True
+    ) -> None:
         if stride not in (1, kernel_size):
             raise InputError(f"stride must be 1 or kernel_size = {kernel_size}, got {stride}.")
         padding = (kernel_size - 1) // 2 if stride == 1 else 0
@@ -62,7 +66,9 @@ class AOLConv2d(nn.Conv2d):
         """The weight that is applied."""
         sums = gram_sizes(self.weight, self.stride[0]).sum(dim=1)
         scale = torch.where(sums > 0, sums, torch.ones_like(sums)).rsqrt()
-        return self.weight * (scale[:, None, None] if self.stride[0] == 1 else scale.view(self.weight.shape[1:]))
+        return self.weight * (
+            scale[:, None, None] if self.stride[0] == 1 else scale.view(self.weight.shape[1:])
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
@@ -94,7 +100,7 @@ class MaxMin(nn.Module):
 
 
 class Householder(nn.Module):
-    """Reflects pairs of channels that lie behind a learned line (Singla et al., 2022); at angle π/2 it is MaxMin.
+    """Reflects pairs of channels behind a learned line (Singla et al., 2022); at angle π/2 it is MaxMin.
 
     Parameters
     ----------

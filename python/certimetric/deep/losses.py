@@ -53,8 +53,10 @@ def make_loss(
     raise InputError(f"loss must be 'triplet', 'contrastive' or 'margin', got {name!r}.")
 
 
-def of_triplets(loss: Loss, parts: tuple[Tensor, Tensor, Tensor], labels: Tensor, triplets: Triplets) -> Tensor:
-    """A loss over anchors, positives and negatives that have embeddings of their own, each of shape (t, p)."""
+def of_triplets(
+    loss: Loss, parts: tuple[Tensor, Tensor, Tensor], labels: Tensor, triplets: Triplets
+) -> Tensor:
+    """A loss over anchors, positives and negatives with embeddings of their own, each of shape (t, p)."""
     rows = torch.arange(3 * len(parts[0]), device=parts[0].device).chunk(3)
     return loss(torch.cat(parts), torch.cat([labels[part] for part in triplets]), tuple(rows))
 
@@ -66,7 +68,7 @@ def hardness(anchors: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
 
 
 def triplet_margins(anchors: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-    """(‖a − n‖² − ‖a − p‖²) / (2 ‖n − p‖), shape (t,): how far a may move before n is nearer than p.
+    """(‖a − n‖² − ‖a − p‖²) / (2 ‖n − p‖): how far a may move before n is nearer than p, shape (t,).
 
     The signed distance of a from the plane between p and n; as a sum of products, which does not cancel. 0
     where n = p.

@@ -17,7 +17,7 @@ Triplets = tuple[Tensor, Tensor, Tensor]
 Strategy = Literal["random", "semihard", "softhard", "hard", "distance"]
 
 _NEAREST = 0.5
-"""Distances below count as this in distance-weighted sampling (Wu et al.), lest few pairs have all the weight."""
+"""Distances below count as this in distance-weighted sampling, lest few pairs have all the weight."""
 
 
 class TripletMiner(BaseMiner):
@@ -27,8 +27,8 @@ class TripletMiner(BaseMiner):
 
     - ``random``: all negatives;
     - ``semihard`` (Schroff et al., 2015): those with d(a, p) < d(a, n) < d(a, p) + margin;
-    - ``softhard`` (Xuan et al., 2020): those nearer than the farthest positive; the positive from those farther
-      than the nearest negative;
+    - ``softhard`` (Xuan et al., 2020): those nearer than the farthest positive; the positive from those
+      farther than the nearest negative;
     - ``hard``: only the nearest;
     - ``distance`` (Wu et al., 2017): all, with weights 1 / q(d) for q the density of distances on the sphere,
       d ≥ 0.5.
@@ -81,7 +81,11 @@ class TripletMiner(BaseMiner):
             positives = self._draw(is_positive & (distances > nearest), is_positive)
         else:
             positives = self._draw(is_positive, is_positive) if pairs is None else pairs
-        return anchors, positives, self._negatives(distances, is_negative, is_positive, positives, embeddings.shape[1])
+        return (
+            anchors,
+            positives,
+            self._negatives(distances, is_negative, is_positive, positives, embeddings.shape[1]),
+        )
 
     def _anchors(self, labels: Tensor, ref_labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """Rows of anchors, and of their positives where the batch has pairs."""

@@ -13,7 +13,7 @@ __all__ = ["ConvNet28", "LeNet28", "make_model"]
 class ConvNet28(nn.Sequential):
     """C2F2, the small network of the papers for 28 × 28 (Madry et al., 2018; Zhou et al., 2020).
 
-    Two convolutions 5 × 5 of 32 and 64 maps, each with ReLU and 2 × 2 pooling, a layer of 1,024, an embedding.
+    Two convolutions 5 × 5 of 32 and 64 maps with ReLU and 2 × 2 pooling, a layer of 1,024, an embedding.
 
     Parameters
     ----------
@@ -80,7 +80,9 @@ class _Normalized(nn.Module):
         return found
 
 
-def make_model(name: str, n_components: int = 512, channels: int = 1, weights: str | None = None) -> nn.Module:
+def make_model(
+    name: str, n_components: int = 512, channels: int = 1, weights: str | None = None
+) -> nn.Module:
     """A network by name.
 
     Parameters

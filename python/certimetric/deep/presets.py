@@ -6,7 +6,7 @@ from typing import Any
 from certimetric.deep.attacks import PGD
 from certimetric.deep.losses import Loss, make_loss
 from certimetric.deep.mining import Strategy, TripletMiner
-from certimetric.deep.schemes import ACT, EST, HardnessManipulation, MinMax, Plain, RobustOptimization, Scheme
+from certimetric.deep.schemes import ACT, EST, HardnessManipulation, Plain, RobustOptimization, Scheme
 from certimetric.exceptions import InputError
 
 __all__ = ["make_scheme"]
@@ -24,6 +24,8 @@ _HELP = (
     "'HM[R,M]' or 'HM[S,-0.1]'; R, M, S, H and D stand for random, semi-hard, soft-hard, hard and "
     "distance-weighted triplets"
 )
+_HARDEST = 2.0
+"""d(a, p) − d(a, n) of unit embeddings is no larger: min-max training."""
 _ROLES = {"pos": "positive", "neg": "negative", "anc": "anchor"}
 
 
@@ -37,8 +39,8 @@ def make_scheme(
 ) -> Scheme:
     """A training scheme by its published name.
 
-    ``HM[S,LGA]&ICS`` is hardness manipulation of soft-hard triplets towards the linear gradual adversary, with
-    intra-class structure; the second entry may be another kind of triplets or a constant, such as in
+    ``HM[S,LGA]&ICS`` is hardness manipulation of soft-hard triplets towards the linear gradual adversary,
+    with intra-class structure; the second entry may be another kind of triplets or a constant, such as in
     ``HM[R,M]`` and ``HM[S,-0.1]``. ``MM[S]`` is min-max training, ``none`` none; ``none[S]`` mines soft-hard
     triplets. ``RO[pos]`` is robust optimisation of the positives of distance-weighted triplets.
 
@@ -82,9 +84,8 @@ def make_scheme(
     if kind in ("EST", "ACT"):
         return {"EST": EST, "ACT": ACT}[kind](**shared)
     shared["ics"] = ics if parts["ics"] else 0.0
-    if kind == "MM":
-        return MinMax(**shared)
-    return HardnessManipulation(**shared, margin=margin, destination=_destination(parts["other"] or "", name))
+    destination = _HARDEST if kind == "MM" else _destination(parts["other"] or "", name)
+    return HardnessManipulation(**shared, margin=margin, destination=destination)
 
 
 def _destination(text: str, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The empirical robustness score: ten attacks on retrieval, each as a number between 0 and 100, and their mean."""
+"""The empirical robustness score: the mean of ten attacks on retrieval, each a number between 0 and 100."""
 
 import hashlib
 import time
@@ -86,7 +86,7 @@ def robustness_score(
     - LTM, GTM: an answer of another class; GTT: that its first answer is not among the first four.
 
     Raw numbers are means over images; a score is 100 where the attack is without success. Which other image
-    an attack is about depends on ``seed`` alone. The cost is nine attacks on each image; for CA, QA, LTM and GTT
+    an attack is about depends on ``seed`` alone. The cost is nine attacks on each image; for QA, LTM and GTT
     each step also takes the distances from all images.
 
     Parameters
@@ -132,7 +132,9 @@ def robustness_score(
                 rows = slice(start, min(start + batch_size, count))
                 if not state.has(kind, rows):
                     device = embeddings.device
-                    asked = Asked(gallery, torch.arange(rows.start, rows.stop, device=device), draws[rows].to(device))
+                    asked = Asked(
+                        gallery, torch.arange(rows.start, rows.stop, device=device), draws[rows].to(device)
+                    )
                     state.add(kind, rows, _attacked(model, images[rows], kind(asked), attack))
                 report(number * count + rows.stop, len(ATTACKS) * count)
     raw = {name: float(values.mean()) for name, values in state.arrays.items()}
@@ -177,9 +179,13 @@ class _Finished:
             with _formats.open_archive(path) as archive:
                 arrays = {name: archive[name] for name in archive.files}
         except _formats.READ_ERRORS as error:
-            raise DataError(f"{path}: cannot be read as a checkpoint: {_formats.first_line(error)}") from error
+            raise DataError(
+                f"{path}: cannot be read as a checkpoint: {_formats.first_line(error)}"
+            ) from error
         if str(arrays.pop("call", "")) != self.call:
-            raise DataError(f"{path}: is of another model, other images or other settings. Remove it to begin anew.")
+            raise DataError(
+                f"{path}: is of another model, other images or other settings. Remove it to begin anew."
+            )
         for name, values in self.arrays.items():
             known = arrays[name][: len(values)]
             values[: len(known)] = known

@@ -13,10 +13,10 @@ from certimetric.deep.losses import Loss, hardness, make_loss, of_triplets
 from certimetric.deep.mining import Strategy, TripletMiner, Triplets
 from certimetric.exceptions import InputError
 
-__all__ = ["ACT", "EST", "HardnessManipulation", "MinMax", "Plain", "RobustOptimization", "Scheme"]
+__all__ = ["ACT", "EST", "HardnessManipulation", "Plain", "RobustOptimization", "Scheme"]
 
 _NOISE = 1e-7
-"""The embedding shift begins at 0, where its gradient is 0: it is taken from embeddings that are this far away."""
+"""The embedding shift begins at 0, where its gradient is 0: it is taken from embeddings this far away."""
 
 
 @dataclass
@@ -189,28 +189,48 @@ class ACT(_Adversarial):
         return of_triplets(self.loss, (anchors, positives, negatives), labels, triplets)
 
 
+def intra_class_structure(anchors: Tensor, attacked: Tensor, positives: Tensor) -> Tensor:
+    """Mean of [d(a, ã) − d(a, p)]₊: an attacked anchor stays nearer to itself than to one of its class."""
+    return hardness(anchors, attacked, positives).clamp(min=0).mean()
+
+
 @dataclass
-class _OfTriplets(_Adversarial):
-    """All three of a triplet are attacked, for a value that depends on its hardness H = d(a, p) − d(a, n).
+class HardnessManipulation(_Adversarial):
+    """HM[source, destination] (Zhou & Patel, CVPR 2022): triplets become as hard as asked, and no harder.
+
+    With H = d(a, p) − d(a, n), all three images of a triplet of the miner minimise ([H_D − H]₊)², so that
+    an attack ends where H reaches the destination H_D: the hardness of the triplet that ``destination`` mines
+    for the same anchor, a constant, or with ``"lga"`` (linear gradual adversary) −γ · min(γ, ℓ) / γ for the
+    loss ℓ of the batch before. The ends of the range are plain training, at −2, and min-max training, at 2:
+    no hardness is beyond them.
 
     Parameters
     ----------
+    destination : strategy of :class:`TripletMiner`, float or "lga"
+    margin : float
+        γ of the triplet loss, for ``"lga"`` and semi-hard triplets.
     ics : float
         Weight λ of the intra-class structure [d(a, ã) − d(a, p)]₊, with ã the attacked anchor; 0.5 in the
         paper, 0 without.
     """
 
+    destination: Strategy | float | Literal["lga"] = "lga"
+    margin: float = 0.2
     ics: float = 0.0
+    previous: float = field(default=torch.inf, init=False)
 
-    def _value(self, found: Tensor, destination: Tensor | float) -> Tensor:
-        """What is maximised."""
-        raise NotImplementedError
-
-    def _destination(self, clean: Tensor, labels: Tensor) -> Tensor | float:
-        return torch.inf
-
-    def _note(self, loss: float) -> None:
-        """Told of the loss of each batch, without the intra-class structure."""
+    def __post_init__(self) -> None:
+        if not self.margin > 0:
+            raise InputError(f"margin must be positive, got {self.margin}.")
+        if not 0 <= self.ics < torch.inf:
+            raise InputError(f"ics must be 0 or more, and finite, got {self.ics}.")
+        self._other: TripletMiner | None = None
+        if isinstance(self.destination, str) and self.destination != "lga":
+            if not isinstance(self.miner, TripletMiner):
+                raise InputError(
+                    "destination can be a kind of triplets only where miner is a TripletMiner."
+                )
+            self._other = TripletMiner(self.destination, margin=self.margin, anchors=self.miner.anchors)
 
     def __call__(
         self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
@@ -220,71 +240,26 @@ class _OfTriplets(_Adversarial):
         destination = self._destination(clean, labels)
 
         def objective(moved: Tensor) -> Tensor:
-            return self._value(hardness(*embed(model, moved).chunk(3)), destination)
+            found = hardness(*embed(model, moved).chunk(3))
+            return -(destination - found).clamp(min=0).square()
 
         with evaluating(model):
             moved = self.attack(objective, images[torch.cat(triplets)], generator)
         anchors, positives, negatives = embed(model, moved).chunk(3)
         loss = of_triplets(self.loss, (anchors, positives, negatives), labels, triplets)
-        self._note(float(loss.detach()))
+        self.previous = float(loss.detach())
         if not self.ics:
             return loss
         own, positive = embed(model, images[torch.cat(triplets[:2])]).chunk(2)
         return loss + self.ics * intra_class_structure(own, anchors, positive)
 
-
-def intra_class_structure(anchors: Tensor, attacked: Tensor, positives: Tensor) -> Tensor:
-    """Mean of [d(a, ã) − d(a, p)]₊: an attacked anchor stays nearer to itself than another one of its class."""
-    return hardness(anchors, attacked, positives).clamp(min=0).mean()
-
-
-class MinMax(_OfTriplets):
-    """Adversarial training of the triplet loss itself: all three images make the triplet as hard as they can."""
-
-    def _value(self, found: Tensor, destination: Tensor | float) -> Tensor:
-        return found
-
-
-@dataclass
-class HardnessManipulation(_OfTriplets):
-    """HM[source, destination] (Zhou & Patel, CVPR 2022): triplets become as hard as another one, and no harder.
-
-    All three images of a triplet of the miner minimise ([H_D − H]₊)², so that an attack ends where H reaches
-    the destination H_D: the hardness of the triplet that ``destination`` mines for the same anchor, a
-    constant, or with ``"lga"`` (linear gradual adversary) −γ · min(γ, ℓ)/γ for the loss ℓ of the batch before.
-
-    Parameters
-    ----------
-    destination : strategy of :class:`TripletMiner`, float or "lga"
-    margin : float
-        γ of the triplet loss, for ``"lga"`` and semi-hard triplets.
-    """
-
-    destination: Strategy | float | Literal["lga"] = "lga"
-    margin: float = 0.2
-    previous: float = field(default=torch.inf, init=False)
-
-    def __post_init__(self) -> None:
-        if not self.margin > 0:
-            raise InputError(f"margin must be positive, got {self.margin}.")
-        self._other: TripletMiner | None = None
-        if isinstance(self.destination, str) and self.destination != "lga":
-            if not isinstance(self.miner, TripletMiner):
-                raise InputError("destination can only be triplets where miner is a TripletMiner, with the same anchors.")
-            self._other = TripletMiner(self.destination, margin=self.margin, anchors=self.miner.anchors)
-
-    def _value(self, found: Tensor, destination: Tensor | float) -> Tensor:
-        return -(destination - found).clamp(min=0).square()
-
     def _destination(self, clean: Tensor, labels: Tensor) -> Tensor | float:
+        """H_D of each triplet, or of all."""
         if self._other is not None and isinstance(self.miner, TripletMiner):
             self._other.generator = self.miner.generator
             anchors, positives, negatives = self._other(clean, labels)
             return hardness(clean[anchors], clean[positives], clean[negatives])
         return -min(self.margin, self.previous) if self.destination == "lga" else float(self.destination)
-
-    def _note(self, loss: float) -> None:
-        self.previous = loss
 
     def state_dict(self) -> dict[str, float]:
         """The loss of the batch before."""

@@ -28,7 +28,7 @@ __all__ = ["Trainer"]
 
 _REASONS = {
     "interrupted": "was interrupted: the model is that of the last step",
-    "not_finite": "ends, for the loss of epoch {epoch} is not finite: the model is that of the last whole epoch",
+    "not_finite": "ends, for the loss of epoch {epoch} is not finite: the model is that of the epoch before",
 }
 
 
@@ -130,7 +130,12 @@ class Trainer:
         sampler = PairSampler(codes, self.batch_size, self.seed)
         self._optimizer = self.optimizer or torch.optim.Adam(self.model.parameters(), lr=1e-3)
         self._generator = torch.Generator().manual_seed(self.seed)
-        settings = (type(self.scheme).__name__, getattr(self.scheme, "attack", None), self.batch_size, self.seed)
+        settings = (
+            type(self.scheme).__name__,
+            getattr(self.scheme, "attack", None),
+            self.batch_size,
+            self.seed,
+        )
         self._key = digest_of((images, codes), (*settings, self.clip, self.mixed_precision))
         self._place, self.history_, self.stop_reason_ = Place(), [], ""
         if self.checkpoint is not None and Path(self.checkpoint).exists():
@@ -172,7 +177,11 @@ class Trainer:
     def _step(self, images: Tensor, labels: Tensor) -> float:
         self.model.train()
         self._optimizer.zero_grad(set_to_none=True)
-        low = torch.autocast("cuda", torch.bfloat16) if self.mixed_precision and images.is_cuda else nullcontext()
+        low = (
+            torch.autocast("cuda", torch.bfloat16)
+            if self.mixed_precision and images.is_cuda
+            else nullcontext()
+        )
         with low:
             loss = self.scheme(self.model, images, labels, self._generator)
         loss.backward()
