@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from certimetric import _cli_deep as deep
 from certimetric import _cli_learn as learn
 from certimetric import _cli_report as report
 from certimetric import _cli_reproduce as reproduce
@@ -28,6 +29,8 @@ app = typer.Typer(
 )
 app.add_typer(learn.app)
 reproduce.app.command("lmnn-pl", cls=reproduce.Lists)(lmnn_pl)
+reproduce.app.command("deep-fashion")(deep.deep_fashion)
+app.add_typer(deep.app)
 app.add_typer(reproduce.app)
 
 

@@ -92,7 +92,7 @@ def test_networks_of_the_papers():
     assert sum(value.numel() for value in ConvNet28().parameters()) == 832 + 51_264 + 3_212_288 + 524_800
     assert make_model("lenet", 32, channels=3)(torch.rand(2, 3, 28, 28)).shape == (2, 32)
     with pytest.raises(
-        InputError, match="model must be 'c2f2', 'lenet', 'resnet18' or 'resnet50', got 'vgg'"
+        InputError, match="model must be 'c2f2', 'lenet', 'lipschitz', 'resnet18' or 'resnet50', got 'vgg'"
     ):
         make_model("vgg")
     with pytest.raises(InputError, match="n_components must be 1 or more"):

@@ -8,9 +8,10 @@ from certimetric._optional import require
 require("torch", extra="torch")
 require("pytorch_metric_learning", extra="torch")
 
-from certimetric.deep._checkpoint import load_model  # noqa: E402
+from certimetric.deep._checkpoint import load_model, read_about  # noqa: E402
 from certimetric.deep.attacks import PGD  # noqa: E402
 from certimetric.deep.certified import CertifiedEmbeddingClassifier  # noqa: E402
+from certimetric.deep.configuration import PRESETS, Configuration  # noqa: E402
 from certimetric.deep.data import ImageSet, PairSampler, read_image_folder, read_images  # noqa: E402
 from certimetric.deep.distances import EuclideanDistance, MahalanobisDistance  # noqa: E402
 from certimetric.deep.embedding import embed, embed_all  # noqa: E402
@@ -25,12 +26,13 @@ from certimetric.deep.lipschitz import (  # noqa: E402
 )
 from certimetric.deep.losses import make_loss, triplet_margins  # noqa: E402
 from certimetric.deep.mining import TripletMiner  # noqa: E402
-from certimetric.deep.models import ConvNet28, LeNet28, make_model  # noqa: E402
+from certimetric.deep.models import ConvNet28, LeNet28, LipschitzNet28, make_model  # noqa: E402
 from certimetric.deep.presets import make_scheme  # noqa: E402
 from certimetric.deep.robustness import PGD_28, PGD_224, RobustnessScore, robustness_score  # noqa: E402
 from certimetric.deep.schemes import (  # noqa: E402
     ACT,
     EST,
+    CertifiedTriplets,
     HardnessManipulation,
     Plain,
     RobustOptimization,
@@ -44,14 +46,18 @@ __all__ = [
     "PGD",
     "PGD_28",
     "PGD_224",
+    "PRESETS",
     "AOLConv2d",
     "CertifiedEmbeddingClassifier",
+    "CertifiedTriplets",
+    "Configuration",
     "ConvNet28",
     "EuclideanDistance",
     "HardnessManipulation",
     "Householder",
     "ImageSet",
     "LeNet28",
+    "LipschitzNet28",
     "LipschitzNetwork",
     "MahalanobisDistance",
     "MaxMin",
@@ -71,6 +77,7 @@ __all__ = [
     "make_loss",
     "make_model",
     "make_scheme",
+    "read_about",
     "read_image_folder",
     "read_images",
     "retrieval_scores",

@@ -15,7 +15,7 @@ from certimetric._files import writing
 from certimetric.deep.schemes import Scheme
 from certimetric.exceptions import DataError
 
-__all__ = ["Parts", "Place", "digest_of", "load_model", "load_run", "save_run"]
+__all__ = ["Parts", "Place", "digest_of", "load_model", "load_run", "read_about", "save_run"]
 
 _FORMAT = "certimetric.deep"
 _ERRORS = (
@@ -47,7 +47,14 @@ Parts = tuple[nn.Module, torch.optim.Optimizer, Scheme, torch.Generator]
 """Of a run, what changes with each step."""
 
 
-def save_run(path: Path, key: str, parts: Parts, place: Place, history: list[dict[str, float]]) -> None:
+def save_run(
+    path: Path,
+    key: str,
+    parts: Parts,
+    place: Place,
+    history: list[dict[str, float]],
+    about: dict[str, Any],
+) -> None:
     """Write the state of a run; the key says of which."""
     model, optimizer, scheme, generator = parts
     state = {
@@ -60,6 +67,7 @@ def save_run(path: Path, key: str, parts: Parts, place: Place, history: list[dic
         "torch": torch.get_rng_state(),
         "place": dict(vars(place)),
         "history": history,
+        "about": about,
     }
     _write(path, state)
 
@@ -134,6 +142,17 @@ def load_model(model: nn.Module, path: str | Path) -> nn.Module:
     check_shape(model, state["shape"], path)
     model.load_state_dict(state["place"]["best_weights"] or state["weights"])
     return model
+
+
+def read_about(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint tells of its run: the ``about`` of :class:`~certimetric.deep.Trainer`.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read.
+    """
+    return dict(_read(Path(path))["about"])
 
 
 def shape_of(model: nn.Module) -> dict[str, list[int]]:

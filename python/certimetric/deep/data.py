@@ -28,13 +28,13 @@ class ImageSet:
     images : tensor of shape (n, C, H, W), float32
     codes : tensor of shape (n,), int64
         Classes as 0 … C − 1.
-    classes : ndarray of object
+    classes : ndarray of shape (C,)
         What they stand for.
     """
 
     images: Tensor
     codes: Tensor
-    classes: NDArray[np.object_]
+    classes: NDArray[Any]
 
     def dataset(self) -> "Dataset[Any]":
         """As a dataset of ``torch.utils.data``: pairs of an image and a code."""
@@ -127,7 +127,7 @@ def read_image_folder(path: str | Path, size: int = 224) -> ImageSet:
         raise DataError(f"{path}: cannot be read as a folder of images: {error}") from error
     codes = torch.tensor([code for _, code in found])
     images = check_images(torch.stack([image for image, _ in found]), str(path))
-    return ImageSet(images, codes, np.array(folder.classes, dtype=object))
+    return ImageSet(images, codes, np.array(folder.classes))
 
 
 class PairSampler(Sampler[list[int]]):

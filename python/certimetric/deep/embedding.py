@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -114,7 +115,7 @@ def check_images(images: object, name: str = "images", channels: int | None = No
     return images
 
 
-def check_labels(labels: object, count: int, *, each: int = 1) -> tuple[Tensor, NDArray[np.object_]]:
+def check_labels(labels: object, count: int, *, each: int = 1) -> tuple[Tensor, NDArray[Any]]:
     """Labels as codes 0 … C − 1, and what they stand for.
 
     Parameters
@@ -141,4 +142,4 @@ def check_labels(labels: object, count: int, *, each: int = 1) -> tuple[Tensor, 
     if counts.min() < each:
         rare = classes.tolist()[counts.argmin()]
         raise InputError(f"each class needs {each} images at least; class {rare!r} has {counts.min()}.")
-    return torch.from_numpy(codes.reshape(-1).astype(np.int64)), classes.astype(object)
+    return torch.from_numpy(codes.reshape(-1).astype(np.int64)), classes

@@ -1,7 +1,7 @@
 """The losses of the papers, as objects of pytorch-metric-learning, and triplets of their own."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pytorch_metric_learning import losses as pml
@@ -19,9 +19,7 @@ Loss = Callable[..., Tensor]
 """``loss(embeddings, labels, triplets)``: any loss of pytorch-metric-learning."""
 
 
-def make_loss(
-    name: Literal["triplet", "contrastive", "margin"], distance: BaseDistance | None = None, **settings: Any
-) -> Any:
+def make_loss(name: str, distance: BaseDistance | None = None, **settings: Any) -> Any:
     """A loss with the settings of the papers, over unit embeddings.
 
     - ``triplet``: mean of [d(a, p) − d(a, n) + γ]₊, γ = ``margin`` = 0.2;

@@ -1,13 +1,15 @@
 """The networks of the papers."""
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
 from certimetric._optional import require
+from certimetric.deep.lipschitz import LipschitzNetwork, MaxMin, OrthogonalLinear
 from certimetric.exceptions import InputError
 
-__all__ = ["ConvNet28", "LeNet28", "make_model"]
+__all__ = ["ConvNet28", "LeNet28", "LipschitzNet28", "make_model"]
 
 
 class ConvNet28(nn.Sequential):
@@ -61,6 +63,26 @@ class LeNet28(nn.Sequential):
         )
 
 
+class LipschitzNet28(LipschitzNetwork):
+    """Orthogonal layers with MaxMin between them, for 28 × 28: no distance grows through it.
+
+    Parameters
+    ----------
+    n_components : int
+        Width of all layers, an even number.
+    channels : int
+    depth : int
+        Hidden layers.
+    """
+
+    def __init__(self, n_components: int = 256, channels: int = 1, depth: int = 3) -> None:
+        self.channels = channels
+        layers: list[nn.Module] = [nn.Flatten(), OrthogonalLinear(channels * 28 * 28, n_components)]
+        for _ in range(depth):
+            layers += [MaxMin(), OrthogonalLinear(n_components, n_components)]
+        super().__init__(*layers)
+
+
 class _Normalized(nn.Module):
     """A network of torchvision behind the means and deviations of ImageNet, with a linear embedding."""
 
@@ -80,6 +102,13 @@ class _Normalized(nn.Module):
         return found
 
 
+_SMALL: dict[str, Callable[[int, int], nn.Module]] = {
+    "c2f2": ConvNet28,
+    "lenet": LeNet28,
+    "lipschitz": LipschitzNet28,
+}
+
+
 def make_model(
     name: str, n_components: int = 512, channels: int = 1, weights: str | None = None
 ) -> nn.Module:
@@ -87,12 +116,12 @@ def make_model(
 
     Parameters
     ----------
-    name : {"c2f2", "lenet", "resnet18", "resnet50"}
-        The last two are those of torchvision, for images of three channels.
+    name : {"c2f2", "lenet", "lipschitz", "resnet18", "resnet50"}
+        The last two are those of torchvision, for images of three channels; the others are for 28 × 28.
     n_components : int
         Dimensions of the embedding.
     channels : int
-        Of the first two.
+        Of the first three.
     weights : str, optional
         Of torchvision, such as ``"DEFAULT"``; it downloads them. Default: random.
 
@@ -105,11 +134,11 @@ def make_model(
     """
     if n_components < 1:
         raise InputError(f"n_components must be 1 or more, got {n_components}.")
-    if name in ("c2f2", "lenet"):
+    if name in _SMALL:
         if weights is not None:
             raise InputError(f"weights are those of torchvision's networks; {name!r} has none.")
-        return {"c2f2": ConvNet28, "lenet": LeNet28}[name](n_components, channels)
+        return _SMALL[name](n_components, channels)
     if name in ("resnet18", "resnet50"):
         known = require("torchvision.models", extra="vision")
         return _Normalized(getattr(known, name)(weights=weights), n_components)
-    raise InputError(f"model must be 'c2f2', 'lenet', 'resnet18' or 'resnet50', got {name!r}.")
+    raise InputError(f"model must be {', '.join(map(repr, _SMALL))}, 'resnet18' or 'resnet50', got {name!r}.")

@@ -6,7 +6,15 @@ from typing import Any
 from certimetric.deep.attacks import PGD
 from certimetric.deep.losses import Loss, make_loss
 from certimetric.deep.mining import Strategy, TripletMiner
-from certimetric.deep.schemes import ACT, EST, HardnessManipulation, Plain, RobustOptimization, Scheme
+from certimetric.deep.schemes import (
+    ACT,
+    EST,
+    CertifiedTriplets,
+    HardnessManipulation,
+    Plain,
+    RobustOptimization,
+    Scheme,
+)
 from certimetric.exceptions import InputError
 
 __all__ = ["make_scheme"]
@@ -20,9 +28,9 @@ _STRATEGIES: dict[str, Strategy] = {
 }
 _NAME = re.compile(r"(?P<kind>[A-Za-z]+)(\[(?P<source>[RMSHD])(,(?P<other>[^\]]+))?\])?(?P<ics>&ICS)?")
 _HELP = (
-    "use 'none', 'RO[pos]', 'RO[neg]', 'RO[anc]', 'EST[R]', 'ACT[R]', 'MM[S]', 'HM[S,LGA]', 'HM[S,LGA]&ICS', "
-    "'HM[R,M]' or 'HM[S,-0.1]'; R, M, S, H and D stand for random, semi-hard, soft-hard, hard and "
-    "distance-weighted triplets"
+    "use 'none', 'RO[pos]', 'RO[neg]', 'RO[anc]', 'CT[S]', 'EST[R]', 'ACT[R]', 'MM[S]', 'HM[S,LGA]', "
+    "'HM[S,LGA]&ICS', 'HM[R,M]' or 'HM[S,-0.1]'; R, M, S, H and D stand for random, semi-hard, soft-hard, "
+    "hard and distance-weighted triplets"
 )
 _HARDEST = 2.0
 """d(a, p) − d(a, n) of unit embeddings is no larger: min-max training."""
@@ -42,7 +50,8 @@ def make_scheme(
     ``HM[S,LGA]&ICS`` is hardness manipulation of soft-hard triplets towards the linear gradual adversary,
     with intra-class structure; the second entry may be another kind of triplets or a constant, such as in
     ``HM[R,M]`` and ``HM[S,-0.1]``. ``MM[S]`` is min-max training, ``none`` none; ``none[S]`` mines soft-hard
-    triplets. ``RO[pos]`` is robust optimisation of the positives of distance-weighted triplets.
+    triplets. ``CT[S]`` are certified triplets, of margin ``margin``, for a network of a known constant.
+    ``RO[pos]`` is robust optimisation of the positives of distance-weighted triplets.
 
     Parameters
     ----------
@@ -67,6 +76,9 @@ def make_scheme(
         shared["miner"] = TripletMiner("distance", margin=margin)
         given = attack or PGD(eps=0.01, steps=5, random_start=True)
         return RobustOptimization(**shared, attack=given, role=_ROLES[robust[1]])  # type: ignore[arg-type]
+    certified = re.fullmatch(r"CT\[([RMSHD])\]", name)
+    if certified:
+        return CertifiedTriplets(miner=TripletMiner(_STRATEGIES[certified[1]], margin=margin), margin=margin)
     match = _NAME.fullmatch(name)
     parts = match.groupdict() if match else {"kind": ""}
     kind = parts["kind"]

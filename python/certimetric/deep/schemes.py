@@ -9,11 +9,19 @@ from torch import Tensor, nn
 
 from certimetric.deep.attacks import PGD
 from certimetric.deep.embedding import embed, evaluating
-from certimetric.deep.losses import Loss, hardness, make_loss, of_triplets
+from certimetric.deep.losses import Loss, hardness, make_loss, of_triplets, triplet_margins
 from certimetric.deep.mining import Strategy, TripletMiner, Triplets
 from certimetric.exceptions import InputError
 
-__all__ = ["ACT", "EST", "HardnessManipulation", "Plain", "RobustOptimization", "Scheme"]
+__all__ = [
+    "ACT",
+    "EST",
+    "CertifiedTriplets",
+    "HardnessManipulation",
+    "Plain",
+    "RobustOptimization",
+    "Scheme",
+]
 
 _NOISE = 1e-7
 """The embedding shift begins at 0, where its gradient is 0: it is taken from embeddings this far away."""
@@ -83,6 +91,31 @@ class Plain(Scheme):
         """See :class:`Scheme`."""
         embeddings = embed(model, images)
         return self.loss(embeddings, labels, self._mine(embeddings, labels, generator))
+
+
+@dataclass
+class CertifiedTriplets(Scheme):
+    """Triplets whose certified margin is too small, for networks that no distance grows through.
+
+    Mean of [γ − t]₊ with t = (‖a − n‖² − ‖a − p‖²) / (2 ‖n − p‖), the distance by which the embedding of a
+    must move before n is nearer than p; embeddings are as the network gives them, not of unit length.
+    ``loss`` is not asked.
+
+    Parameters
+    ----------
+    margin : float
+        γ, an ℓ2 norm in image space where the constant of the network is 1.
+    """
+
+    margin: float = 1.0
+
+    def __call__(
+        self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """See :class:`Scheme`."""
+        embeddings = model(images)
+        parts = (embeddings[rows] for rows in self._mine(embeddings, labels, generator))
+        return (self.margin - triplet_margins(*parts)).clamp(min=0).mean()
 
 
 @dataclass
@@ -227,9 +260,7 @@ class HardnessManipulation(_Adversarial):
         self._other: TripletMiner | None = None
         if isinstance(self.destination, str) and self.destination != "lga":
             if not isinstance(self.miner, TripletMiner):
-                raise InputError(
-                    "destination can be a kind of triplets only where miner is a TripletMiner."
-                )
+                raise InputError("destination can be a kind of triplets only where miner is a TripletMiner.")
             self._other = TripletMiner(self.destination, margin=self.margin, anchors=self.miner.anchors)
 
     def __call__(

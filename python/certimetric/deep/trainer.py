@@ -69,6 +69,8 @@ class Trainer:
         Between two states; there is one after each epoch, too.
     log : path, optional
         ``.jsonl`` or ``.csv``, a line for each epoch; any other name: a folder for TensorBoard.
+    about : dict, optional
+        Plain values that the checkpoint is to tell of the run, see :func:`~certimetric.deep.read_about`.
     progress : bool
     callback : callable, optional
         Told of the row of each epoch; ends the run by returning True.
@@ -95,6 +97,7 @@ class Trainer:
     checkpoint: str | Path | None = None
     checkpoint_minutes: float = 5.0
     log: str | Path | None = None
+    about: dict[str, Any] | None = None
     progress: bool = False
     callback: Callable[[dict[str, float]], object] | None = None
     history_: list[dict[str, float]] = field(default_factory=list, init=False)
@@ -225,7 +228,9 @@ class Trainer:
 
     def _save(self) -> None:
         if self.checkpoint is not None:
-            save_run(Path(self.checkpoint), self._key, self._parts(), self._place, self.history_)
+            save_run(
+                Path(self.checkpoint), self._key, self._parts(), self._place, self.history_, self.about or {}
+            )
 
     def _parts(self) -> Parts:
         return self.model, self._optimizer, self.scheme, self._generator

@@ -1,0 +1,318 @@
+"""The commands for deep metric learning; PyTorch is imported when one of them runs."""
+
+import json
+import sys
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from sklearn.exceptions import ConvergenceWarning
+from typer import Option
+
+from certimetric._cli_frame import Quiet, friendly
+from certimetric._cli_report import check_output, parse_radii
+from certimetric._cli_reproduce import OUT, Data, Out, check_folder
+from certimetric._cli_work import LARGEST_SEED, Jobs
+from certimetric._files import write_text
+from certimetric._validation import effective_jobs
+from certimetric.exceptions import DataError, InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from certimetric.deep import Configuration, ImageSet
+
+__all__ = ["app", "deep_fashion"]
+
+app = typer.Typer(name="deep", help="Robust deep metric learning, with PyTorch.", rich_markup_mode=None)
+
+Images = Annotated[
+    Path,
+    Option("--data", help="Images: npz with X_train and y_train, or a folder with a folder for each class."),
+]
+Trained = Annotated[Path, typer.Argument(help="What `certimetric deep train` wrote.", show_default=False)]
+Device = Annotated[str, Option("--device", help="cpu or cuda; default: cuda where there is one.")]
+Result = Annotated[Path | None, Option("--out", help="Result: .json.")]
+Points = Annotated[
+    int | None, Option("--points", min=1, help="Attack the first so many images; default: all.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def root(context: typer.Context) -> None:
+    """Robust deep metric learning, with PyTorch."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
+
+
+@app.command()
+@friendly
+def train(
+    data: Images,
+    out: Annotated[
+        Path, Option("--out", help="File for the network: .pt. A run that was stopped goes on from it.")
+    ],
+    config: Annotated[Path | None, Option("--config", help="Settings: a file of TOML.")] = None,
+    preset: Annotated[
+        str, Option("--preset", help="Settings to begin with: 28, 224 (Zhou & Patel, 2022) or panum.")
+    ] = "28",
+    assignments: Annotated[
+        list[str] | None, Option("--set", help="A setting such as train.epochs=2, over those of the file.")
+    ] = None,
+    scheme: Annotated[str | None, Option("--scheme", help="The defence, such as 'HM[S,LGA]&ICS'.")] = None,
+    log: Annotated[
+        Path | None, Option("--log", help="A line for each epoch: .jsonl, .csv, or a folder.")
+    ] = None,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a network by a defence of the literature."""
+    deep = _deep(jobs)
+    if preset not in deep.PRESETS:
+        raise InputError(f"--preset must be {', '.join(deep.PRESETS)}, got {preset!r}.")
+    settings = deep.PRESETS[preset]
+    settings = settings if config is None else deep.Configuration.from_toml(config, settings)
+    settings = settings.assigned([*(assignments or ()), *([f"train.scheme={scheme}"] if scheme else [])])
+    check_output(out, "--out")
+    if out.suffix != ".pt":
+        raise InputError(f"--out must be a file .pt, got {out}.")
+    trainer = _trainer(deep, settings, out, log, _device(device), quiet)
+    images = _read(deep, data, "train", settings)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        trainer.fit(images.images, images.codes)
+    for warning in caught:
+        typer.echo(f"certimetric: {warning.message}", err=True)
+    for row in trainer.history_[-1:]:
+        typer.echo(f"{out}: {settings.train.scheme}, {row['epoch']} epochs, loss {row['loss']:.4g}")
+    if trainer.stop_reason_ == "interrupted":
+        raise typer.Exit(130)
+
+
+def _trainer(
+    deep: Any, settings: "Configuration", out: Path, log: Path | None, device: str, quiet: bool
+) -> Any:
+    import torch
+
+    values = settings.train
+    model = settings.make_model().to(device)
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=values.learning_rate, weight_decay=values.weight_decay
+    )
+    return deep.Trainer(
+        model,
+        settings.make_scheme(),
+        optimizer=optimizer,
+        epochs=values.epochs,
+        batch_size=values.batch_size,
+        seed=values.seed,
+        clip=values.clip,
+        time_limit=values.time_limit,
+        mixed_precision=values.mixed_precision,
+        checkpoint=out,
+        log=log,
+        about=settings.to_dict(),
+        progress=not quiet,
+    )
+
+
+@app.command()
+@friendly
+def evaluate(
+    run: Trained, data: Images, out: Result = None, device: Device = "auto", jobs: Jobs = None
+) -> None:
+    """R@k, mAP, mAP@R and NMI of the test images."""
+    _check_json(out)
+    deep = _deep(jobs)
+    model, settings = _trained(deep, run, _device(device))
+    images = _read(deep, data, "test", settings)
+    found = deep.retrieval_scores(deep.embed_all(model, images.images), images.codes, n_jobs=jobs)
+    typer.echo(str(found))
+    _write(out, asdict(found))
+
+
+@app.command()
+@friendly
+def attack(
+    run: Trained,
+    data: Images,
+    points: Points = None,
+    seed: Annotated[int, Option("--seed", min=0, max=LARGEST_SEED, help="Of what attacks are about.")] = 0,
+    out: Result = None,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    quiet: Quiet = False,
+) -> None:
+    """The empirical robustness score: ten attacks on the test images, beside the clean scores.
+
+    A run that was stopped goes on from a file beside --out.
+    """
+    _check_json(out)
+    deep = _deep(jobs)
+    model, settings = _trained(deep, run, _device(device))
+    images = _read(deep, data, "test", settings)
+    state = None if out is None else out.with_name(f"{out.stem}.part.npz")
+    found = deep.robustness_score(
+        model,
+        images.images,
+        images.codes,
+        attack=deep.PGD(**asdict(settings.score)),
+        points=points,
+        seed=seed,
+        checkpoint=state,
+        progress=not quiet,
+    )
+    typer.echo(str(found))
+    _write(out, asdict(found))
+    if state is not None:
+        state.unlink(missing_ok=True)
+
+
+@app.command()
+@friendly
+def certify(
+    run: Trained,
+    data: Images,
+    neighbors: Annotated[int, Option("-k", "--neighbors", min=1, help="Number of neighbours.")] = 1,
+    eps: Annotated[
+        str, Option("--eps", help="Radii of the table, ℓ2 norms in image space.")
+    ] = "0,0.5,1,1.58",
+    points: Annotated[int | None, Option("--points", min=1, help="The first so many test images.")] = None,
+    out: Annotated[Path | None, Option("--out", help="Result: .parquet, .npz, .csv or .json.")] = None,
+    jobs: Jobs = None,
+    quiet: Quiet = False,
+) -> None:
+    """Radii of test images, proven, of a network of a known constant (--set model.name=lipschitz)."""
+    radii = parse_radii(eps)
+    if out is not None:
+        check_output(out, "--out")
+    deep = _deep(jobs)
+    model, settings = _trained(deep, run, "cpu")
+    if not isinstance(model, deep.LipschitzNetwork):
+        raise InputError(f"{run}: {settings.model.name!r} has no known constant; train model.name=lipschitz.")
+    rows, images = (_read(deep, data, part, settings) for part in ("train", "test"))
+    images = images.first(points)
+    clf = deep.CertifiedEmbeddingClassifier(model, neighbors, n_jobs=jobs).fit(
+        rows.images, rows.classes[rows.codes]
+    )
+    found = clf.certify(images.images, images.classes[images.codes], progress=not quiet)
+    typer.echo(f"L ≤ {clf.lipschitz_:.9g}, {len(found):,} images")
+    for radius, error in zip(radii, found.certified_error(radii), strict=True):
+        typer.echo(f"  certified at {radius:<6g} {1 - error:.4f}")
+    if out is not None:
+        found.save(out)
+
+
+@friendly
+def deep_fashion(
+    data: Data,
+    only: Annotated[str, Option("--only", help="fashion_mnist or mnist.")] = "fashion_mnist",
+    scheme: Annotated[
+        list[str] | None, Option("--scheme", help="Defences; default: six of the literature.")
+    ] = None,
+    images: Annotated[int | None, Option("--images", min=256, help="Training images; default: all.")] = None,
+    epochs: Annotated[int, Option("--epochs", min=1, help="Published: 16, of each image once.")] = 16,
+    steps: Annotated[int, Option("--steps", min=1, help="Of the attacks in training; published: 32.")] = 32,
+    points: Annotated[int, Option("--points", min=1, help="Attacked test images; published: 10,000.")] = 1000,
+    seed: Annotated[int, Option("--seed", min=0, max=LARGEST_SEED, help="Of the run.")] = 0,
+    out: Out = OUT,
+    jobs: Jobs = None,
+    quiet: Quiet = False,
+) -> None:
+    """Defences of deep metric learning on Fashion-MNIST: clean scores and the ten attacks of each."""
+    _deep(jobs)
+    from certimetric.deep import make_scheme
+    from certimetric.reproduce import deep as table
+
+    if only not in ("fashion_mnist", "mnist"):
+        raise InputError(f"--only must be fashion_mnist or mnist, got {only!r}.")
+    path = data if data.is_file() else data / f"{only}.npz"
+    if not path.is_file():
+        raise InputError(f"--data: {path}: no such file.")
+    names = scheme or list(table.SCHEMES)
+    for name in names:
+        make_scheme(name)
+    check_folder(out)
+    settings = {"epochs": epochs, "steps": steps, "points": points, "seed": seed}
+    experiment = table.Experiment.of_file(path, out / "cells", images, **settings)
+    outcomes = []
+    try:
+        for name in names:
+            outcomes.append(experiment.outcome(name, not quiet))
+            if not quiet:
+                print(f"[{len(outcomes)}/{len(names)}] {name}", file=sys.stderr, flush=True)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            f"what is finished is kept in {out / 'cells'}; the same command goes on."
+        ) from error
+    out.mkdir(exist_ok=True)
+    written = {suffix: out / f"deep-{experiment.name}.{suffix}" for suffix in ("md", "csv", "png")}
+    write_text(written["md"], table.markdown(experiment, outcomes))
+    table.write_csv(experiment, outcomes, written["csv"])
+    table.draw(experiment, outcomes, written["png"])
+    print(table.text(outcomes, experiment.name))
+    for file in written.values():
+        print(f"wrote {file}")
+
+
+def _deep(jobs: int | None) -> Any:
+    """The package, with as many threads as were asked for."""
+    threads = None if jobs is None else effective_jobs(jobs, "--jobs")
+    from certimetric import deep
+
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    return deep
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return name
+
+
+def _trained(deep: Any, run: Path, device: str) -> "tuple[nn.Module, Configuration]":
+    about = deep.read_about(run)
+    try:
+        settings = deep.Configuration().updated(about, str(run))
+    except InputError as error:
+        raise DataError(f"{run}: was not written by `certimetric deep train`: {error}") from error
+    return deep.load_model(settings.make_model(), run).to(device), settings
+
+
+def _read(deep: Any, data: Path, part: str, settings: "Configuration") -> "ImageSet":
+    if data.is_dir():
+        inside = data / part
+        found: ImageSet = deep.read_image_folder(inside if inside.is_dir() else data, settings.model.size)
+        return found
+    found = deep.read_images(data, part)
+    if found.images.shape[1] != settings.model.channels:
+        have = found.images.shape[1]
+        raise InputError(
+            f"{data}: images have {have} channel(s), model.channels is {settings.model.channels}."
+        )
+    return found
+
+
+def _check_json(out: Path | None) -> None:
+    if out is not None:
+        check_output(out, "--out")
+        if out.suffix != ".json":
+            raise InputError(f"--out must be a file .json, got {out}.")
+
+
+def _write(out: Path | None, values: dict[str, Any]) -> None:
+    if out is not None:
+        write_text(out, json.dumps(values, indent=1) + "\n")

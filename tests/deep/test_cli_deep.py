@@ -1,0 +1,171 @@
+"""The commands of deep metric learning, as a user types them."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
+
+import certimetric as cm  # noqa: E402
+from certimetric._cli_app import app  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+SMALL = [
+    "--set",
+    "train.epochs=2",
+    "--set",
+    "train.batch_size=32",
+    "--set",
+    "attack.steps=1",
+    "--set",
+    "score.steps=2",
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Grey images of 28 × 28 with a bright quarter, 4 classes."""
+    rng = np.random.default_rng(0)
+    labels = np.tile(np.arange(4), 32)
+    images = rng.integers(0, 100, (128, 28, 28), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[14 * (label // 2) :, 14 * (label % 2) :][:14, :14] += 100
+    path = tmp_path_factory.mktemp("deep") / "quarters.npz"
+    flat = images.reshape(128, -1)
+    np.savez(path, X_train=flat[:96], y_train=labels[:96], X_test=flat[96:], y_test=labels[96:])
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["deep", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def trained(data):
+    out = data.with_name("run.pt")
+    found = run("train", "--data", data, "--out", out, *SMALL, "--set", "model.n_components=8", "-q")
+    assert found.exit_code == 0, found.output
+    assert re.search(r"run.pt: HM\[S,LGA\]&ICS, 2 epochs, loss 0\.\d+", found.output)
+    return out
+
+
+def test_a_trained_network_is_evaluated_and_attacked(trained, data):
+    found = run("evaluate", trained, "--data", data, "--out", data.with_name("clean.json"), "--jobs", 1)
+    assert found.exit_code == 0, found.output
+    assert "mAP@R" in found.output
+    clean = json.loads(data.with_name("clean.json").read_text())
+    out = data.with_name("score.json")
+    found = run("attack", trained, "--data", data, "--points", 8, "--out", out, "-q")
+    assert found.exit_code == 0, found.output
+    score = json.loads(out.read_text())
+    assert "ERS" in found.output
+    assert score["clean"]["map"] == pytest.approx(clean["map"])
+    assert score["points"] == 8
+    assert score["attack"]["steps"] == 2
+    assert not out.with_name("score.part.npz").exists()
+
+
+def test_the_same_command_goes_on_and_other_settings_are_refused(trained, data):
+    before = trained.read_bytes()
+    call = ["train", "--data", data, "--out", trained, "--set", "model.n_components=8", "-q"]
+    assert run(*call, *SMALL).exit_code == 0
+    assert torch.load(trained, weights_only=True)["history"][-1]["epoch"] == 2
+    refused = run(*call, *SMALL, "--set", "train.seed=5")
+    assert refused.exit_code == 2
+    assert "is of a run with other images or settings" in refused.output
+    trained.write_bytes(before)
+
+
+def test_a_network_of_a_known_constant_is_certified(data):
+    out = data.with_name("certified.pt")
+    settings = [
+        "--set",
+        "model.name=lipschitz",
+        "--set",
+        "model.n_components=16",
+        "--scheme",
+        "CT[R]",
+        *SMALL,
+    ]
+    assert run("train", "--data", data, "--out", out, *settings, "-q").exit_code == 0
+    result = data.with_name("certified.parquet")
+    found = run("certify", out, "--data", data, "--eps", "0,0.5", "--points", 20, "--out", result, "-q")
+    assert found.exit_code == 0, found.output
+    assert re.search(r"L ≤ 1\.0000\d+, 20 images", found.output)
+    cert = cm.load_certification(result)
+    assert len(cert) == 20
+    assert f"certified at 0.5    {1 - cert.certified_error(0.5):.4f}" in found.output
+
+
+def test_a_network_without_a_known_constant_is_not(trained, data):
+    found = run("certify", trained, "--data", data)
+    assert found.exit_code == 2
+    assert "'c2f2' has no known constant; train model.name=lipschitz" in found.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "32"], "--preset must be 28, 224, panum, got '32'"),
+        (["--scheme", "HM"], "unknown scheme 'HM'"),
+        (["--set", "train.epochs=x"], "train.epochs must be an integer, got 'x'"),
+        (["--set", "model.channels=3"], "images have 1 channel(s), model.channels is 3"),
+        (["--out", "run.npz"], "--out must be a file .pt, got run.npz"),
+        (["--data", "nothing.npz"], "nothing.npz"),
+        (["--device", "abacus"], "--device 'abacus' cannot be used here"),
+        (["--config", "nothing.toml"], "nothing.toml: cannot be read as TOML"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, message, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = run("train", "--data", data, "--out", "x.pt", *arguments, "-q")
+    assert found.exit_code == 2
+    assert message in found.output
+    assert len(found.output.strip().splitlines()) == 1
+
+
+def test_files_of_others_are_refused(data, tmp_path):
+    path = tmp_path / "other.pt"
+    torch.save({"weights": torch.ones(3)}, path)
+    found = run("evaluate", path, "--data", data)
+    assert found.exit_code == 2
+    assert "cannot be read as a checkpoint" in found.output
+
+
+def test_the_table_of_defences_is_made_and_goes_on(data, tmp_path):
+    call = [
+        "reproduce",
+        "deep-fashion",
+        "--data",
+        data,
+        "--scheme",
+        "none",
+        "--scheme",
+        "ACT[R]",
+        "--points",
+        "4",
+    ]
+    call += ["--epochs", "1", "--steps", "1", "--out", tmp_path / "out", "-q"]
+    data_of_256 = tmp_path / "fashion_mnist.npz"
+    with np.load(data) as archive:
+        parts = {name: np.concatenate([archive[name]] * 2) for name in archive.files}
+    np.savez(data_of_256, **parts)
+    call[call.index(data)] = tmp_path
+    first = CliRunner().invoke(app, list(map(str, call)))
+    assert first.exit_code == 0, first.output
+    lines = first.output.splitlines()
+    assert lines[0].split()[:3] == ["defence", "R@1", "R@2"]
+    assert [line.split("  ")[0] for line in lines[1:5]] == [
+        "none",
+        "none, published",
+        "ACT[R]",
+        "ACT[R], published",
+    ]
+    for suffix in ("md", "csv", "png"):
+        assert (tmp_path / "out" / f"deep-fashion_mnist.{suffix}").stat().st_size > 200
+    again = CliRunner().invoke(app, list(map(str, call)))
+    assert again.output == first.output
