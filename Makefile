@@ -8,7 +8,7 @@ STAMPS := .build
 SOURCES := Cargo.toml $(wildcard Cargo.lock) pyproject.toml $(shell find src -name '*.rs' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-deep test-slow hunt sanitize lint format bench docs wheel clean
+.PHONY: help demo test test-deep test-slow hunt sanitize lint format bench bench-deep docs wheel clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ $(STAMPS)/docs: $(STAMPS)/build
 $(STAMPS)/torch: $(STAMPS)/build
 	$(PYTHON) -m venv $(VENV)-torch
 	VIRTUAL_ENV=$(abspath $(VENV))-torch $(BIN)/maturin develop --release --quiet --extras test,torch
+	@touch $@
+
+$(STAMPS)/bench-deep: $(STAMPS)/torch
+	VIRTUAL_ENV=$(abspath $(VENV))-torch $(BIN)/maturin develop --release --quiet --extras test,torch,bench
 	@touch $@
 
 $(STAMPS)/bench: $(STAMPS)/build
@@ -82,6 +86,9 @@ format: $(STAMPS)/lint  ## Format all sources
 
 bench: $(STAMPS)/bench  ## Compare with other libraries, as ratios in one run
 	$(BIN)/python benches/run.py
+
+bench-deep: $(STAMPS)/bench-deep  ## The same for what needs PyTorch
+	$(VENV)-torch/bin/python benches/run.py --only deep
 
 docs: $(STAMPS)/docs  ## Build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

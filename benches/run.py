@@ -16,6 +16,7 @@ import attacks
 import authors
 import certificates
 import certification
+import deep
 import lmnn
 import metrics
 import neighbors
@@ -38,6 +39,7 @@ FAMILIES = {
     "authors": authors.CASES,
     "arml": arml.CASES,
     "lmnn": lmnn.CASES,
+    "deep": deep.CASES,
 }
 CASES: dict[str, Case] = {
     f"{family}/{name}": case for family, cases in FAMILIES.items() for name, case in cases.items()
