@@ -159,6 +159,17 @@ def test_checkpoints_of_others_are_refused(small, tmp_path):
         run(small, checkpoint=path, seed=2)
     with pytest.raises(DataError, match="other images or settings"):
         run((small[0] * 0.5, small[1]), checkpoint=path)
+    others = ["HM[S,LGA]", "HM[R,LGA]&ICS", "HM[S,M]&ICS", "MM[S]&ICS", "ACT[S]"]
+    attack = scheme().attack
+    kinds = [make_scheme(name, attack=attack) for name in others]
+    kinds += [make_scheme("HM[S,LGA]&ICS", attack=attack, **{key: 0.3}) for key in ("margin", "ics")]
+    kinds += [make_scheme("HM[S,LGA]&ICS", attack=PGD(eps=0.1, steps=2))]
+    for kind in kinds:
+        with pytest.raises(DataError, match="other images or settings"):
+            run(small, checkpoint=path, scheme=kind)
+    model = fresh(dropout=True)
+    with pytest.raises(DataError, match="other images or settings"):
+        run(small, model, checkpoint=path, optimizer=torch.optim.Adam(model.parameters(), lr=1e-2))
     other = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(25, 16))
     with pytest.raises(
         DataError, match=r"another model: 1.weight has shape \[16, 36\] there and \[16, 25\] here"

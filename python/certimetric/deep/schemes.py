@@ -1,7 +1,7 @@
 """Training schemes: each turns a batch into a loss, for any network, loss and optimiser."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import torch
@@ -58,6 +58,14 @@ class Scheme:
         """
         raise NotImplementedError
 
+    def settings(self) -> dict[str, object]:
+        """What tells this scheme from others: its fields, and numbers and words of its loss and its miner."""
+        found: dict[str, object] = {"scheme": type(self).__name__}
+        for part in fields(self):
+            value = getattr(self, part.name)
+            found[part.name] = _plain(value) if part.name in ("loss", "miner") else value
+        return {name: value for name, value in found.items() if name not in self.state_dict()}
+
     def state_dict(self) -> dict[str, float]:
         """What one batch hands on to the next."""
         return {}
@@ -80,6 +88,15 @@ class Scheme:
         with evaluating(model), torch.no_grad():
             embeddings = embed(model, images)
         return embeddings, self._mine(embeddings, labels, generator)
+
+
+def _plain(part: object) -> dict[str, object]:
+    """The type of an object, and its attributes that are plain values."""
+    values = {
+        name: value for name, value in vars(part).items() if isinstance(value, bool | int | float | str)
+    }
+    known = {name: value for name, value in values.items() if not name.startswith("_") and name != "training"}
+    return {"type": type(part).__name__, **dict(sorted(known.items()))}
 
 
 class Plain(Scheme):

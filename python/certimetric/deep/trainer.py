@@ -133,9 +133,11 @@ class Trainer:
         sampler = PairSampler(codes, self.batch_size, self.seed)
         self._optimizer = self.optimizer or torch.optim.Adam(self.model.parameters(), lr=1e-3)
         self._generator = torch.Generator().manual_seed(self.seed)
+        groups = [{**group, "params": len(group["params"])} for group in self._optimizer.param_groups]
         settings = (
-            type(self.scheme).__name__,
-            getattr(self.scheme, "attack", None),
+            self.scheme.settings(),
+            type(self._optimizer).__name__,
+            groups,
             self.batch_size,
             self.seed,
         )
