@@ -77,6 +77,7 @@ def train(
     settings = deep.PRESETS[preset]
     settings = settings if config is None else deep.Configuration.from_toml(config, settings)
     settings = settings.assigned([*(assignments or ()), *([f"train.scheme={scheme}"] if scheme else [])])
+    settings.check()
     check_output(out, "--out")
     if out.suffix != ".pt":
         raise InputError(f"--out must be a file .pt, got {out}.")
@@ -91,6 +92,11 @@ def train(
         typer.echo(f"{out}: {settings.train.scheme}, {row['epoch']} epochs, loss {row['loss']:.4g}")
     if trainer.stop_reason_ == "interrupted":
         raise typer.Exit(130)
+    if trainer.stop_reason_ == "not_finite":
+        typer.echo(
+            f"certimetric: {out} is {'of that epoch' if trainer.history_ else 'not written'}.", err=True
+        )
+        raise typer.Exit(1)
 
 
 def _trainer(
@@ -277,7 +283,7 @@ def _device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=name)
+        torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
     return name
@@ -294,7 +300,9 @@ def _trained(deep: Any, run: Path, device: str) -> "tuple[nn.Module, Configurati
 
 def _read(deep: Any, data: Path, part: str, settings: "Configuration") -> "ImageSet":
     if data.is_dir():
-        inside = data / part
+        inside, other = data / part, data / ("train" if part == "test" else "test")
+        if other.is_dir() and not inside.is_dir():
+            raise InputError(f"{data}: has a folder {other.name}, but none {part}.")
         found: ImageSet = deep.read_image_folder(inside if inside.is_dir() else data, settings.model.size)
         return found
     found = deep.read_images(data, part)

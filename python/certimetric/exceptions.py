@@ -9,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 
 __all__ = [
     "CertimetricError",
+    "CollapsedModelError",
     "DataError",
     "InputError",
     "InputTypeError",
@@ -43,6 +44,10 @@ class UnfittedMetricError(MetricError, NotFittedError):  # type: ignore[misc]
 
 class UnknownLabelError(InputError):
     """Labels were given that are of another type than all that the classifier has seen."""
+
+
+class CollapsedModelError(InputError):
+    """A network gives all images the same embedding, of which no score means anything."""
 
 
 class DataError(InputError):

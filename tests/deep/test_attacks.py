@@ -1,5 +1,7 @@
 """Projected gradients: where they may go, and where they must arrive."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -29,16 +31,21 @@ def images_of(seed, dtype=torch.float32):
     norm=st.sampled_from(["linf", "l2"]),
     steps=st.integers(1, 4),
     random_start=st.booleans(),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
 )
-def test_no_image_leaves_the_ball_or_the_range_not_by_rounding_either(seed, eps, norm, steps, random_start):
-    images = images_of(seed)
-    direction = torch.from_numpy(np.random.default_rng(seed).normal(size=images.shape)).float()
+def test_no_image_leaves_the_ball_or_the_range_not_by_rounding_either(
+    seed, eps, norm, steps, random_start, dtype
+):
+    images = images_of(seed, dtype)
+    direction = torch.from_numpy(np.random.default_rng(seed).normal(size=images.shape)).to(dtype)
     attack = PGD(eps, step=None if eps == 0 else eps, steps=steps, norm=norm, random_start=random_start)
     generator = torch.Generator().manual_seed(seed)
     moved = attack(lambda x: (direction * x).flatten(1).sum(dim=1), images, generator)
-    away = (moved.double() - images.double()).flatten(1)
-    length = away.abs().amax(dim=1) if norm == "linf" else away.norm(dim=1)
-    assert (length <= eps).all()
+    pairs = zip(moved.double().flatten(1).tolist(), images.double().flatten(1).tolist(), strict=True)
+    for after, before in pairs:
+        away = [abs(Fraction(a) - Fraction(b)) for a, b in zip(after, before, strict=True)]
+        length = max(away) if norm == "linf" else sum(a * a for a in away)
+        assert length <= (Fraction(eps) if norm == "linf" else Fraction(eps) ** 2)
     assert moved.min() >= 0
     assert moved.max() <= 1
 
@@ -63,6 +70,13 @@ def test_where_the_gradient_is_zero_nothing_moves():
         assert torch.equal(
             PGD(0.3, steps=3, norm=norm)(lambda x: 0 * x.flatten(1).sum(dim=1), images), images
         )
+
+
+def test_where_the_gradient_is_not_a_number_nothing_moves():
+    images = torch.full((1, 1, 2, 2), 0.5)
+    for norm in ("linf", "l2"):
+        moved = PGD(0.1, steps=2, norm=norm)(lambda x: (x - 0.5).square().sum(dim=(1, 2, 3)).sqrt(), images)
+        assert torch.equal(moved, images)
 
 
 def test_gradients_too_small_for_their_squares_still_give_a_direction():
@@ -109,7 +123,7 @@ def test_parameters_get_no_gradient_and_starts_come_from_the_generator(network, 
         ({"eps": -1.0}, "eps must be 0 or more, and finite, got -1.0"),
         ({"eps": float("nan")}, "eps must be 0 or more"),
         ({"eps": 0.1, "step": 0.0}, "step must be positive"),
-        ({"eps": 0.1, "steps": 0}, "steps must be 1 or more, got 0"),
+        ({"eps": 0.1, "steps": 0}, "steps must be an integer, 1 or more, got 0"),
         ({"eps": 0.1, "norm": "l1"}, "norm must be 'linf' or 'l2', got 'l1'"),
     ],
 )

@@ -25,7 +25,7 @@ def test_bytes_rows_and_colours_become_images(tmp_path):
         np.savez(path, X_train=values, y_train=labels, X_test=values[:2], y_test=labels[:2])
         found = read_images(path)
         assert found.images.shape == shape
-        assert found.images.dtype == torch.float32
+        assert found.images.dtype == (torch.float32 if name == "rows" else torch.float64)
         assert found.codes.tolist() == [1, 0, 1, 2]
         assert found.classes.tolist() == ["a", "b", "c"]
         assert len(read_images(path, "test").images) == 2
@@ -83,6 +83,17 @@ def test_an_epoch_has_each_image_once_in_pairs_of_a_class(seed):
     assert list(sampler) == batches
     sampler.set_epoch(1)
     assert list(sampler) != batches
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_batch_has_two_classes(seed):
+    codes = torch.tensor([0] * 32 + [1] * 28 + [2] * 4)
+    sampler = PairSampler(codes, 4, seed=seed)
+    batches = list(sampler)
+    assert all(len(set(codes[batch].tolist())) > 1 for batch in batches)
+    assert len(np.unique(np.concatenate(batches))) == 64
+    with pytest.raises(InputError, match="too many images of one class for two classes in each batch of 4"):
+        PairSampler(torch.tensor([0] * 46 + [1] * 2), 4)
 
 
 def test_networks_of_the_papers():

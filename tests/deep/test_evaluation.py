@@ -68,6 +68,17 @@ def test_pytorch_metric_learning_says_the_same(seed):
     np.testing.assert_allclose([ours.recall[1], ours.map_at_r, ours.map], [theirs[name] for name in wanted])
 
 
+@pytest.mark.parametrize(
+    ("scale", "offset"), [(1e-4, 1.0), (1.0, 1e4), (1e-25, 0.0), (1e19, 0.0), (1e-3, 7e3)]
+)
+def test_points_far_away_or_near_each_other_keep_their_order(scale, offset):
+    rows, labels = data(2)
+    moved = rows * scale + offset
+    scores = retrieval_scores(moved, labels, ks=(1, 3), nmi=False)
+    found = [scores.recall[1], scores.recall[3], scores.map, scores.map_at_r]
+    np.testing.assert_allclose(found, brute_force(rows, labels, rows, np.arange(60)), rtol=1e-12)
+
+
 def test_clusters_that_are_the_classes_have_all_the_information():
     labels = np.repeat(["a", "b", "c"], 10)
     rows = np.repeat(np.eye(3), 10, axis=0) + 0.01 * np.random.default_rng(0).normal(size=(30, 3))
@@ -111,7 +122,8 @@ def test_memory_is_that_of_a_tile(monkeypatch):
         ({"labels": np.arange(60) % 59}, "each class needs 2 images at least; class 1 has 1"),
         ({"labels": np.linspace(0, 1, 60)}, "labels must be classes, not continuous values"),
         ({"labels": np.zeros(3)}, "labels must have shape"),
-        ({"ks": (0, 1)}, "ks must be 1 or more"),
+        ({"ks": (1.5,)}, "ks must be integers, 1 or more"),
+        ({"ks": (0, 1)}, "ks must be integers, 1 or more"),
         ({"queries": np.zeros((2, 3))}, "queries must have 4 columns, got 3"),
         ({"queries": np.zeros((2, 4)), "own": [0, 99]}, "own must name a row of embeddings"),
     ],

@@ -15,6 +15,7 @@ from certimetric.deep import (  # noqa: E402
     AOLConv2d,
     CertifiedEmbeddingClassifier,
     Householder,
+    LipschitzNet28,
     LipschitzNetwork,
     MaxMin,
     OrthogonalLinear,
@@ -124,6 +125,113 @@ def test_the_rounding_error_holds_before_exact_arithmetic():
     assert all(2 / s >= sum(map(abs, row)) for s, row in zip(t, gram, strict=True))
 
 
+def test_what_was_fitted_stays_when_the_network_goes_on(small):
+    images, codes = small
+    network = LipschitzNetwork(
+        torch.nn.Flatten(), PotentialLayer(36, 8), Householder(36), OrthogonalLinear(36, 8)
+    ).double()
+    clf = CertifiedEmbeddingClassifier(network).fit(images.double(), codes)
+    before = clf.transform(images).copy()
+    with torch.no_grad():
+        for value in network.parameters():
+            value.mul_(10).add_(1)
+    np.testing.assert_array_equal(clf.transform(images), before)
+
+
+@pytest.mark.parametrize("array", [lambda x: x, lambda x: x.numpy(), lambda x: x.float()])
+def test_images_are_taken_as_they_are(array):
+    network = LipschitzNetwork(torch.nn.Flatten(), OrthogonalLinear(2, 2))
+    clf = CertifiedEmbeddingClassifier(network).fit(torch.tensor([[[[0.0, 0.0]]], [[[1.0, 0.0]]]]), [0, 1])
+    point = array(torch.tensor([[[[0.5 - 2.0**-26 - 1e-12, 0.0]]]], dtype=torch.float64))
+    exact = abs(0.5 - float(point[0, 0, 0, 0]))
+    assert clf.certify(point).lower[0] <= exact
+
+
+@pytest.mark.parametrize("low", [-1000.0, -744.5, -735.0, -100.0, 0.0])
+@pytest.mark.parametrize("high", [0.0, 700.0, 1000.0])
+def test_potentials_of_any_weights_between_units_are_lipschitz(low, high):
+    torch.manual_seed(0)
+    layer = PotentialLayer(3, 5)
+    layer.log_q.data = torch.tensor([low, high, low / 2, 0.0, high / 2])
+    layer.weight.data *= 3
+    layer.weight.data[1] = 0
+    function = freeze(LipschitzNetwork(torch.nn.Flatten(), layer))
+    x, y = torch.randn(2, 200, 3, 1, 1, dtype=torch.float64)
+    (first, e), (second, f) = function(x), function(y)
+    moved = (x - y).flatten(1).norm(dim=1).numpy()
+    assert (np.linalg.norm(first - second, axis=1) <= function.constant * moved * (1 + 1e-12) + e + f).all()
+    one = PotentialLayer(1, 1)
+    one.weight.data[:], one.log_q.data[:] = 1.4**0.5, low
+    step = freeze(LipschitzNetwork(one)).layers[0].step
+    assert 0 <= Fraction(float(step)) * Fraction(float(one.weight.detach())) ** 2 <= 2
+
+
+def test_units_of_zero_weights_train():
+    layer = PotentialLayer(3, 4)
+    layer.weight.data[1] = 0
+    layer(torch.randn(5, 3)).sum().backward()
+    assert torch.isfinite(layer.weight.grad).all()
+
+
+@pytest.mark.parametrize("kind", ["linear", "potential"])
+def test_the_rounding_of_each_value_counts_of_maps_too(kind):
+    if kind == "linear":
+        layer = OrthogonalLinear(1, 1).double()
+        layer.bias.data[:] = 1e6 + 0.1
+    else:
+        layer = PotentialLayer(1, 1).double()
+        layer.bias.data[:] = 1e6 + 0.1
+    function = freeze(LipschitzNetwork(layer, torch.nn.Flatten()))
+    x = torch.rand(1, 4096, 1, 1, dtype=torch.float64)
+    found, error = function(x)
+    part = function.layers[0]
+    w, b = Fraction(float(part.weight)), Fraction(float(part.bias))
+    exact = []
+    for value in map(Fraction, x.double().flatten().tolist()):
+        inner = w * value + b
+        exact.append(inner if kind == "linear" else value - w * Fraction(float(part.step)) * max(inner, 0))
+    squares = sum((v - Fraction(float(c))) ** 2 for v, c in zip(exact, found[0], strict=True))
+    assert 0 < math.sqrt(squares) <= error
+
+
+def test_layers_that_do_something_else_are_refused(fitted):
+    clf, images, codes = fitted
+
+    class Tenfold(OrthogonalLinear):
+        def forward(self, values):
+            return 10 * super().forward(values)
+
+    class Other(LipschitzNetwork):
+        def forward(self, values):
+            return 10 * super().forward(values)
+
+    with pytest.raises(InputError, match="Tenfold is no layer with a known constant"):
+        LipschitzNetwork(Tenfold(3, 3))
+    with pytest.raises(InputError, match="Flatten must flatten each image"):
+        LipschitzNetwork(torch.nn.Flatten(0, 1))
+    with pytest.raises(InputError, match="Other has a forward of its own"):
+        CertifiedEmbeddingClassifier(Other(torch.nn.Flatten(), OrthogonalLinear(36, 4))).fit(images, codes)
+    hooked = LipschitzNetwork(torch.nn.Flatten(), OrthogonalLinear(36, 4))
+    hooked[1].register_forward_hook(lambda *_: None)
+    with pytest.raises(InputError, match="OrthogonalLinear has hooks"):
+        CertifiedEmbeddingClassifier(hooked).fit(images, codes)
+    clf.network.append(torch.nn.Linear(10, 10))
+    with pytest.raises(InputError, match="Linear is no layer with a known constant"):
+        clf.fit(images, codes)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: AOLConv2d(1, 2, 3), lambda: PotentialLayer(36), lambda: Householder(36)]
+)
+def test_weights_that_are_not_finite_are_named(make, small):
+    layer = make()
+    next(layer.parameters()).data.fill_(torch.nan)
+    network = LipschitzNetwork(*([] if isinstance(layer, AOLConv2d) else [torch.nn.Flatten()]))
+    network.append(layer)
+    with pytest.raises(InputError, match=f"{type(layer).__name__} has weights that are not finite: "):
+        CertifiedEmbeddingClassifier(network).fit(*small)
+
+
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 12), m=st.integers(1, 12), kind=st.sampled_from("goslz"))
 def test_norms_are_above_and_near(seed, n, m, kind):
     rng = np.random.default_rng(seed)
@@ -230,6 +338,12 @@ def test_bad_input_is_refused(fitted):
         clf.certify(images, return_adversarial=True)
     with pytest.raises(InputError, match=r"images must lie in \[0, 1\]"):
         clf.certify(images + 1)
+    with pytest.raises(InputError, match=r"network does not take images of shape \(1, 5, 5\)"):
+        clf.certify(torch.rand(2, 1, 5, 5))
+    with pytest.raises(InputError, match="channels and kernel_size must be integers, 1 or more"):
+        AOLConv2d(1, 2, 0)
+    with pytest.raises(InputError, match="n_components of a Lipschitz network must be even, got 7"):
+        LipschitzNet28(7)
     with pytest.raises(InputError, match="stride must be 1 or kernel_size = 3, got 2"):
         AOLConv2d(1, 2, 3, stride=2)
     with pytest.raises(InputError, match="MaxMin needs an even number of channels, got 3"):

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
 from certimetric.deep import PGD, embed_all, retrieval_scores, robustness, robustness_score  # noqa: E402
 from certimetric.deep._ranking_attacks import ATTACKS  # noqa: E402
-from certimetric.exceptions import DataError, InputError  # noqa: E402
+from certimetric.exceptions import CollapsedModelError, DataError, InputError  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -117,6 +117,14 @@ def test_a_run_that_was_stopped_goes_on(network, many, tmp_path, monkeypatch):
         robustness_score(network, *many, **call)
 
 
+def test_random_starts_come_from_the_seed(network, many):
+    attack = PGD(eps=0.1, steps=1, step=0.01, random_start=True)
+    call = {"attack": attack, "points": 40, "batch_size": 20}
+    first, again, other = (robustness_score(network, *many, **call, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first.raw["ES:D"] != other.raw["ES:D"]
+
+
 def test_bad_input_is_refused_before_any_work(network, many):
     images, codes = many
     call = {"attack": STILL}
@@ -131,7 +139,11 @@ def test_bad_input_is_refused_before_any_work(network, many):
         robustness_score(network, images, torch.arange(128), **call)
     with pytest.raises(InputError, match="points and batch_size must be 1 or more"):
         robustness_score(network, images, codes, points=0, **call)
-    with pytest.raises(InputError, match="model has collapsed"):
+    with pytest.raises(InputError, match=r"model does not take images of shape \(1, 5, 6\)"):
+        robustness_score(network, images[:, :, :5], codes, **call)
+    with pytest.raises(InputError, match="checkpoint must be in a folder that is there"):
+        robustness_score(network, images, codes, checkpoint="/nonexistent/score.npz", **call)
+    with pytest.raises(CollapsedModelError, match="model has collapsed"):
         robustness_score(torch.nn.Sequential(*network, torch.nn.Threshold(9, 1)), images, codes, **call)
     with pytest.raises(InputError, match="model gives values that are not finite for image 0"):
         robustness_score(

@@ -8,6 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
+from pytorch_metric_learning import miners  # noqa: E402
+
 from certimetric.deep import (  # noqa: E402
     ACT,
     EST,
@@ -258,12 +260,32 @@ def test_published_names(name, kind, strategy):
         "EST[R]&ICS",
         "RO[all]",
         "hm[s,lga]",
+        "HM[S,nan]",
+        "HM[S,1e400]",
         "HM[S,LGA]&",
     ],
 )
 def test_unknown_names_are_refused_with_those_that_are_known(name):
     with pytest.raises(InputError, match=r"unknown scheme .*"):
         make_scheme(name)
+
+
+def test_miners_that_give_pairs_are_taken_and_those_that_find_nothing_are_not(network, small):
+    small = tuple(part[:12] for part in small)
+    for name in ("none", "RO[pos]", "ACT[R]", "HM[S,LGA]", "CT[S]"):
+        scheme = make_scheme(name, attack=ATTACK)
+        scheme.miner = miners.MultiSimilarityMiner()
+        assert torch.isfinite(scheme(network, *small, generator()))
+        scheme.miner = miners.TripletMarginMiner(margin=-5)
+        with pytest.raises(InputError, match="no triplet in the batch: TripletMarginMiner found none"):
+            scheme(network, *small, generator())
+
+
+@pytest.mark.parametrize("values", [{"margin": math.nan}, {"margin": -1}, {"ics": -1}, {"ics": math.inf}])
+@pytest.mark.parametrize("name", ["none", "CT[S]", "HM[S,LGA]"])
+def test_numbers_that_make_no_sense_are_refused(name, values):
+    with pytest.raises(InputError, match=f"{next(iter(values))} must be"):
+        make_scheme(name, **values)
 
 
 def test_bad_settings_are_refused():

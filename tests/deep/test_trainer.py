@@ -3,6 +3,7 @@
 import csv
 import json
 import pickle
+import signal
 import warnings
 
 import numpy as np
@@ -11,7 +12,17 @@ from sklearn.exceptions import ConvergenceWarning
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
-from certimetric.deep import PGD, Plain, Trainer, embed_all, load_model, make_scheme, retrieval_scores  # noqa: E402
+from certimetric.deep import (  # noqa: E402
+    PGD,
+    MahalanobisDistance,
+    Plain,
+    Trainer,
+    embed_all,
+    load_model,
+    make_loss,
+    make_scheme,
+    retrieval_scores,
+)
 from certimetric.exceptions import DataError, InputError  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -73,6 +84,98 @@ def test_a_run_that_was_stopped_ends_at_the_same_bits(stop_after, small, tmp_pat
     losses = [[row["loss"] for row in trainer.history_] for trainer in (whole, resumed)]
     assert losses[0] == losses[1]
     assert resumed.stop_reason_ == "epochs"
+
+
+@pytest.mark.parametrize("passes", [3, 7, 16, 20, 27])
+def test_a_run_that_was_stopped_within_a_step_ends_at_the_same_bits(passes, small, tmp_path):
+    """Ctrl-C in a forward pass, of an attack or after it; with batch normalisation and dropout."""
+
+    def model():
+        torch.manual_seed(1)
+        layers = [torch.nn.Linear(36, 16), torch.nn.BatchNorm1d(16), torch.nn.Dropout(0.2)]
+        return torch.nn.Sequential(torch.nn.Flatten(), *layers, torch.nn.Linear(16, 8))
+
+    class Once(torch.nn.Sequential):
+        left = passes
+
+        def forward(self, values):
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+            return super().forward(values)
+
+    whole = run(small, model())
+    path = tmp_path / "run.pt"
+    stopped = run(small, Once(*model()), checkpoint=path)
+    assert stopped.stop_reason_ == "interrupted"
+    resumed = run(small, model(), checkpoint=path)
+    assert torch.equal(weights(resumed.model), weights(whole.model))
+
+
+def test_ctrl_c_waits_for_the_end_of_a_step(small):
+    class Pressed(Plain):
+        count = 0
+
+        def __call__(self, *arguments):
+            self.count += 1
+            if self.count == 2:
+                signal.raise_signal(signal.SIGINT)
+            return super().__call__(*arguments)
+
+    handler = signal.getsignal(signal.SIGINT)
+    scheme = Pressed()
+    trainer = run(small, scheme=scheme)
+    assert trainer.stop_reason_ == "interrupted"
+    assert scheme.count == trainer._run.place.batch == 2
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_an_interrupted_validation_is_done_again(small, tmp_path):
+    path, calls = tmp_path / "run.pt", []
+
+    def validate(model):
+        calls.append(len(calls))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return float(len(calls))
+
+    run(small, validate=validate, checkpoint=path)
+    trainer = run(small, validate=validate, checkpoint=path)
+    assert [row["epoch"] for row in trainer.history_] == [1, 2, 3]
+    assert [row["validation"] for row in trainer.history_] == [1.0, 3.0, 4.0]
+
+
+def test_what_a_loss_learns_is_trained_and_kept(small, tmp_path):
+    def learned():
+        kind = Plain()
+        kind.loss = make_loss("triplet", MahalanobisDistance(8))
+        return kind
+
+    whole = learned()
+    run(small, scheme=whole)
+    assert not torch.equal(whole.loss.distance.components.detach(), torch.eye(8))
+    path, last = tmp_path / "run.pt", learned()
+    run(small, checkpoint=path, scheme=learned(), stop_after=5)
+    run(small, checkpoint=path, scheme=last)
+    assert torch.equal(last.loss.distance.components, whole.loss.distance.components)
+
+
+def test_a_gradient_that_is_not_finite_ends_a_run(small):
+    class Rooted(Plain):
+        def __call__(self, model, images, labels, generator):
+            return super().__call__(model, images, labels, generator) + (0 * model(images)).sqrt().sum()
+
+    with pytest.warns(ConvergenceWarning, match="the loss of epoch 1 is not finite"):
+        trainer = Trainer(fresh(), Rooted(), epochs=2, batch_size=16).fit(*small)
+    assert trainer.stop_reason_ == "not_finite"
+    assert torch.isfinite(weights(trainer.model)).all()
+
+
+def test_a_scheme_begins_anew_with_each_fit(small):
+    kind = scheme()
+    first = run(small, scheme=kind)
+    again = run(small, scheme=kind)
+    assert torch.equal(weights(first.model), weights(again.model))
 
 
 def test_training_finds_the_classes(small):
@@ -204,6 +307,9 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
     ("settings", "message"),
     [
         ({"epochs": 0}, "epochs must be 1 or more"),
+        ({"log": "/nonexistent/log.csv"}, "log must be in a folder that is there"),
+        ({"checkpoint": "/nonexistent/run.pt"}, "checkpoint must be in a folder that is there"),
+        ({"about": {"path": Plain}}, "about must have plain values"),
         ({"clip": 0.0}, "clip must be positive"),
         ({"time_limit": np.nan}, "time_limit must be positive"),
         ({"patience": 2}, "patience needs validate"),
@@ -220,6 +326,8 @@ def test_bad_data_is_refused(small):
     images, codes = small
     with pytest.raises(InputError, match=r"images must lie in \[0, 1\]; image 0 has the value nan"):
         run((images * torch.nan, codes))
+    with pytest.raises(InputError, match=r"model does not take images of shape \(1, 6, 5\)"):
+        run((images[..., :5], codes))
     with pytest.raises(InputError, match="each class needs 2 images at least; class 9 has 1"):
         run((images, torch.cat([codes[:-1], torch.tensor([9])])))
     model = fresh()

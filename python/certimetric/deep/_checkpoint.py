@@ -1,10 +1,8 @@
 """States of a training run in a file of PyTorch, read without running code from it."""
 
 import hashlib
-import math
 import pickle
 import zipfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from certimetric._files import writing
-from certimetric.deep.schemes import Scheme
+from certimetric.deep._run import Run
 from certimetric.exceptions import DataError
 
-__all__ = ["Parts", "Place", "digest_of", "load_model", "load_run", "read_about", "save_run"]
+__all__ = ["digest_of", "load_model", "load_run", "read_about", "save_run"]
 
 _FORMAT = "certimetric.deep"
+_PARTS = {"key", "shape", "about", "weights", "place"}
 _ERRORS = (
     OSError,
     RuntimeError,
     ValueError,
     KeyError,
+    IndexError,
+    AttributeError,
     EOFError,
     TypeError,
     pickle.UnpicklingError,
@@ -30,49 +31,12 @@ _ERRORS = (
 )
 
 
-@dataclass
-class Place:
-    """Where a run is: the next batch, what was summed in its epoch, the best so far."""
-
-    epoch: int = 0
-    batch: int = 0
-    total: float = 0.0
-    seconds: float = 0.0
-    best: float = -math.inf
-    best_epoch: int = 0
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-
-
-Parts = tuple[nn.Module, torch.optim.Optimizer, Scheme, torch.Generator]
-"""Of a run, what changes with each step."""
-
-
-def save_run(
-    path: Path,
-    key: str,
-    parts: Parts,
-    place: Place,
-    history: list[dict[str, float]],
-    about: dict[str, Any],
-) -> None:
+def save_run(path: Path, key: str, run: Run, about: dict[str, Any]) -> None:
     """Write the state of a run; the key says of which."""
-    model, optimizer, scheme, generator = parts
-    state = {
-        "key": key,
-        "shape": shape_of(model),
-        "weights": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scheme": scheme.state_dict(),
-        "generator": generator.get_state(),
-        "torch": torch.get_rng_state(),
-        "place": dict(vars(place)),
-        "history": history,
-        "about": about,
-    }
-    _write(path, state)
+    _write(path, {"key": key, "shape": shape_of(run.model), "about": about, **run.state()})
 
 
-def load_run(path: Path, key: str, parts: Parts) -> tuple[Place, list[dict[str, float]]]:
+def load_run(path: Path, key: str, run: Run) -> None:
     """Bring a run to where it was.
 
     Raises
@@ -80,17 +44,11 @@ def load_run(path: Path, key: str, parts: Parts) -> tuple[Place, list[dict[str, 
     DataError
         The file cannot be read, or is of a run with another model, other images or other settings.
     """
-    model, optimizer, scheme, generator = parts
     state = _read(path)
-    check_shape(model, state["shape"], path)
+    check_shape(run.model, state["shape"], path)
     if state["key"] != key:
         raise DataError(f"{path}: is of a run with other images or settings. Remove it to begin anew.")
-    model.load_state_dict(state["weights"])
-    optimizer.load_state_dict(state["optimizer"])
-    scheme.load_state_dict(state["scheme"])
-    generator.set_state(state["generator"])
-    torch.set_rng_state(state["torch"])
-    return Place(**state["place"]), state["history"]
+    run.load(state)
 
 
 def _write(path: Path, state: dict[str, Any]) -> None:
@@ -109,12 +67,12 @@ def _read(path: Path) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        known = state["format"] == _FORMAT and state["version"] == 1
+        known = state["format"] == _FORMAT and state["version"] == 1 and state.keys() >= _PARTS
     except _ERRORS as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(f"{path}: cannot be read as a checkpoint: {lines[0]}") from error
     if not known:
-        raise DataError(f"{path}: is a checkpoint of another version of certimetric.")
+        raise DataError(f"{path}: is no checkpoint of this version of certimetric.")
     return dict(state)
 
 

@@ -13,21 +13,23 @@ from certimetric.deep.lipschitz import (
     AOLConv2d,
     Householder,
     LipschitzNetwork,
-    MaxMin,
     OrthogonalLinear,
     PotentialLayer,
+    check_layer,
     gram_sizes,
 )
+from certimetric.exceptions import InputError
 
 __all__ = ["Frozen", "freeze"]
 
 _U = 2.0**-53
+_LEAST_LOG_Q = -300.0
 
 
 class _Layer(ABC):
     """``constant`` is a proven L; ``rounding`` bounds ‖computed − true‖₂ for inputs of at most some length.
 
-    ``places`` is the number of places of a map: that often a bias is added.
+    ``count`` is the number of values that come out for an image: a bias is added to each of them.
     """
 
     constant = 1.0
@@ -36,7 +38,7 @@ class _Layer(ABC):
     def __call__(self, values: Tensor) -> Tensor:
         """Values in binary64."""
 
-    def rounding(self, length: float, places: int) -> float:  # noqa: ARG002
+    def rounding(self, length: float, count: int) -> float:  # noqa: ARG002
         return 0.0
 
 
@@ -67,6 +69,11 @@ class Frozen:
         ndarray of shape (n, p), float64, and float
         """
         with torch.no_grad():
+            try:
+                self._batch(images[:1])
+            except RuntimeError as error:
+                shape, reason = tuple(images.shape[1:]), str(error).splitlines()[0]
+                raise InputError(f"network does not take images of shape {shape}: {reason}") from error
             parts, errors = zip(*map(self._batch, images.split(batch_size)), strict=True)
         return torch.cat(parts).numpy(), max(errors)
 
@@ -75,7 +82,7 @@ class Frozen:
         for layer in self.layers:
             length = up(float(values.flatten(1).norm(dim=1).max()), values[0].numel())
             values = layer(values)
-            own = layer.rounding(length, values[0, 0].numel())
+            own = layer.rounding(length, values[0].numel())
             error = up(up(layer.constant * error) + up(own))
         return values, error
 
@@ -84,7 +91,16 @@ def freeze(network: LipschitzNetwork) -> Frozen:
     """The network with the weights that it has now, as real numbers.
 
     The cost is a dozen products of each weight's Gram matrix.
+
+    Raises
+    ------
+    InputError
+        A layer of which no constant is known, one with hooks, or weights that are not finite.
     """
+    if type(network).forward is not nn.Sequential.forward or network._forward_hooks:
+        raise InputError(f"{type(network).__name__} has a forward of its own, or hooks, whatever they do.")
+    for layer in network:
+        check_layer(layer)
     with torch.no_grad():
         layers = tuple(_frozen(layer) for layer in network)
     constant = 1.0
@@ -110,7 +126,6 @@ class _Exact(_Layer):
     """Flatten, PixelUnshuffle, MaxMin: no operation rounds."""
 
     def __init__(self, layer: nn.Module) -> None:
-        assert isinstance(layer, nn.Flatten | nn.PixelUnshuffle | MaxMin)  # noqa: S101
         self.layer = layer
 
     def __call__(self, values: Tensor) -> Tensor:
@@ -123,13 +138,18 @@ def _affine_rounding(absolute: float, count: int, length: float, bias: float) ->
     return gamma(count + 2) * (absolute * length + bias) * (1 + 1e-9)
 
 
+def _fixed(tensor: Tensor) -> Tensor:
+    """A copy, whatever the network does afterwards."""
+    return tensor.detach().to("cpu", torch.float64, copy=True)
+
+
 def _double(tensor: Tensor | None, shape: int) -> Tensor:
-    return torch.zeros(shape, dtype=torch.float64) if tensor is None else tensor.detach().cpu().double()
+    return torch.zeros(shape, dtype=torch.float64) if tensor is None else _fixed(tensor)
 
 
 class _Linear(_Layer):
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self.weight = weight.detach().cpu().double()
+        self.weight = _fixed(weight)
         self.bias = _double(bias, len(weight))
         self.constant = matrix_norm_up(self.weight.numpy())
         self.absolute, self.bias_length = schur_up(self.weight), up(float(self.bias.norm()), len(self.bias))
@@ -137,8 +157,8 @@ class _Linear(_Layer):
     def __call__(self, values: Tensor) -> Tensor:
         return nn.functional.linear(values, self.weight, self.bias)
 
-    def rounding(self, length: float, places: int) -> float:
-        bias = self.bias_length * math.sqrt(places)
+    def rounding(self, length: float, count: int) -> float:
+        bias = self.bias_length * math.sqrt(count / len(self.bias))
         return _affine_rounding(self.absolute, self.weight.shape[1], length, bias)
 
 
@@ -146,7 +166,7 @@ class _Convolution(_Layer):
     """‖A‖₂² ≤ ‖H‖ for H = |AᵀA| summed over shifts; zero padding only cuts rows and columns of A."""
 
     def __init__(self, layer: AOLConv2d) -> None:
-        self.weight = layer.scaled().detach().cpu().double()
+        self.weight = _fixed(layer.scaled())
         self.bias = _double(layer.bias, len(self.weight))
         self.stride, self.padding = layer.stride, layer.padding
         self.count = self.weight[0].numel()
@@ -163,16 +183,19 @@ class _Convolution(_Layer):
     def __call__(self, values: Tensor) -> Tensor:
         return nn.functional.conv2d(values, self.weight, self.bias, self.stride, self.padding)
 
-    def rounding(self, length: float, places: int) -> float:
-        return _affine_rounding(self.absolute, self.count, length, self.bias_length * math.sqrt(places))
+    def rounding(self, length: float, count: int) -> float:
+        bias = self.bias_length * math.sqrt(count / len(self.bias))
+        return _affine_rounding(self.absolute, self.count, length, bias)
 
 
 class _Potential(_Layer):
     """T is chosen from above, so that T − W Wᵀ is diagonally dominant for these very numbers: L = 1."""
 
     def __init__(self, layer: PotentialLayer) -> None:
-        self.weight, self.bias = layer.weight.detach().cpu().double(), layer.bias.detach().cpu().double()
-        q = layer.log_q.detach().cpu().double().exp().numpy()
+        self.weight, self.bias = _fixed(layer.weight), _fixed(layer.bias)
+        # Any q > 0 will do for the proof; these neither overflow nor vanish.
+        log_q = _fixed(layer.log_q)
+        q = (log_q - log_q.max()).clamp(min=_LEAST_LOG_Q).exp().numpy()
         gram = gram_sums_up(self.weight.numpy())
         sums = (gram * q).sum(axis=1) / q * (1 + (len(q) + 8) * 4 * _U)
         # A unit whose row is 0 does nothing.
@@ -185,13 +208,13 @@ class _Potential(_Layer):
         hidden = nn.functional.relu(nn.functional.linear(values, self.weight, self.bias))
         return values - (hidden * self.step) @ self.weight
 
-    def rounding(self, length: float, places: int) -> float:  # noqa: ARG002
+    def rounding(self, length: float, count: int) -> float:
         a, t = self.absolute, self.longest
-        count, features = self.weight.shape
-        inner = a * length + self.bias_length
+        hidden, features = self.weight.shape
+        inner = a * length + self.bias_length * math.sqrt(count / features)
         off = gamma(features + 2) * inner
         moved = a * t * (inner + off)
-        return (a * t * off + gamma(count + 4) * moved + 2 * _U * (length + moved)) * (1 + 1e-9)
+        return (a * t * off + gamma(hidden + 4) * moved + 2 * _U * (length + moved)) * (1 + 1e-9)
 
 
 class _Reflection(_Layer):
@@ -199,11 +222,11 @@ class _Reflection(_Layer):
 
     def __init__(self, layer: Householder) -> None:
         self.layer = Householder(2 * len(layer.angle)).double()
-        self.layer.angle.data = layer.angle.detach().cpu().double()
+        self.layer.angle.data = _fixed(layer.angle)
 
     def __call__(self, values: Tensor) -> Tensor:
         found: Tensor = self.layer(values)
         return found
 
-    def rounding(self, length: float, places: int) -> float:  # noqa: ARG002
+    def rounding(self, length: float, count: int) -> float:  # noqa: ARG002
         return 32 * _U * length

@@ -9,7 +9,7 @@ from typing import Any
 from certimetric._files import write_text
 from certimetric._optional import require
 
-__all__ = ["write_log"]
+__all__ = ["check_log", "write_log"]
 
 
 def write_log(path: Path, rows: list[dict[str, float]]) -> None:
@@ -27,16 +27,33 @@ def write_log(path: Path, rows: list[dict[str, float]]) -> None:
     elif path.suffix == ".csv":
         write_text(path, _as_csv(rows))
     else:
-        require("tensorboard", extra="vision")
-        writer: Any = require("torch.utils.tensorboard", extra="vision").SummaryWriter(str(path))
+        writer: Any = _tensorboard().SummaryWriter(str(path))
         for name, value in rows[-1].items():
             writer.add_scalar(name, value, int(rows[-1]["epoch"]))
         writer.close()
 
 
+def check_log(path: Path) -> None:
+    """See that the log can be written.
+
+    Raises
+    ------
+    MissingDependencyError
+        As :func:`write_log`.
+    """
+    if path.suffix not in (".jsonl", ".csv"):
+        _tensorboard()
+
+
+def _tensorboard() -> Any:
+    require("tensorboard", extra="vision")
+    return require("torch.utils.tensorboard", extra="vision")
+
+
 def _as_csv(rows: list[dict[str, float]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    names = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

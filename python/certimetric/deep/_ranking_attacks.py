@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -31,9 +32,16 @@ class Gallery:
     embeddings: Tensor
     codes: Tensor
 
+    @cached_property
+    def _moved(self) -> tuple[Tensor, Tensor]:
+        """Their mean, and rows around it: inner products lose the digits of points far away."""
+        mean = self.embeddings.mean(dim=0)
+        return mean, self.embeddings - mean
+
     def distances(self, found: Tensor) -> Tensor:
         """Of some embeddings from all rows, shape (b, N); differentiable in ``found``."""
-        rows = self.embeddings
+        mean, rows = self._moved
+        found = found - mean
         squares = rows.square().sum(dim=1) + found.square().sum(dim=1, keepdim=True) - 2 * found @ rows.T
         return squares.clamp(min=_SMALLEST).sqrt()
 

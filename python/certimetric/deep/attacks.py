@@ -52,8 +52,8 @@ class PGD:
             raise InputError(f"eps must be 0 or more, and finite, got {self.eps}.")
         if self.step is not None and not (math.isfinite(self.step) and self.step > 0):
             raise InputError(f"step must be positive and finite, got {self.step}.")
-        if self.steps < 1:
-            raise InputError(f"steps must be 1 or more, got {self.steps}.")
+        if not isinstance(self.steps, int) or isinstance(self.steps, bool) or self.steps < 1:
+            raise InputError(f"steps must be an integer, 1 or more, got {self.steps!r}.")
         if self.norm not in ("linf", "l2"):
             raise InputError(f"norm must be 'linf' or 'l2', got {self.norm!r}.")
 
@@ -82,6 +82,8 @@ class PGD:
                 value = objective(moved).sum()
             (gradient,) = torch.autograd.grad(value, moved)
             with torch.no_grad():
+                # Of a root at 0, say: no direction.
+                gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
                 moved = ball.project(moved + length * ball.direction(gradient))
         return moved.detach()
 
@@ -93,8 +95,11 @@ class _Box:
         exact = images.double()
         upper = (exact + eps).clamp(max=1).to(images.dtype)
         lower = (exact - eps).clamp(min=0).to(images.dtype)
-        self.upper = torch.where(upper.double() - exact > eps, torch.nextafter(upper, images), upper)
-        self.lower = torch.where(exact - lower.double() > eps, torch.nextafter(lower, images), lower)
+        # Differences of binary64 numbers round themselves.
+        always = torch.full_like(images, images.dtype == torch.float64, dtype=torch.bool)
+        above, below = upper.double() - exact > eps, exact - lower.double() > eps
+        self.upper = torch.where(above | always, torch.nextafter(upper, images), upper)
+        self.lower = torch.where(below | always, torch.nextafter(lower, images), lower)
 
     def random(self, generator: torch.Generator | None) -> Tensor:
         share = torch.rand(self.upper.shape, generator=generator, dtype=self.upper.dtype).to(

@@ -1,5 +1,6 @@
 """What a run is made of, as a file of TOML: sections, their defaults, and the settings of the papers."""
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -130,6 +131,28 @@ class Configuration:
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Sections of plain values."""
         return asdict(self)
+
+    def check(self) -> None:
+        """See that all of it makes sense, before any work.
+
+        Raises
+        ------
+        InputError
+            A value that is out of range, or an unknown name; the message names it.
+        """
+        for name in ("attack", "score"):
+            try:
+                PGD(**asdict(getattr(self, name)))
+            except InputError as error:
+                raise InputError(f"{name}: {error}") from error
+        values = self.train
+        if not 0 < values.learning_rate < math.inf:
+            raise InputError(f"train.learning_rate must be positive and finite, got {values.learning_rate}.")
+        if not 0 <= values.weight_decay < math.inf:
+            raise InputError(f"train.weight_decay must be 0 or more, and finite, got {values.weight_decay}.")
+        if not 0 <= values.seed < 2**32:
+            raise InputError(f"train.seed must be between 0 and 2^32 - 1, got {values.seed}.")
+        self.make_scheme()
 
     def make_model(self) -> nn.Module:
         """The network, its weights drawn with the seed of the run."""

@@ -25,7 +25,8 @@ class ImageSet:
 
     Attributes
     ----------
-    images : tensor of shape (n, C, H, W), float32
+    images : tensor of shape (n, C, H, W)
+        Binary32, or of the type that the file has.
     codes : tensor of shape (n,), int64
         Classes as 0 … C − 1.
     classes : ndarray of shape (C,)
@@ -48,8 +49,8 @@ class ImageSet:
 def read_images(path: str | Path, part: str = "train", shape: tuple[int, int, int] | None = None) -> ImageSet:
     """Images of an npz file: ``X_train`` and ``y_train``, ``X_test`` and ``y_test``, or ``X`` and ``y``.
 
-    Bytes are divided by 255. Rows become squares of one channel, unless ``shape`` says otherwise; (n, H, W)
-    has one channel, (n, H, W, 3) and (n, 3, H, W) have three.
+    Bytes are divided by 255, in binary32. Rows become squares of one channel, unless ``shape`` says
+    otherwise; (n, H, W) has one channel, (n, H, W, 3) and (n, 3, H, W) have three.
 
     Parameters
     ----------
@@ -133,8 +134,9 @@ def read_image_folder(path: str | Path, size: int = 224) -> ImageSet:
 class PairSampler(Sampler[list[int]]):
     """Batches of pairs: rows 0 and 1 of a batch are of one class, 2 and 3, and so on.
 
-    In an epoch each image is in one pair at most; of a class with an odd number, another one is left out each
-    time, and the last rows that fill no batch are too. The order depends on the seed and the epoch alone.
+    Each batch has two classes. In an epoch each image is in one pair at most; of a class with an odd number,
+    another one is left out each time, and the last rows that fill no batch are too. The order depends on the
+    seed and the epoch alone.
 
     Parameters
     ----------
@@ -147,7 +149,7 @@ class PairSampler(Sampler[list[int]]):
     Raises
     ------
     InputError
-        An odd or too large batch, or a class with one image only.
+        An odd or too large batch, a class with one image only, or one with nearly all images.
     """
 
     def __init__(self, codes: Tensor, batch_size: int = 128, seed: int = 0) -> None:
@@ -158,6 +160,13 @@ class PairSampler(Sampler[list[int]]):
         if not len(self):
             raise InputError(
                 f"batch_size must be at most {2 * self._pairs()} for these labels, got {batch_size}."
+            )
+        pairs = torch.bincount(self.codes) // 2
+        left = int(pairs.sum()) - len(self) * batch_size // 2
+        if int(pairs.sum() - pairs.max()) - left < len(self):
+            raise InputError(
+                f"labels have too many images of one class for two classes in each batch of {batch_size}; "
+                "a larger batch_size may help."
             )
 
     def _pairs(self) -> int:
@@ -177,6 +186,24 @@ class PairSampler(Sampler[list[int]]):
         for code in range(codes.max() + 1):
             rows = rng.permutation(np.flatnonzero(codes == code))
             pairs.append(rows[: len(rows) // 2 * 2].reshape(-1, 2))
-        ordered = rng.permutation(np.concatenate(pairs)).reshape(-1)
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            yield ordered[start : start + self.batch_size].tolist()
+        count = self.batch_size // 2
+        ordered = rng.permutation(np.concatenate(pairs))[: len(self) * count].reshape(len(self), count, 2)
+        _mix(ordered, codes)
+        for batch in ordered:
+            yield batch.reshape(-1).tolist()
+
+
+def _mix(batches: NDArray[np.int64], codes: NDArray[np.int64]) -> None:
+    """Exchange pairs until each batch has two classes: one of a single class takes a pair of another."""
+    kinds = codes[batches[:, :, 0]]
+    for batch in np.flatnonzero((kinds == kinds[:, :1]).all(axis=1)):
+        own = kinds[batch, 0]
+        if (kinds[batch] != own).any():
+            continue
+        donors = np.flatnonzero((kinds != own).sum(axis=1) >= 2)
+        if not len(donors):
+            continue
+        donor = donors[0]
+        place = np.flatnonzero(kinds[donor] != own)[0]
+        batches[[batch, donor], [0, place]] = batches[[donor, batch], [place, 0]]
+        kinds[[batch, donor], [0, place]] = kinds[[donor, batch], [place, 0]]

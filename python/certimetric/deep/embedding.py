@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from certimetric.exceptions import InputError, InputTypeError
 
-__all__ = ["check_images", "check_labels", "embed", "embed_all", "evaluating"]
+__all__ = ["check_images", "check_labels", "check_model", "embed", "embed_all", "evaluating", "place_of"]
 
 
 @contextmanager
@@ -34,14 +34,14 @@ def embed(model: nn.Module, images: Tensor) -> Tensor:
     return nn.functional.normalize(model(images), dim=1)
 
 
-def embed_all(model: nn.Module, images: Tensor, batch_size: int = 256) -> Tensor:
+def embed_all(model: nn.Module, images: Tensor | NDArray[np.floating], batch_size: int = 256) -> Tensor:
     """Unit embeddings of many images, in evaluation mode, without gradients.
 
     Parameters
     ----------
     model : torch.nn.Module
         Takes (b, C, H, W), gives (b, p); it is asked on the device of its parameters.
-    images : tensor of shape (n, C, H, W), in [0, 1]
+    images : tensor or array of shape (n, C, H, W), in [0, 1]
     batch_size : int
 
     Returns
@@ -51,17 +51,17 @@ def embed_all(model: nn.Module, images: Tensor, batch_size: int = 256) -> Tensor
     Raises
     ------
     InputError
-        An output is not a vector for each image, or not finite; the message names the image.
+        The model does not take such images, an output is not a vector for each of them, or not finite; the
+        message names the image.
     """
-    device = device_of(model)
+    images = check_images(images)
+    if batch_size < 1:
+        raise InputError(f"batch_size must be 1 or more, got {batch_size}.")
+    check_model(model, images)
     parts = []
     with evaluating(model), torch.no_grad():
         for start in range(0, len(images), batch_size):
-            found = embed(model, images[start : start + batch_size].to(device))
-            if found.ndim != 2:
-                raise InputError(
-                    f"model must give one vector for each image, shape (n, p); got {tuple(found.shape)}."
-                )
+            found = embed(model, images[start : start + batch_size].to(**place_of(model)))
             is_finite = torch.isfinite(found).all(dim=1)
             if not is_finite.all():
                 first = start + int((~is_finite).nonzero()[0])
@@ -70,17 +70,40 @@ def embed_all(model: nn.Module, images: Tensor, batch_size: int = 256) -> Tensor
     return torch.cat(parts)
 
 
-def device_of(model: nn.Module) -> torch.device:
-    """Where the model's first parameter, or else buffer, lies; the CPU if it has none."""
+def place_of(model: nn.Module) -> dict[str, Any]:
+    """Device and type of the model's first parameter of floating-point numbers; the CPU if it has none."""
     for tensor in (*model.parameters(), *model.buffers()):
-        return tensor.device
-    return torch.device("cpu")
+        if tensor.is_floating_point():
+            return {"device": tensor.device, "dtype": tensor.dtype}
+    return {"device": torch.device("cpu")}
+
+
+def check_model(model: nn.Module, images: Tensor) -> None:
+    """Ask the model for two images, before any work.
+
+    Raises
+    ------
+    InputError
+        It does not take images of this shape, or gives no vector for each.
+    """
+    shape = tuple(images.shape[1:])
+    with evaluating(model), torch.no_grad():
+        try:
+            found = model(images[:2].to(**place_of(model)))
+        except (RuntimeError, ValueError, IndexError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(f"model does not take images of shape {shape}: {reason}") from error
+    if found.ndim != 2 or len(found) != len(images[:2]):
+        raise InputError(
+            f"model must give one vector for each image, shape (n, p); got {tuple(found.shape)} for "
+            f"{len(images[:2])} images."
+        )
 
 
 def check_images(images: object, name: str = "images", channels: int | None = None) -> Tensor:
     """Images as a floating-point tensor of shape (n, C, H, W), in [0, 1].
 
-    Arrays of NumPy become binary32. The cost is one pass over the values.
+    Numbers stay as they are. The cost is one pass over the values.
 
     Raises
     ------
@@ -94,7 +117,8 @@ def check_images(images: object, name: str = "images", channels: int | None = No
             raise InputTypeError(
                 f"{name} must be floating-point numbers in [0, 1], got {images.dtype}: divide bytes by 255."
             )
-        images = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))
+        # A copy where the array is read-only, such as a mapped file: tensors cannot be.
+        images = torch.from_numpy(np.require(images, requirements=["C", "W"]))
     if not isinstance(images, Tensor):
         raise InputTypeError(f"{name} must be a tensor or an array, got {type(images).__name__}.")
     if not images.is_floating_point():

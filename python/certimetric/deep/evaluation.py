@@ -1,5 +1,6 @@
 """Retrieval: recall at k, mean average precision and clusters, without a matrix of all distances."""
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from certimetric._validation import effective_jobs
 from certimetric.deep.embedding import check_labels
-from certimetric.exceptions import InputError
+from certimetric.exceptions import CollapsedModelError, InputError
 
 __all__ = ["RetrievalScores", "check_spread", "retrieval_scores"]
 
@@ -91,15 +92,17 @@ def retrieval_scores(
     """
     gallery = _matrix(embeddings, "embeddings")
     codes, classes = check_labels(labels, len(gallery), each=2)
-    asked = gallery if queries is None else _matrix(queries, "queries").to(gallery)
+    asked = gallery if queries is None else _matrix(queries, "queries").to(gallery.device)
     if asked.shape[1] != gallery.shape[1]:
         raise InputError(f"queries must have {gallery.shape[1]} columns, got {asked.shape[1]}.")
     rows = np.arange(len(asked)) if own is None else np.asarray(own)
     if rows.shape != (len(asked),) or rows.min() < 0 or rows.max() >= len(gallery):
         raise InputError(f"own must name a row of embeddings for each of {len(asked)} queries.")
+    ks = tuple(int(k) if isinstance(k, int | np.integer) else 0 for k in ks)
     if not ks or min(ks) < 1:
-        raise InputError(f"ks must be 1 or more, got {tuple(ks)}.")
-    ranking = _Ranking(gallery, codes, tuple(ks))
+        raise InputError("ks must be integers, 1 or more.")
+    gallery, asked = _near_zero(gallery, asked)
+    ranking = _Ranking(gallery, codes, ks)
     tile = max(1, _TILE // len(gallery))
     jobs = effective_jobs(n_jobs)
     size = -(-tile // jobs)
@@ -149,6 +152,16 @@ class _Ranking:
         return np.array([average.sum(), average_at_r.sum(), *success])
 
 
+def _near_zero(gallery: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+    """The same moved and scaled: inner products lose the digits of points far away from 0."""
+    mean = gallery.double().mean(dim=0)
+    moved = [part.double() - mean for part in (gallery, queries)]
+    largest = max(float(part.abs().max()) for part in moved)
+    scale = 2.0 ** -math.floor(math.log2(largest)) if largest > 0 else 1.0
+    near, asked = ((part * scale).float() for part in moved)
+    return near, asked
+
+
 def _matrix(values: Tensor | NDArray[np.floating], name: str) -> Tensor:
     tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
     if tensor.ndim != 2 or 0 in tensor.shape or not tensor.is_floating_point():
@@ -171,11 +184,11 @@ def check_spread(embeddings: Tensor, name: str = "model") -> None:
 
     Raises
     ------
-    InputError
+    CollapsedModelError
         All embeddings are within 10⁻⁶ of the first one.
     """
     if (embeddings - embeddings[0]).norm(dim=1).max() < _COLLAPSED:
-        raise InputError(
+        raise CollapsedModelError(
             f"{name} has collapsed: it gives {len(embeddings)} images the same embedding, and no score means "
             "anything. A smaller learning rate, easier triplets or a weaker attack may help."
         )

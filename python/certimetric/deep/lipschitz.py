@@ -8,11 +8,19 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, parametrize
 
 from certimetric.exceptions import InputError
 
-__all__ = ["AOLConv2d", "Householder", "LipschitzNetwork", "MaxMin", "OrthogonalLinear", "PotentialLayer"]
+__all__ = [
+    "AOLConv2d",
+    "Householder",
+    "LipschitzNetwork",
+    "MaxMin",
+    "OrthogonalLinear",
+    "PotentialLayer",
+    "check_layer",
+]
 
 
 class OrthogonalLinear(nn.Linear):
@@ -50,6 +58,9 @@ class AOLConv2d(nn.Conv2d):
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True
     ) -> None:
+        sizes = (in_channels, out_channels, kernel_size)
+        if not all(isinstance(size, int) and size >= 1 for size in sizes):
+            raise InputError(f"channels and kernel_size must be integers, 1 or more, got {sizes}.")
         if stride not in (1, kernel_size):
             raise InputError(f"stride must be 1 or kernel_size = {kernel_size}, got {stride}.")
         padding = (kernel_size - 1) // 2 if stride == 1 else 0
@@ -152,6 +163,8 @@ class PotentialLayer(nn.Module):
         """See the class."""
         q = self.log_q.exp()
         sums = ((self.weight @ self.weight.T).abs() * q).sum(dim=1) / q
+        # A unit whose row is 0 does nothing.
+        sums = torch.where(sums > 0, sums, torch.ones_like(sums))
         hidden = nn.functional.relu(nn.functional.linear(values, self.weight, self.bias))
         return values - 2 * (hidden / sums) @ self.weight
 
@@ -167,11 +180,25 @@ class LipschitzNetwork(nn.Sequential):
 
     def __init__(self, *layers: nn.Module) -> None:
         for layer in layers:
-            if not isinstance(layer, KNOWN):
-                names = ", ".join(kind.__name__ for kind in KNOWN)
-                raise InputError(f"{type(layer).__name__} is no layer with a known constant; use {names}.")
+            check_layer(layer)
         super().__init__(*layers)
 
 
 KNOWN = (OrthogonalLinear, AOLConv2d, MaxMin, Householder, PotentialLayer, nn.Flatten, nn.PixelUnshuffle)
 """Layers that a network may have."""
+
+
+def check_layer(layer: nn.Module) -> None:
+    """Refuse a layer of which no constant is known, subclasses and layers with hooks among them."""
+    kind = parametrize.type_before_parametrizations(layer)
+    name = kind.__name__
+    if kind not in KNOWN:
+        names = ", ".join(kind.__name__ for kind in KNOWN)
+        raise InputError(f"{name} is no layer with a known constant; use {names}.")
+    if layer._forward_hooks or layer._forward_pre_hooks:
+        raise InputError(f"{name} has hooks, whatever they do; remove them.")
+    if isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) != (1, -1):
+        raise InputError("Flatten must flatten each image, start_dim=1 and end_dim=-1.")
+    for what, value in (*layer.named_parameters(), *layer.named_buffers()):
+        if not torch.isfinite(value).all():
+            raise InputError(f"{name} has weights that are not finite: {what}.")

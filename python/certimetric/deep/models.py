@@ -76,6 +76,8 @@ class LipschitzNet28(LipschitzNetwork):
     """
 
     def __init__(self, n_components: int = 256, channels: int = 1, depth: int = 3) -> None:
+        if n_components % 2:
+            raise InputError(f"n_components of a Lipschitz network must be even, got {n_components}.")
         self.channels = channels
         layers: list[nn.Module] = [nn.Flatten(), OrthogonalLinear(channels * 28 * 28, n_components)]
         for _ in range(depth):
@@ -132,13 +134,18 @@ def make_model(
     MissingDependencyError
         torchvision is not installed.
     """
-    if n_components < 1:
-        raise InputError(f"n_components must be 1 or more, got {n_components}.")
+    for what, value in (("n_components", n_components), ("channels", channels)):
+        if value < 1:
+            raise InputError(f"{what} must be 1 or more, got {value}.")
     if name in _SMALL:
         if weights is not None:
             raise InputError(f"weights are those of torchvision's networks; {name!r} has none.")
         return _SMALL[name](n_components, channels)
     if name in ("resnet18", "resnet50"):
         known = require("torchvision.models", extra="vision")
-        return _Normalized(getattr(known, name)(weights=weights), n_components)
+        try:
+            backbone = getattr(known, name)(weights=weights)
+        except (KeyError, ValueError) as error:
+            raise InputError(f"weights {weights!r} are not known to torchvision for {name}.") from error
+        return _Normalized(backbone, n_components)
     raise InputError(f"model must be {', '.join(map(repr, _SMALL))}, 'resnet18' or 'resnet50', got {name!r}.")

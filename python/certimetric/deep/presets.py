@@ -1,5 +1,6 @@
 """Schemes by their published names: ``HM[S,LGA]&ICS``, ``ACT[R]``, ``EST[R]``, …."""
 
+import math
 import re
 from typing import Any
 
@@ -70,6 +71,10 @@ def make_scheme(
     InputError
         An unknown name; the message has those that are known.
     """
+    if not 0 < margin < math.inf:
+        raise InputError(f"margin must be positive and finite, got {margin}.")
+    if not 0 <= ics < math.inf:
+        raise InputError(f"ics must be 0 or more, and finite, got {ics}.")
     shared: dict[str, Any] = {"loss": make_loss("triplet", margin=margin) if loss is None else loss}
     robust = re.fullmatch(r"RO\[(pos|neg|anc)\]", name)
     if robust:
@@ -106,6 +111,9 @@ def _destination(text: str, name: str) -> Any:
     if text in _STRATEGIES:
         return _STRATEGIES[text]
     try:
-        return float(text)
+        found = float(text)
     except ValueError:
-        raise InputError(f"unknown scheme {name!r}: {_HELP}.") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise InputError(f"unknown scheme {name!r}: {_HELP}.")
+    return found

@@ -1,6 +1,5 @@
 """The empirical robustness score: the mean of ten attacks on retrieval, each a number between 0 and 100."""
 
-import hashlib
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from torch import Tensor, nn
 from certimetric import _formats
 from certimetric._files import writing
 from certimetric._progress import progress_line
+from certimetric.deep._checkpoint import digest_of
 from certimetric.deep._ranking_attacks import ATTACKS, Asked, Gallery, RankingAttack
 from certimetric.deep.attacks import PGD
-from certimetric.deep.embedding import check_images, check_labels, device_of, embed, embed_all, evaluating
+from certimetric.deep.embedding import check_images, check_labels, embed, embed_all, evaluating, place_of
 from certimetric.deep.evaluation import RetrievalScores, check_spread, retrieval_scores
 from certimetric.exceptions import DataError, InputError
 
@@ -115,6 +115,8 @@ def robustness_score(
     """
     images = check_images(images)
     codes, _ = check_labels(labels, len(images), each=2)
+    if checkpoint is not None and not Path(checkpoint).absolute().parent.is_dir():
+        raise InputError(f"checkpoint must be in a folder that is there, got {checkpoint}.")
     count = len(images) if points is None else min(points, len(images))
     if count < 1 or batch_size < 1:
         raise InputError(f"points and batch_size must be 1 or more, got {points} and {batch_size}.")
@@ -122,7 +124,7 @@ def robustness_score(
     check_spread(embeddings)
     clean = retrieval_scores(embeddings, codes, seed=seed)
     gallery = Gallery(embeddings, codes.to(embeddings.device))
-    call = _fingerprint(embeddings, images, codes, (attack, seed)) if checkpoint else ""
+    call = _fingerprint(model, (images, codes), (attack, seed)) if checkpoint else ""
     state = _Finished(count, Path(checkpoint) if checkpoint else None, call)
     line = progress_line(label="attack", unit="images") if progress else nullcontext(_silent)
     with state, line as report:
@@ -135,7 +137,8 @@ def robustness_score(
                     asked = Asked(
                         gallery, torch.arange(rows.start, rows.stop, device=device), draws[rows].to(device)
                     )
-                    state.add(kind, rows, _attacked(model, images[rows], kind(asked), attack))
+                    generator = torch.Generator().manual_seed(seed + 1_000_003 * number + rows.start)
+                    state.add(kind, rows, _attacked(model, images[rows], kind(asked), attack, generator))
                 report(number * count + rows.stop, len(ATTACKS) * count)
     raw = {name: float(values.mean()) for name, values in state.arrays.items()}
     scores: dict[str, float] = {}
@@ -145,10 +148,12 @@ def robustness_score(
     return RobustnessScore(raw, scores, float(np.mean(list(scores.values()))), clean, count, attack)
 
 
-def _attacked(model: nn.Module, images: Tensor, kind: RankingAttack, attack: PGD) -> tuple[Tensor, ...]:
-    images = images.to(device_of(model))
+def _attacked(
+    model: nn.Module, images: Tensor, kind: RankingAttack, attack: PGD, generator: torch.Generator
+) -> tuple[Tensor, ...]:
+    images = images.to(**place_of(model))
     with evaluating(model):
-        moved = attack(lambda x: kind.objective(embed(model, x)), images)
+        moved = attack(lambda x: kind.objective(embed(model, x)), images, generator)
         with torch.no_grad():
             return kind.raw(embed(model, moved))
 
@@ -207,9 +212,7 @@ class _Finished:
             self.saved = time.monotonic()
 
 
-def _fingerprint(embeddings: Tensor, images: Tensor, codes: Tensor, settings: object) -> str:
-    """Of the model by what it gives, of the images and of the settings."""
-    digest = hashlib.sha256(repr(settings).encode())
-    for tensor in (embeddings, images, codes):
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def _fingerprint(model: nn.Module, data: tuple[Tensor, ...], settings: object) -> str:
+    """Of the weights, of the images and of the settings."""
+    weights = model.state_dict()
+    return digest_of((*weights.values(), *data), (settings, str(model), list(weights)))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import torch
+from pytorch_metric_learning.utils.loss_and_miner_utils import convert_to_triplets
 from torch import Tensor, nn
 
 from certimetric.deep.attacks import PGD
@@ -70,6 +71,9 @@ class Scheme:
         """What one batch hands on to the next."""
         return {}
 
+    def reset(self) -> None:
+        """Begin anew."""
+
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Go on from there."""
         if state:
@@ -78,8 +82,11 @@ class Scheme:
     def _mine(self, embeddings: Tensor, labels: Tensor, generator: torch.Generator | None) -> Triplets:
         if generator is not None and isinstance(self.miner, TripletMiner):
             self.miner.generator = generator
-        found: Triplets = self.miner(embeddings, labels)
-        return found
+        found = convert_to_triplets(self.miner(embeddings, labels), labels)
+        if not len(found[0]):
+            raise InputError(f"no triplet in the batch: {type(self.miner).__name__} found none.")
+        anchors, positives, negatives = found
+        return anchors, positives, negatives
 
     def _mined(
         self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator | None
@@ -125,6 +132,10 @@ class CertifiedTriplets(Scheme):
     """
 
     margin: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.margin < torch.inf:
+            raise InputError(f"margin must be positive and finite, got {self.margin}.")
 
     def __call__(
         self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
@@ -270,8 +281,10 @@ class HardnessManipulation(_Adversarial):
     previous: float = field(default=torch.inf, init=False)
 
     def __post_init__(self) -> None:
-        if not self.margin > 0:
-            raise InputError(f"margin must be positive, got {self.margin}.")
+        if not 0 < self.margin < torch.inf:
+            raise InputError(f"margin must be positive and finite, got {self.margin}.")
+        if not isinstance(self.destination, str) and not -torch.inf < self.destination < torch.inf:
+            raise InputError(f"destination must be finite, got {self.destination}.")
         if not 0 <= self.ics < torch.inf:
             raise InputError(f"ics must be 0 or more, and finite, got {self.ics}.")
         self._other: TripletMiner | None = None
@@ -308,6 +321,10 @@ class HardnessManipulation(_Adversarial):
             anchors, positives, negatives = self._other(clean, labels)
             return hardness(clean[anchors], clean[positives], clean[negatives])
         return -min(self.margin, self.previous) if self.destination == "lga" else float(self.destination)
+
+    def reset(self) -> None:
+        """Begin anew: no batch before."""
+        self.previous = torch.inf
 
     def state_dict(self) -> dict[str, float]:
         """The loss of the batch before."""

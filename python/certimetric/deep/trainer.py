@@ -1,6 +1,6 @@
 """A plain loop: batches, losses, steps; a log, checkpoints, and an end that loses nothing."""
 
-import copy
+import json
 import math
 import time
 import warnings
@@ -17,10 +17,11 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from certimetric._progress import progress_line
-from certimetric.deep._checkpoint import Parts, Place, digest_of, load_run, save_run
-from certimetric.deep._log import write_log
+from certimetric.deep._checkpoint import digest_of, load_run, save_run
+from certimetric.deep._log import check_log, write_log
+from certimetric.deep._run import Run, Wish, patient
 from certimetric.deep.data import PairSampler
-from certimetric.deep.embedding import check_images, check_labels, device_of
+from certimetric.deep.embedding import check_images, check_labels, check_model, place_of
 from certimetric.deep.schemes import Scheme
 from certimetric.exceptions import InputError
 
@@ -37,8 +38,9 @@ class Trainer:
     """Train a network by a scheme.
 
     On the CPU a run that was stopped and goes on from its checkpoint ends at the same bits as one that was
-    not. A loss that is not finite ends the run with the weights of the last whole epoch and a warning, Ctrl-C
-    and the time limit end it with those of the last step; a checkpoint is written then, too.
+    not. Ctrl-C, which waits for the end of a step, and the time limit end it with a checkpoint; a loss or a
+    gradient that is not finite ends it with a warning and the weights of the last whole epoch, of which the
+    checkpoint is.
 
     Parameters
     ----------
@@ -47,7 +49,7 @@ class Trainer:
     scheme : Scheme
         Such as ``make_scheme("HM[S,LGA]&ICS")``.
     optimizer : torch.optim.Optimizer, optional
-        Default: Adam with a rate of 10⁻³.
+        Default: Adam with a rate of 10⁻³, over the model and what the loss learns.
     epochs : int
     batch_size : int
         Images in a batch; an epoch has each image once, in pairs of a class.
@@ -110,6 +112,16 @@ class Trainer:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name} must be positive and finite, got {value}.")
+        for name in ("checkpoint", "log"):
+            path = getattr(self, name)
+            if path is not None and not Path(path).absolute().parent.is_dir():
+                raise InputError(f"{name} must be in a folder that is there, got {path}.")
+        if self.log is not None:
+            check_log(Path(self.log))
+        try:
+            json.dumps(self.about)
+        except TypeError as error:
+            raise InputError(f"about must have plain values: {error}.") from error
         if self.patience is not None and self.validate is None:
             raise InputError("patience needs validate, which tells what is better.")
 
@@ -124,115 +136,100 @@ class Trainer:
         Raises
         ------
         InputError
-            Bad images or labels, a class with one image, or a batch larger than the data.
+            Images that are bad or that the model does not take, bad labels, a class with one image, or a
+            batch larger than the data.
         DataError
             The checkpoint is of another run, or damaged.
         """
         images = check_images(images, channels=getattr(self.model, "channels", None))
         codes, _ = check_labels(labels, len(images), each=2)
+        check_model(self.model, images)
         sampler = PairSampler(codes, self.batch_size, self.seed)
-        self._optimizer = self.optimizer or torch.optim.Adam(self.model.parameters(), lr=1e-3)
-        self._generator = torch.Generator().manual_seed(self.seed)
-        groups = [{**group, "params": len(group["params"])} for group in self._optimizer.param_groups]
+        run = self._run = Run(self.model, self.scheme, self.optimizer, self.seed)
+        groups = [{**group, "params": len(group["params"])} for group in run.optimizer.param_groups]
+        kind = type(run.optimizer).__name__
         settings = (
             self.scheme.settings(),
-            type(self._optimizer).__name__,
+            kind,
             groups,
             self.batch_size,
             self.seed,
+            self.clip,
+            self.mixed_precision,
         )
-        self._key = digest_of((images, codes), (*settings, self.clip, self.mixed_precision))
-        self._place, self.history_, self.stop_reason_ = Place(), [], ""
+        self._key = digest_of((images, codes), settings)
         if self.checkpoint is not None and Path(self.checkpoint).exists():
-            self._place, self.history_ = load_run(Path(self.checkpoint), self._key, self._parts())
-        self._good = copy.deepcopy(self.model.state_dict())
+            load_run(Path(self.checkpoint), self._key, run)
+        self.history_, self.stop_reason_ = run.history, ""
         try:
-            with progress_line(label="train", unit="batches") if self.progress else nullcontext() as report:
-                while not self.stop_reason_ and not self._is_stale() and self._place.epoch < self.epochs:
-                    self._epoch((images, codes), sampler, report)
+            with patient() as wish, self._line() as report:
+                while not self.stop_reason_ and not self._is_stale() and run.place.epoch < self.epochs:
+                    self._epoch((images, codes), sampler, report, wish)
         except KeyboardInterrupt:
             self.stop_reason_ = "interrupted"
         self.stop_reason_ = self.stop_reason_ or ("patience" if self._is_stale() else "epochs")
         self._finish()
         return self
 
-    def _epoch(self, data: tuple[Tensor, Tensor], sampler: PairSampler, report: Any) -> None:
-        place, device = self._place, device_of(self.model)
+    def _line(self) -> Any:
+        return progress_line(label="train", unit="batches") if self.progress else nullcontext()
+
+    def _epoch(self, data: tuple[Tensor, Tensor], sampler: PairSampler, report: Any, wish: Wish) -> None:
+        run, place, where = self._run, self._run.place, place_of(self.model)
         sampler.set_epoch(place.epoch)
         begun = saved = time.monotonic()
         before = place.seconds
         for rows in list(sampler)[place.batch :]:
-            loss = self._step(*(part[rows].to(device) for part in data))
+            images, labels = data[0][rows].to(**where), data[1][rows].to(where["device"])
+            loss = run.step(images, labels, self.clip, self.mixed_precision)
             if not math.isfinite(loss):
-                self.model.load_state_dict(self._good)
+                run.go_back()
                 self.stop_reason_ = "not_finite"
                 return
             place.batch, place.total = place.batch + 1, place.total + loss
             place.seconds = before + time.monotonic() - begun
             if report:
                 report(place.epoch * len(sampler) + place.batch, self.epochs * len(sampler))
-            if self.time_limit is not None and self._spent() > self.time_limit:
-                self.stop_reason_ = "time_limit"
+            spent = place.seconds + sum(row["seconds"] for row in run.history)
+            if wish.is_there or (self.time_limit is not None and spent > self.time_limit):
+                self.stop_reason_ = "interrupted" if wish.is_there else "time_limit"
                 return
-            if self.checkpoint and time.monotonic() - saved > 60 * self.checkpoint_minutes:
+            if time.monotonic() - saved > 60 * self.checkpoint_minutes:
                 self._save()
                 saved = time.monotonic()
         self._end_epoch(place.total / len(sampler))
 
-    def _step(self, images: Tensor, labels: Tensor) -> float:
-        self.model.train()
-        self._optimizer.zero_grad(set_to_none=True)
-        low = (
-            torch.autocast("cuda", torch.bfloat16)
-            if self.mixed_precision and images.is_cuda
-            else nullcontext()
-        )
-        with low:
-            loss = self.scheme(self.model, images, labels, self._generator)
-        loss.backward()
-        if self.clip is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
-        if torch.isfinite(loss):
-            self._optimizer.step()
-        return float(loss.detach())
-
-    def _spent(self) -> float:
-        return self._place.seconds + sum(row["seconds"] for row in self.history_)
-
     def _end_epoch(self, loss: float) -> None:
-        place = self._place
+        place, run = self._run.place, self._run
         row = {"epoch": place.epoch + 1, "loss": loss, "seconds": place.seconds}
-        place.epoch, place.batch, place.total, place.seconds = place.epoch + 1, 0, 0.0, 0.0
-        self._good = copy.deepcopy(self.model.state_dict())
+        # First of all: what interrupts it finds all batches of the epoch done, and validates again.
         if self.validate is not None:
             row["validation"] = float(self.validate(self.model))
-            if row["validation"] > place.best:
-                place.best, place.best_epoch, place.best_weights = row["validation"], place.epoch, self._good
-        self.history_.append(row)
-        if self.log is not None:
-            write_log(Path(self.log), self.history_)
+        run.keep()
+        place.epoch, place.batch, place.total, place.seconds = place.epoch + 1, 0, 0.0, 0.0
+        if row.get("validation", -math.inf) > place.best:
+            place.best, place.best_epoch, place.best_weights = row["validation"], place.epoch, run.good[0]
+        run.history.append(row)
         self._save()
+        if self.log is not None:
+            write_log(Path(self.log), run.history)
         if self.callback is not None and self.callback(row) is True:
             self.stop_reason_ = "callback"
 
     def _is_stale(self) -> bool:
-        return self.patience is not None and self._place.epoch - self._place.best_epoch >= self.patience
+        place = self._run.place
+        return self.patience is not None and place.epoch - place.best_epoch >= self.patience
 
     def _finish(self) -> None:
         ended = self.stop_reason_ in ("epochs", "patience", "callback")
-        if ended and self._place.best_weights:
-            self.model.load_state_dict(self._place.best_weights)
+        if ended and self._run.place.best_weights:
+            self.model.load_state_dict(self._run.place.best_weights)
         elif self.stop_reason_ in _REASONS:
-            what = _REASONS[self.stop_reason_].format(epoch=self._place.epoch + 1)
+            what = _REASONS[self.stop_reason_].format(epoch=self._run.place.epoch + 1)
             warnings.warn(f"Trainer {what}.", ConvergenceWarning, stacklevel=3)
         if self.stop_reason_ in ("interrupted", "time_limit"):
             self._save()
 
     def _save(self) -> None:
         if self.checkpoint is not None:
-            save_run(
-                Path(self.checkpoint), self._key, self._parts(), self._place, self.history_, self.about or {}
-            )
-
-    def _parts(self) -> Parts:
-        return self.model, self._optimizer, self.scheme, self._generator
+            save_run(Path(self.checkpoint), self._key, self._run, self.about or {})

@@ -9,7 +9,9 @@ epochs, as they are counted here, and 32 steps of 3/255 in training; with fewer 
 import csv
 import io
 import json
+import math
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ import torch
 from certimetric._files import save_picture, write_text
 from certimetric._optional import require
 from certimetric.deep import PGD, PGD_28, ConvNet28, Trainer, make_scheme, read_images, robustness_score
+from certimetric.deep._checkpoint import digest_of
 from certimetric.deep.data import ImageSet
-from certimetric.exceptions import DataError
+from certimetric.exceptions import CollapsedModelError, DataError, InputError
 from certimetric.reproduce.cells import key_of
 
 __all__ = ["PUBLISHED", "SCHEMES", "Experiment", "Outcome", "draw", "markdown", "text", "write_csv"]
@@ -102,10 +105,16 @@ class Experiment:
             raise DataError(f"{path}: images must be 28 × 28 and grey, got {tuple(train.images.shape[1:])}.")
         return cls(path.stem, train.first(images), test, folder, **settings)
 
+    @cached_property
+    def digest(self) -> str:
+        """Of all images and classes."""
+        parts = (self.train.images, self.train.codes, self.test.images, self.test.codes)
+        return digest_of(parts, "")
+
     def outcome(self, scheme: str, progress: bool) -> Outcome:
         """A row: trained and attacked, or what is known of it; a stopped run goes on."""
         settings = {"scheme": scheme, "epochs": self.epochs, "steps": self.steps, "seed": self.seed}
-        key = key_of({**settings, "images": len(self.train.codes)})
+        key = key_of({**settings, "images": self.digest})
         stem = self.folder / f"deep-{self.name}-{key}"
         path = stem.with_name(f"{stem.name}-{self.points}.json")
         if path.is_file():
@@ -125,20 +134,27 @@ class Experiment:
         ).fit(self.train.images, self.train.codes)
         if trainer.stop_reason_ == "interrupted":
             raise KeyboardInterrupt
-        found = robustness_score(
-            model,
-            self.test.images,
-            self.test.codes,
-            attack=PGD_28,
-            points=self.points,
-            seed=self.seed,
-            checkpoint=stem.with_name(f"{stem.name}-{self.points}.npz"),
-            progress=progress,
-        )
-        clean = {f"R@{k}": value for k, value in found.clean.recall.items()}
-        clean |= {"mAP": found.clean.map, "mAP@R": found.clean.map_at_r, "NMI": found.clean.nmi or 0.0}
+        if trainer.stop_reason_ == "not_finite":
+            raise InputError(f"{scheme}: the loss is not finite after {len(trainer.history_)} epochs.")
         seconds = float(np.mean([row["seconds"] for row in trainer.history_]))
-        outcome = Outcome(scheme, clean, found.raw, found.scores, found.ers, seconds)
+        try:
+            found = robustness_score(
+                model,
+                self.test.images,
+                self.test.codes,
+                attack=PGD_28,
+                points=self.points,
+                seed=self.seed,
+                checkpoint=stem.with_name(f"{stem.name}-{self.points}.npz"),
+                progress=progress,
+            )
+        except CollapsedModelError:
+            # A row without numbers; the others are still of use.
+            outcome = Outcome(scheme, {}, {}, {}, math.nan, seconds)
+        else:
+            clean = {f"R@{k}": value for k, value in found.clean.recall.items()}
+            clean |= {"mAP": found.clean.map, "mAP@R": found.clean.map_at_r, "NMI": found.clean.nmi or 0.0}
+            outcome = Outcome(scheme, clean, found.raw, found.scores, found.ers, seconds)
         write_text(path, json.dumps(asdict(outcome)))
         return outcome
 
@@ -163,11 +179,13 @@ def rows(outcomes: list[Outcome], name: str) -> list[dict[str, Any]]:
     """The table, with published rows below ours where there are some."""
     found: list[dict[str, Any]] = []
     for outcome in outcomes:
-        numbers = {**{key: outcome.clean[key] for key in _CLEAN}, **outcome.raw}
-        found.append({"defence": outcome.scheme, **numbers, "ERS": outcome.ers, "s/epoch": outcome.seconds})
-        known = PUBLISHED.get(outcome.scheme) if name == "fashion_mnist" else None
-        if known:
-            line = {"defence": f"{outcome.scheme}, published", **known, "ERS": published_ers(known)}
+        known = {**outcome.clean, **outcome.raw}
+        numbers = {key: known.get(key, math.nan) for key in (*_CLEAN, *_ATTACKS)}
+        title = outcome.scheme if known else f"{outcome.scheme}, collapsed"
+        found.append({"defence": title, **numbers, "ERS": outcome.ers, "s/epoch": outcome.seconds})
+        other = PUBLISHED.get(outcome.scheme) if name == "fashion_mnist" else None
+        if other:
+            line = {"defence": f"{outcome.scheme}, published", **other, "ERS": published_ers(other)}
             found.append({**line, "s/epoch": float("nan")})
     return found
 
@@ -201,7 +219,8 @@ def markdown(experiment: Experiment, outcomes: list[Outcome]) -> str:
         f"{len(experiment.train.codes):,} training images, {experiment.epochs} epochs, {experiment.steps} "
         f"steps of the attacks in training; {experiment.points:,} of {len(experiment.test.codes):,} test "
         "images attacked by 32 steps of 3/255 in an ℓ∞ ball of 77/255, all of them candidates; seed "
-        f"{experiment.seed}. Published: 16 epochs of 60,000 images, 32 steps, 10,000 attacked images.",
+        f"{experiment.seed}. Published: 16 epochs of 60,000 images, 32 steps, 10,000 attacked "
+        "images; its GTM has another target (see the documentation).",
         "",
         "| " + " | ".join(table[0]) + " |",
         "|---" * len(table[0]) + "|",

@@ -1,0 +1,149 @@
+"""The state of a training run: one step of it, what a step may be taken back to, and Ctrl-C between steps."""
+
+import copy
+import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from certimetric.deep.schemes import Scheme
+
+__all__ = ["Place", "Run", "Wish", "patient"]
+
+
+@dataclass
+class Place:
+    """Where a run is: the next batch, what was summed in its epoch, the best so far."""
+
+    epoch: int = 0
+    batch: int = 0
+    total: float = 0.0
+    seconds: float = 0.0
+    best: float = -math.inf
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Run:
+    """All that changes with each step: the model, parameters of the loss, the optimiser, and what is drawn.
+
+    Parameters
+    ----------
+    model, scheme, optimizer
+        As for :class:`~certimetric.deep.Trainer`.
+    seed : int
+    """
+
+    def __init__(
+        self, model: nn.Module, scheme: Scheme, optimizer: torch.optim.Optimizer | None, seed: int
+    ) -> None:
+        self.model, self.scheme = model, scheme
+        self.loss = scheme.loss if isinstance(scheme.loss, nn.Module) else nn.Module()
+        self.parameters = [*model.parameters(), *self.loss.parameters()]
+        self.optimizer = optimizer or torch.optim.Adam(self.parameters, lr=1e-3)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.place, self.history = Place(), list[dict[str, float]]()
+        scheme.reset()
+        self.keep()
+
+    def keep(self) -> None:
+        """Weights to go back to, should a loss not be finite."""
+        self.good = copy.deepcopy((self.model.state_dict(), self.loss.state_dict()))
+
+    def go_back(self) -> None:
+        """To the weights that were kept."""
+        self.model.load_state_dict(self.good[0])
+        self.loss.load_state_dict(self.good[1])
+
+    def step(self, images: Tensor, labels: Tensor, clip: float | None, is_mixed: bool) -> float:
+        """A step of the optimiser; without one where the loss or its gradient is not finite, then NaN.
+
+        What interrupts it leaves the state of before.
+        """
+        before = self._drawn()
+        try:
+            self.model.train()
+            self.optimizer.zero_grad(set_to_none=True)
+            with torch.autocast("cuda", torch.bfloat16) if is_mixed and images.is_cuda else nullcontext():
+                loss = self.scheme(self.model, images, labels, self.generator)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(self.parameters, math.inf if clip is None else clip)
+        except BaseException:
+            self._undraw(before)
+            raise
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            return math.nan
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def _drawn(self) -> tuple[Any, ...]:
+        buffers = [buffer.clone() for buffer in self.model.buffers()]
+        return self.generator.get_state(), torch.get_rng_state(), self.scheme.state_dict(), buffers
+
+    def _undraw(self, before: tuple[Any, ...]) -> None:
+        generator, shared, scheme, buffers = before
+        self.generator.set_state(generator)
+        torch.set_rng_state(shared)
+        self.scheme.load_state_dict(scheme)
+        with torch.no_grad():
+            for buffer, value in zip(self.model.buffers(), buffers, strict=True):
+                buffer.copy_(value)
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values, from which a run goes on to the same bits."""
+        return {
+            "weights": self.model.state_dict(),
+            "loss": self.loss.state_dict(),
+            "good": list(self.good),
+            "optimizer": self.optimizer.state_dict(),
+            "scheme": self.scheme.state_dict(),
+            "generator": self.generator.get_state(),
+            "torch": torch.get_rng_state(),
+            "place": dict(vars(self.place)),
+            "history": self.history,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.model.load_state_dict(state["weights"])
+        self.loss.load_state_dict(state["loss"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheme.load_state_dict(state["scheme"])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch"])
+        self.place, self.history = Place(**state["place"]), state["history"]
+        weights, loss = state["good"]
+        self.good = weights, loss
+
+
+class Wish:
+    """Whether Ctrl-C was pressed."""
+
+    is_there = False
+
+
+@contextmanager
+def patient() -> Iterator[Wish]:
+    """Ctrl-C waits for the end of a step; pressed again, it does not."""
+    wish = Wish()
+
+    def note(number: int, frame: Any) -> None:  # noqa: ARG001
+        if wish.is_there:
+            raise KeyboardInterrupt
+        wish.is_there = True
+
+    # Signals are the main thread's.
+    if threading.current_thread() is not threading.main_thread():
+        yield wish
+        return
+    known = signal.signal(signal.SIGINT, note)
+    try:
+        yield wish
+    finally:
+        signal.signal(signal.SIGINT, known)
