@@ -129,14 +129,29 @@ def _trainer(
 @app.command()
 @friendly
 def evaluate(
-    run: Trained, data: Images, out: Result = None, device: Device = "auto", jobs: Jobs = None
+    run: Trained,
+    data: Images,
+    under: Annotated[
+        str | None, Option("--under", help="An attack on each image that asks: CA+, CA-, QA+, ..., ES, GTT.")
+    ] = None,
+    points: Points = None,
+    out: Result = None,
+    device: Device = "auto",
+    jobs: Jobs = None,
 ) -> None:
-    """R@k, mAP, mAP@R and NMI of the test images."""
+    """R@k, mAP, mAP@R and NMI of the test images, without an attack or under one."""
+    if points is not None and under is None:
+        raise InputError("--points goes with --under: without an attack all images are asked.")
     _check_json(out)
     deep = _deep(jobs)
     model, settings = _trained(deep, run, _device(device))
     images = _read(deep, data, "test", settings)
-    found = deep.retrieval_scores(deep.embed_all(model, images.images), images.codes, n_jobs=jobs)
+    embeddings, queries = deep.embed_all(model, images.images), None
+    if under is not None:
+        pgd = deep.PGD(**asdict(settings.score))
+        moved = deep.attack_images(model, images.images, images.codes, under, attack=pgd, points=points)
+        queries = deep.embed_all(model, moved)
+    found = deep.retrieval_scores(embeddings, images.codes, queries=queries, nmi=under is None, n_jobs=jobs)
     typer.echo(str(found))
     _write(out, asdict(found))
 

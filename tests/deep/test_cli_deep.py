@@ -58,6 +58,11 @@ def test_a_trained_network_is_evaluated_and_attacked(trained, data):
     assert found.exit_code == 0, found.output
     assert "mAP@R" in found.output
     clean = json.loads(data.with_name("clean.json").read_text())
+    found = run("evaluate", trained, "--data", data, "--under", "ES", "--points", 8)
+    assert found.exit_code == 0, found.output
+    assert "mAP@R" in found.output
+    assert "NMI" not in found.output
+    assert run("evaluate", trained, "--data", data, "--points", 8).exit_code == 2
     out = data.with_name("score.json")
     found = run("attack", trained, "--data", data, "--points", 8, "--out", out, "-q")
     assert found.exit_code == 0, found.output
@@ -112,6 +117,13 @@ def test_a_network_without_a_known_constant_is_not(trained, data):
     [
         (["--preset", "32"], "--preset must be 28, 224, panum, got '32'"),
         (["--scheme", "HM"], "unknown scheme 'HM'"),
+        (["--set", "train.learning_rate=-1"], "train.learning_rate must be positive and finite, got -1"),
+        (["--set", "train.weight_decay=-1"], "train.weight_decay must be 0 or more"),
+        (["--set", "train.seed=-1"], "train.seed must be between 0 and 2^32 - 1, got -1"),
+        (["--set", "train.margin=nan"], "margin must be positive and finite, got nan"),
+        (["--set", "score.steps=0"], "score: steps must be an integer, 1 or more, got 0"),
+        (["--set", "model.name=resnet7"], "model must be 'c2f2'"),
+        (["--log", "nowhere/log.csv"], "log must be in a folder that is there"),
         (["--set", "train.epochs=x"], "train.epochs must be an integer, got 'x'"),
         (["--set", "model.channels=3"], "images have 1 channel(s), model.channels is 3"),
         (["--out", "run.npz"], "--out must be a file .pt, got run.npz"),
@@ -130,10 +142,39 @@ def test_mistakes_are_one_line(arguments, message, data, tmp_path, monkeypatch):
 
 def test_files_of_others_are_refused(data, tmp_path):
     path = tmp_path / "other.pt"
-    torch.save({"weights": torch.ones(3)}, path)
-    found = run("evaluate", path, "--data", data)
+    for content in (
+        {"weights": torch.ones(3)},
+        torch.ones(3),
+        [1],
+        {"format": "certimetric.deep", "version": 1},
+    ):
+        torch.save(content, path)
+        found = run("evaluate", path, "--data", data)
+        assert found.exit_code == 2
+        assert "checkpoint" in found.output
+
+
+def test_a_run_without_a_whole_epoch_says_that_nothing_is_written(data, tmp_path):
+    out = tmp_path / "x.pt"
+    found = run("train", "--data", data, "--out", out, *SMALL, "--set", "train.learning_rate=1e30", "-q")
+    assert found.exit_code == 1
+    assert "is not finite" in found.output
+    assert ("is not written" in found.output) != out.exists()
+
+
+def test_a_folder_without_test_images_is_no_test_set(trained, tmp_path):
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    found = run("evaluate", trained, "--data", tmp_path)
     assert found.exit_code == 2
-    assert "cannot be read as a checkpoint" in found.output
+    assert "has a folder train, but none test" in found.output
+
+
+def test_images_of_another_size_are_refused(trained, tmp_path):
+    path = tmp_path / "small.npz"
+    np.savez(path, X_test=np.zeros((8, 25), dtype=np.uint8), y_test=np.tile([0, 1], 4))
+    found = run("evaluate", trained, "--data", path)
+    assert found.exit_code == 2
+    assert "model does not take images of shape (1, 5, 5)" in found.output
 
 
 def test_the_table_of_defences_is_made_and_goes_on(data, tmp_path):

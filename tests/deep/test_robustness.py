@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
-from certimetric.deep import PGD, embed_all, retrieval_scores, robustness, robustness_score  # noqa: E402
+from certimetric.deep import PGD, attack_images, embed_all, retrieval_scores, robustness, robustness_score  # noqa: E402
 from certimetric.deep._ranking_attacks import ATTACKS  # noqa: E402
 from certimetric.exceptions import CollapsedModelError, DataError, InputError  # noqa: E402
 
@@ -115,6 +115,21 @@ def test_a_run_that_was_stopped_goes_on(network, many, tmp_path, monkeypatch):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match="cannot be read as a checkpoint"):
         robustness_score(network, *many, **call)
+
+
+def test_attacked_images_are_those_of_the_score(network, many):
+    images, codes = many
+    attack = PGD(eps=0.2, step=0.05, steps=5)
+    score = robustness_score(network, images, codes, attack=attack, points=40)
+    embeddings = embed_all(network, images)
+    for name in ("ES", "LTM", "GTM"):
+        moved = attack_images(network, images, codes, name, attack=attack, points=40, batch_size=13)
+        assert ((moved - images[:40]).abs() <= 0.2).all()
+        found = retrieval_scores(embeddings, codes, queries=embed_all(network, moved), ks=(1,), nmi=False)
+        known = score.raw["ES:R" if name == "ES" else name]
+        assert 100 * found.recall[1] == pytest.approx(known, abs=2.6)
+    with pytest.raises(InputError, match="name must be one of CA"):
+        attack_images(network, images, codes, "FGSM")
 
 
 def test_random_starts_come_from_the_seed(network, many):

@@ -28,7 +28,7 @@ from certimetric.deep.losses import make_loss, triplet_margins  # noqa: E402
 from certimetric.deep.mining import TripletMiner  # noqa: E402
 from certimetric.deep.models import ConvNet28, LeNet28, LipschitzNet28, make_model  # noqa: E402
 from certimetric.deep.presets import make_scheme  # noqa: E402
-from certimetric.deep.robustness import PGD_28, PGD_224, RobustnessScore, robustness_score  # noqa: E402
+from certimetric.deep.robustness import PGD_28, PGD_224, RobustnessScore, attack_images, robustness_score  # noqa: E402
 from certimetric.deep.schemes import (  # noqa: E402
     ACT,
     EST,
@@ -71,6 +71,7 @@ __all__ = [
     "Scheme",
     "Trainer",
     "TripletMiner",
+    "attack_images",
     "embed",
     "embed_all",
     "load_model",

@@ -1,9 +1,11 @@
 """The empirical robustness score: the mean of ten attacks on retrieval, each a number between 0 and 100."""
 
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from certimetric.deep.embedding import check_images, check_labels, embed, embed_
 from certimetric.deep.evaluation import RetrievalScores, check_spread, retrieval_scores
 from certimetric.exceptions import DataError, InputError
 
-__all__ = ["PGD_28", "PGD_224", "RobustnessScore", "robustness_score"]
+__all__ = ["PGD_28", "PGD_224", "RobustnessScore", "attack_images", "robustness_score"]
 
 PGD_28 = PGD(eps=77 / 255, step=3 / 255, steps=32)
 """The attack of the published score for images of 28 × 28."""
@@ -113,49 +115,114 @@ def robustness_score(
     DataError
         The checkpoint is of another call, or damaged.
     """
-    images = check_images(images)
-    codes, _ = check_labels(labels, len(images), each=2)
+    task = _Task.of(model, images, labels, points, batch_size, seed)
     if checkpoint is not None and not Path(checkpoint).absolute().parent.is_dir():
         raise InputError(f"checkpoint must be in a folder that is there, got {checkpoint}.")
-    count = len(images) if points is None else min(points, len(images))
-    if count < 1 or batch_size < 1:
-        raise InputError(f"points and batch_size must be 1 or more, got {points} and {batch_size}.")
-    embeddings = embed_all(model, images, batch_size)
-    check_spread(embeddings)
-    clean = retrieval_scores(embeddings, codes, seed=seed)
-    gallery = Gallery(embeddings, codes.to(embeddings.device))
-    call = _fingerprint(model, (images, codes), (attack, seed)) if checkpoint else ""
-    state = _Finished(count, Path(checkpoint) if checkpoint else None, call)
+    clean = retrieval_scores(task.gallery.embeddings, task.codes, seed=seed)
+    call = _fingerprint(model, (task.images, task.codes), (attack, seed)) if checkpoint else ""
+    state = _Finished(task.count, Path(checkpoint) if checkpoint else None, call)
     line = progress_line(label="attack", unit="images") if progress else nullcontext(_silent)
     with state, line as report:
         for number, kind in enumerate(ATTACKS):
-            draws = torch.from_numpy(np.random.default_rng([seed, number]).random(count))
-            for start in range(0, count, batch_size):
-                rows = slice(start, min(start + batch_size, count))
+            for rows in task.batches():
                 if not state.has(kind, rows):
-                    device = embeddings.device
-                    asked = Asked(
-                        gallery, torch.arange(rows.start, rows.stop, device=device), draws[rows].to(device)
-                    )
-                    generator = torch.Generator().manual_seed(seed + 1_000_003 * number + rows.start)
-                    state.add(kind, rows, _attacked(model, images[rows], kind(asked), attack, generator))
-                report(number * count + rows.stop, len(ATTACKS) * count)
+                    state.add(kind, rows, _attacked(task, rows, number, attack)[1])
+                report(number * task.count + rows.stop, len(ATTACKS) * task.count)
     raw = {name: float(values.mean()) for name, values in state.arrays.items()}
     scores: dict[str, float] = {}
     for kind in ATTACKS:
         found = kind.scores(*(raw[name] for name in kind.names))
         scores |= dict(zip(kind.names, found, strict=True))
-    return RobustnessScore(raw, scores, float(np.mean(list(scores.values()))), clean, count, attack)
+    return RobustnessScore(raw, scores, float(np.mean(list(scores.values()))), clean, task.count, attack)
 
 
-def _attacked(
-    model: nn.Module, images: Tensor, kind: RankingAttack, attack: PGD, generator: torch.Generator
-) -> tuple[Tensor, ...]:
-    images = images.to(**place_of(model))
+def attack_images(
+    model: nn.Module,
+    images: Tensor | NDArray[np.floating],
+    labels: object,
+    name: str,
+    *,
+    attack: PGD = PGD_28,
+    points: int | None = None,
+    batch_size: int = 128,
+    seed: int = 0,
+) -> Tensor:
+    """What one of the ten attacks makes of images, for scores under it and for a look at them.
+
+    ``retrieval_scores(embed_all(model, images), labels, queries=embed_all(model, attacked))`` are the scores
+    of retrieval when the attacked images ask.
+
+    Parameters
+    ----------
+    model, images, labels, attack, points, batch_size, seed
+        As for :func:`robustness_score`, with the same choice of the other images.
+    name : {"CA+", "CA-", "QA+", "QA-", "TMA", "ES", "LTM", "GTM", "GTT"}
+
+    Returns
+    -------
+    tensor of shape (points, C, H, W)
+        On the device of the model.
+
+    Raises
+    ------
+    InputError
+        As :func:`robustness_score`, or an unknown name.
+    """
+    names = [kind.names[0].partition(":")[0] for kind in ATTACKS]
+    if name not in names:
+        raise InputError(f"name must be one of {', '.join(names)}; got {name!r}.")
+    task = _Task.of(model, images, labels, points, batch_size, seed)
+    number = names.index(name)
+    return torch.cat([_attacked(task, rows, number, attack)[0] for rows in task.batches()])
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A model, the images that it is attacked with, and the gallery that all of them are."""
+
+    model: nn.Module
+    images: Tensor
+    codes: Tensor
+    gallery: Gallery
+    count: int
+    batch_size: int
+    seed: int
+
+    @classmethod
+    def of(
+        cls, model: nn.Module, images: Any, labels: object, points: int | None, batch_size: int, seed: int
+    ) -> "_Task":
+        images = check_images(images)
+        codes, _ = check_labels(labels, len(images), each=2)
+        count = len(images) if points is None else min(points, len(images))
+        if count < 1 or batch_size < 1:
+            raise InputError(f"points and batch_size must be 1 or more, got {points} and {batch_size}.")
+        embeddings = embed_all(model, images, batch_size)
+        check_spread(embeddings)
+        gallery = Gallery(embeddings, codes.to(embeddings.device))
+        return cls(model, images, codes, gallery, count, batch_size, seed)
+
+    def batches(self) -> Iterator[slice]:
+        for start in range(0, self.count, self.batch_size):
+            yield slice(start, min(start + self.batch_size, self.count))
+
+    def asked(self, rows: slice, number: int) -> Asked:
+        """What the attack of a number is about; of an image the same in any batch."""
+        device = self.gallery.codes.device
+        draws = np.random.default_rng([self.seed, number]).random(self.count)[rows]
+        chosen = torch.arange(rows.start, rows.stop, device=device)
+        return Asked(self.gallery, chosen, torch.from_numpy(draws).to(device))
+
+
+def _attacked(task: _Task, rows: slice, number: int, attack: PGD) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Attacked images of a batch, and the numbers of the attack."""
+    model, kind = task.model, ATTACKS[number](task.asked(rows, number))
+    images = task.images[rows].to(**place_of(model))
+    generator = torch.Generator().manual_seed(task.seed + 1_000_003 * number + rows.start)
     with evaluating(model):
         moved = attack(lambda x: kind.objective(embed(model, x)), images, generator)
         with torch.no_grad():
-            return kind.raw(embed(model, moved))
+            return moved, kind.raw(embed(model, moved))
 
 
 def _silent(done: int, total: int, proven: float | None = None, /) -> None:
