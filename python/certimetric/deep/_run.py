@@ -1,20 +1,24 @@
 """The state of a training run: one step of it, what a step may be taken back to, and Ctrl-C between steps."""
 
 import copy
+import json
 import math
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from certimetric.deep._log import check_log
 from certimetric.deep.schemes import Scheme
+from certimetric.exceptions import InputError
 
-__all__ = ["Place", "Run", "Wish", "patient"]
+__all__ = ["Place", "Run", "Wish", "check_settings", "patient"]
 
 
 @dataclass
@@ -51,6 +55,11 @@ class Run:
         self.place, self.history = Place(), list[dict[str, float]]()
         scheme.reset()
         self.keep()
+
+    def settings(self) -> tuple[Any, ...]:
+        """What tells this run from others: the scheme, the optimiser and its first settings."""
+        groups = [{**group, "params": len(group["params"])} for group in self.optimizer.param_groups]
+        return self.scheme.settings(), type(self.optimizer).__name__, groups
 
     def keep(self) -> None:
         """Weights to go back to, should a loss not be finite."""
@@ -120,6 +129,32 @@ class Run:
         self.place, self.history = Place(**state["place"]), state["history"]
         weights, loss = state["good"]
         self.good = weights, loss
+
+
+def check_settings(
+    epochs: int, numbers: dict[str, float | None], paths: dict[str, str | Path | None], about: Any
+) -> None:
+    """See that a run can begin, and that what it writes can be written.
+
+    Raises
+    ------
+    InputError
+        A number that is not positive and finite, a folder that is not there, or values that are not plain.
+    """
+    if epochs < 1:
+        raise InputError(f"epochs must be 1 or more, got {epochs}.")
+    for name, value in numbers.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} must be positive and finite, got {value}.")
+    for name, path in paths.items():
+        if path is not None and not Path(path).absolute().parent.is_dir():
+            raise InputError(f"{name} must be in a folder that is there, got {path}.")
+    if (log := paths.get("log")) is not None:
+        check_log(Path(log))
+    try:
+        json.dumps(about)
+    except TypeError as error:
+        raise InputError(f"about must have plain values: {error}.") from error
 
 
 class Wish:

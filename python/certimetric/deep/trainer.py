@@ -1,6 +1,5 @@
 """A plain loop: batches, losses, steps; a log, checkpoints, and an end that loses nothing."""
 
-import json
 import math
 import time
 import warnings
@@ -18,8 +17,8 @@ from torch import Tensor, nn
 
 from certimetric._progress import progress_line
 from certimetric.deep._checkpoint import digest_of, load_run, save_run
-from certimetric.deep._log import check_log, write_log
-from certimetric.deep._run import Run, Wish, patient
+from certimetric.deep._log import write_log
+from certimetric.deep._run import Run, Wish, check_settings, patient
 from certimetric.deep.data import PairSampler
 from certimetric.deep.embedding import check_images, check_labels, check_model, place_of
 from certimetric.deep.schemes import Scheme
@@ -106,22 +105,10 @@ class Trainer:
     stop_reason_: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise InputError(f"epochs must be 1 or more, got {self.epochs}.")
-        for name in ("clip", "time_limit", "checkpoint_minutes", "patience"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise InputError(f"{name} must be positive and finite, got {value}.")
-        for name in ("checkpoint", "log"):
-            path = getattr(self, name)
-            if path is not None and not Path(path).absolute().parent.is_dir():
-                raise InputError(f"{name} must be in a folder that is there, got {path}.")
-        if self.log is not None:
-            check_log(Path(self.log))
-        try:
-            json.dumps(self.about)
-        except TypeError as error:
-            raise InputError(f"about must have plain values: {error}.") from error
+        numbers = {
+            name: getattr(self, name) for name in ("clip", "time_limit", "checkpoint_minutes", "patience")
+        }
+        check_settings(self.epochs, numbers, {"checkpoint": self.checkpoint, "log": self.log}, self.about)
         if self.patience is not None and self.validate is None:
             raise InputError("patience needs validate, which tells what is better.")
 
