@@ -8,7 +8,13 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 from pytorch_metric_learning import losses  # noqa: E402
 
 import certimetric as cm  # noqa: E402
-from certimetric.deep import EuclideanDistance, MahalanobisDistance, make_loss, triplet_margins  # noqa: E402
+from certimetric.deep import (  # noqa: E402
+    EuclideanDistance,
+    MahalanobisDistance,
+    PrototypeMarginLoss,
+    make_loss,
+    triplet_margins,
+)
 from certimetric.deep.losses import hardness, of_triplets  # noqa: E402
 from certimetric.exceptions import InputError  # noqa: E402
 
@@ -98,6 +104,50 @@ def test_distances_keep_their_digits_near_zero():
     assert torch.isfinite(rows.grad).all()
 
 
+def prototypes(seed=0, margin=0.7):
+    torch.manual_seed(seed)
+    loss = PrototypeMarginLoss(3, 4, n_prototypes=2, margin=margin).double()
+    rows = torch.randn(20, 4, dtype=torch.float64)
+    return loss, rows, torch.arange(20) % 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_margins_before_prototypes_are_the_least_radii_of_triplets(seed):
+    loss, rows, labels = prototypes(seed)
+    found = loss.margins(rows, labels).detach().numpy()
+    points, kinds = loss.points.detach().numpy(), loss.labels.numpy()
+    for z, label, value in zip(rows.numpy(), labels.numpy(), found, strict=True):
+        own = points[kinds == label]
+        nearest = own[np.linalg.norm(own - z, axis=1).argmin()]
+        others = points[kinds != label]
+        d = np.linalg.norm(others - z, axis=1) ** 2 - np.linalg.norm(nearest - z) ** 2
+        assert value == pytest.approx((d / (2 * np.linalg.norm(others - nearest, axis=1))).min())
+    assert float(loss(rows, labels).detach()) == pytest.approx(np.maximum(0.7 - found, 0).mean())
+    # And no larger than the exact radius.
+    exact = cm.CertifiedKNeighborsClassifier().fit(points, kinds).certify(rows.numpy(), labels.numpy())
+    assert (np.maximum(found, 0) <= exact.upper + 1e-12).all()
+    np.testing.assert_array_equal(found < 0, exact.status == "misclassified")
+
+
+def test_gradients_before_prototypes_are_those_of_differences():
+    loss, rows, labels = prototypes(1, margin=3.0)
+    assert torch.autograd.gradcheck(lambda x: loss(x, labels), rows.requires_grad_())
+
+    def of_points(points):
+        return torch.func.functional_call(loss, {"points": points}, (rows.detach(), labels))
+
+    assert torch.autograd.gradcheck(of_points, loss.points.detach().clone().requires_grad_())
+
+
+def test_prototypes_begin_with_the_means_of_classes():
+    loss = PrototypeMarginLoss(2, 3)
+    rows, labels = torch.randn(10, 3), torch.arange(10) % 2
+    loss.initialize(rows, labels)
+    torch.testing.assert_close(loss.points.detach(), torch.stack([rows[0::2].mean(0), rows[1::2].mean(0)]))
+    with pytest.raises(InputError, match="class 0 has 5 rows for 6 points"):
+        PrototypeMarginLoss(2, 3, 6).initialize(rows, labels)
+
+
 def test_a_learned_metric_is_trained_by_a_loss_and_certified():
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(60, 3))
@@ -131,6 +181,9 @@ def test_a_learned_metric_is_trained_by_a_loss_and_certified():
     ("make", "message"),
     [
         (lambda: make_loss("angular"), "loss must be 'triplet', 'contrastive' or 'margin', got 'angular'"),
+        (lambda: PrototypeMarginLoss(1, 3), "n_classes must be 2 or more, got 1"),
+        (lambda: PrototypeMarginLoss(2, 0), "n_components must be 1 or more, got 0"),
+        (lambda: PrototypeMarginLoss(2, 3, margin=np.nan), "margin must be positive and finite"),
         (MahalanobisDistance, "n_features must be 1 or more, got None"),
         (lambda: MahalanobisDistance(3, 4), "n_components must be between 1 and n_features = 3, got 4"),
         (lambda: MahalanobisDistance(components=[[np.nan]]), "components must be a finite matrix"),

@@ -14,8 +14,14 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
 from certimetric.deep import (  # noqa: E402
     PGD,
+    CertifiedEmbeddingClassifier,
+    CertifiedPrototypes,
+    LipschitzNetwork,
     MahalanobisDistance,
+    MaxMin,
+    OrthogonalLinear,
     Plain,
+    PrototypeMarginLoss,
     Trainer,
     embed_all,
     load_model,
@@ -158,6 +164,27 @@ def test_what_a_loss_learns_is_trained_and_kept(small, tmp_path):
     run(small, checkpoint=path, scheme=learned(), stop_after=5)
     run(small, checkpoint=path, scheme=last)
     assert torch.equal(last.loss.distance.components, whole.loss.distance.components)
+
+
+def test_a_certified_network_is_trained_with_its_prototypes(small):
+    images, codes = small
+    torch.manual_seed(0)
+    network = LipschitzNetwork(
+        torch.nn.Flatten(), OrthogonalLinear(36, 20), MaxMin(), OrthogonalLinear(20, 8)
+    )
+    loss = PrototypeMarginLoss(4, 8, margin=0.6)
+    loss.initialize(network(images).detach(), codes)
+
+    def certified():
+        clf = CertifiedEmbeddingClassifier(network).fit_embeddings(loss.points.detach().numpy(), loss.labels)
+        return clf.certify(images, codes)
+
+    before = certified().lower.mean()
+    Trainer(network, CertifiedPrototypes(loss=loss), epochs=20, batch_size=32).fit(images, codes)
+    after = certified()
+    assert after.lower.mean() > before
+    margins = loss.margins(network(images), codes).detach().numpy()
+    assert (after.lower >= np.maximum(margins, 0) - 1e-3).all()
 
 
 def test_a_gradient_that_is_not_finite_ends_a_run(small):

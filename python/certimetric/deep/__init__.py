@@ -24,7 +24,7 @@ from certimetric.deep.lipschitz import (  # noqa: E402
     OrthogonalLinear,
     PotentialLayer,
 )
-from certimetric.deep.losses import make_loss, triplet_margins  # noqa: E402
+from certimetric.deep.losses import PrototypeMarginLoss, make_loss, triplet_margins  # noqa: E402
 from certimetric.deep.mining import TripletMiner  # noqa: E402
 from certimetric.deep.models import ConvNet28, LeNet28, LipschitzNet28, make_model  # noqa: E402
 from certimetric.deep.presets import make_scheme  # noqa: E402
@@ -32,6 +32,7 @@ from certimetric.deep.robustness import PGD_28, PGD_224, RobustnessScore, attack
 from certimetric.deep.schemes import (  # noqa: E402
     ACT,
     EST,
+    CertifiedPrototypes,
     CertifiedTriplets,
     HardnessManipulation,
     Plain,
@@ -49,6 +50,7 @@ __all__ = [
     "PRESETS",
     "AOLConv2d",
     "CertifiedEmbeddingClassifier",
+    "CertifiedPrototypes",
     "CertifiedTriplets",
     "Configuration",
     "ConvNet28",
@@ -65,6 +67,7 @@ __all__ = [
     "PairSampler",
     "Plain",
     "PotentialLayer",
+    "PrototypeMarginLoss",
     "RetrievalScores",
     "RobustOptimization",
     "RobustnessScore",

@@ -1,5 +1,6 @@
 """The losses of the papers, as objects of pytorch-metric-learning, and triplets of their own."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,13 +8,14 @@ import torch
 from pytorch_metric_learning import losses as pml
 from pytorch_metric_learning.distances import BaseDistance
 from pytorch_metric_learning.reducers import MeanReducer
-from torch import Tensor
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
 
 from certimetric.deep.distances import EuclideanDistance
 from certimetric.deep.mining import Triplets
 from certimetric.exceptions import InputError
 
-__all__ = ["Loss", "hardness", "make_loss", "of_triplets", "triplet_margins"]
+__all__ = ["Loss", "PrototypeMarginLoss", "hardness", "make_loss", "of_triplets", "triplet_margins"]
 
 Loss = Callable[..., Tensor]
 """``loss(embeddings, labels, triplets)``: any loss of pytorch-metric-learning."""
@@ -75,3 +77,86 @@ def triplet_margins(anchors: Tensor, positives: Tensor, negatives: Tensor) -> Te
     length = torch.linalg.vector_norm(between, dim=1)
     product = (between * (negatives + positives - 2 * anchors)).sum(dim=1)
     return product / (2 * torch.where(length > 0, length, torch.ones_like(length)))
+
+
+class PrototypeMarginLoss(nn.Module):
+    """Mean of [γ − t]₊, t the certified margin of an embedding before learned points of all classes.
+
+    With p the nearest point of the own class, t = min over points q of other classes of
+    (‖z − q‖² − ‖z − p‖²) / (2 ‖q − p‖): how far z must move at least before some q is nearer than p. Behind
+    a network of constant 1 it is a lower end of the radius of the image under the nearest-prototype
+    classifier, :meth:`CertifiedEmbeddingClassifier.fit_embeddings` of ``points`` and ``labels``.
+
+    Parameters
+    ----------
+    n_classes, n_components : int
+        Classes, which are 0 … n_classes − 1, and dimensions of the embedding.
+    n_prototypes : int
+        Points for each class.
+    margin : float
+        γ, an ℓ2 norm.
+
+    Attributes
+    ----------
+    points : parameter of shape (n_classes · n_prototypes, n_components)
+        Random until :meth:`initialize`.
+    labels : tensor of shape (n_classes · n_prototypes,)
+
+    Raises
+    ------
+    InputError
+        Sizes or a margin that are not positive.
+    """
+
+    labels: Tensor
+
+    def __init__(self, n_classes: int, n_components: int, n_prototypes: int = 1, margin: float = 2.0) -> None:
+        super().__init__()
+        for name, value in (("n_components", n_components), ("n_prototypes", n_prototypes)):
+            if value < 1:
+                raise InputError(f"{name} must be 1 or more, got {value}.")
+        if n_classes < 2:
+            raise InputError(f"n_classes must be 2 or more, got {n_classes}.")
+        if not 0 < margin < math.inf:
+            raise InputError(f"margin must be positive and finite, got {margin}.")
+        self.n_prototypes, self.margin = n_prototypes, margin
+        self.points = nn.Parameter(torch.randn(n_classes * n_prototypes, n_components))
+        self.register_buffer("labels", torch.arange(n_classes).repeat_interleave(n_prototypes))
+
+    def initialize(self, embeddings: Tensor, labels: Tensor, seed: int = 0) -> None:
+        """Begin with the k-means of each class, or its mean.
+
+        Parameters
+        ----------
+        embeddings : tensor of shape (n, n_components)
+        labels : tensor of shape (n,)
+        seed : int
+
+        Raises
+        ------
+        InputError
+            A class with fewer rows than points.
+        """
+        for code in self.labels.unique().tolist():
+            rows = embeddings[labels == code].detach().cpu().numpy()
+            if len(rows) < self.n_prototypes:
+                raise InputError(f"class {code} has {len(rows)} rows for {self.n_prototypes} points.")
+            means = KMeans(self.n_prototypes, n_init=1, random_state=seed).fit(rows).cluster_centers_
+            with torch.no_grad():
+                self.points[self.labels == code] = torch.from_numpy(means).to(self.points)
+
+    def margins(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Of each embedding its t, shape (n,); negative where a point of another class is nearest."""
+        is_own = labels[:, None] == self.labels
+        distances = torch.cdist(embeddings, self.points)
+        nearest = distances.masked_fill(~is_own, math.inf).argmin(dim=1)
+        own = self.points[nearest]
+        between = torch.cdist(own, self.points)
+        products = embeddings @ self.points.T - (embeddings * own).sum(dim=1, keepdim=True)
+        squares = self.points.square().sum(dim=1) - own.square().sum(dim=1, keepdim=True)
+        values = (squares - 2 * products) / (2 * torch.where(between > 0, between, torch.ones_like(between)))
+        return values.masked_fill(is_own, math.inf).amin(dim=1)
+
+    def forward(self, embeddings: Tensor, labels: Tensor, triplets: object = None) -> Tensor:  # noqa: ARG002
+        """The loss; triplets are not asked for."""
+        return (self.margin - self.margins(embeddings, labels)).clamp(min=0).mean()

@@ -17,6 +17,7 @@ from certimetric.exceptions import InputError
 __all__ = [
     "ACT",
     "EST",
+    "CertifiedPrototypes",
     "CertifiedTriplets",
     "HardnessManipulation",
     "Plain",
@@ -144,6 +145,21 @@ class CertifiedTriplets(Scheme):
         embeddings = model(images)
         parts = (embeddings[rows] for rows in self._mine(embeddings, labels, generator))
         return (self.margin - triplet_margins(*parts)).clamp(min=0).mean()
+
+
+class CertifiedPrototypes(Scheme):
+    """The loss of embeddings as the network gives them, not of unit length, before learned points.
+
+    ``loss`` is a :class:`~certimetric.deep.PrototypeMarginLoss`, whose points are trained with the network;
+    the miner is not asked.
+    """
+
+    def __call__(
+        self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """See :class:`Scheme`."""
+        del generator
+        return self.loss(model(images), labels)
 
 
 @dataclass
