@@ -4,6 +4,7 @@ import json
 import sys
 import warnings
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,8 +82,13 @@ def train(
     check_output(out, "--out")
     if out.suffix != ".pt":
         raise InputError(f"--out must be a file .pt, got {out}.")
+    images, held_out = _read(deep, data, "train", settings).split(
+        settings.train.held_out, settings.train.seed
+    )
     trainer = _trainer(deep, settings, out, log, _device(device), quiet)
-    images = _read(deep, data, "train", settings)
+    if held_out is not None:
+        trainer.validate = partial(_quality, deep, held_out)
+        trainer.patience = settings.train.patience
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         trainer.fit(images.images, images.codes)
@@ -97,6 +103,12 @@ def train(
             f"certimetric: {out} is {'of that epoch' if trainer.history_ else 'not written'}.", err=True
         )
         raise typer.Exit(1)
+
+
+def _quality(deep: Any, images: "ImageSet", model: "nn.Module") -> float:
+    """mAP@R of held out images."""
+    found = deep.retrieval_scores(deep.embed_all(model, images.images), images.codes, nmi=False)
+    return float(found.map_at_r)
 
 
 def _trainer(
@@ -118,6 +130,7 @@ def _trainer(
         seed=values.seed,
         clip=values.clip,
         time_limit=values.time_limit,
+        checkpoint_minutes=values.checkpoint_minutes,
         mixed_precision=values.mixed_precision,
         checkpoint=out,
         log=log,

@@ -162,6 +162,18 @@ def test_a_run_without_a_whole_epoch_says_that_nothing_is_written(data, tmp_path
     assert ("is not written" in found.output) != out.exists()
 
 
+def test_held_out_images_choose_the_epoch(data, tmp_path):
+    out, log = tmp_path / "x.pt", tmp_path / "log.csv"
+    values = ["train.held_out=24", "train.patience=1", "model.n_components=8"]
+    settings = [word for value in values for word in ("--set", value)]
+    found = run("train", "--data", data, "--out", out, "--log", log, *SMALL, *settings, "-q")
+    assert found.exit_code == 0, found.output
+    assert log.read_text().startswith("epoch,loss,seconds,validation\n")
+    refused = run("train", "--data", data, "--out", tmp_path / "y.pt", *SMALL, "--set", "train.patience=1")
+    assert refused.exit_code == 2
+    assert "train.patience needs some" in refused.output
+
+
 def test_a_folder_without_test_images_is_no_test_set(trained, tmp_path):
     (tmp_path / "train" / "a").mkdir(parents=True)
     found = run("evaluate", trained, "--data", tmp_path)

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
-from certimetric.deep import ConvNet28, LeNet28, PairSampler, make_model, read_images  # noqa: E402
+from certimetric.deep import ConvNet28, ImageSet, LeNet28, PairSampler, make_model, read_images  # noqa: E402
 from certimetric.exceptions import DataError, InputError, InputTypeError  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -38,6 +38,19 @@ def test_bytes_rows_and_colours_become_images(tmp_path):
     coloured = read_images(tmp_path / "last.npz").images
     np.testing.assert_allclose(coloured[1, 2], cases["last"][0][1, :, :, 2], rtol=1e-6)
     assert read_images(tmp_path / "rows.npz", shape=(1, 2, 8)).images.shape == (4, 1, 2, 8)
+
+
+def test_some_images_are_held_out():
+    codes = torch.arange(60) % 3
+    images = ImageSet(torch.arange(60.0).reshape(60, 1, 1, 1) / 60, codes, np.arange(3))
+    rest, held_out = images.split(20, seed=1)
+    assert len(rest.codes) == 40
+    values = torch.cat([rest.images, held_out.images]).flatten()
+    assert torch.equal(values.sort().values, images.images.flatten())
+    assert torch.equal((held_out.images.flatten() * 60).round().long() % 3, held_out.codes)
+    assert images.split(0, seed=1) == (images, None)
+    with pytest.raises(InputError, match="2 held out images of 60 leave or make a class with one image"):
+        images.split(2, seed=1)
 
 
 def test_files_that_are_no_images_are_refused(tmp_path):

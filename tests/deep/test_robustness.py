@@ -168,6 +168,14 @@ def test_bad_input_is_refused_before_any_work(network, many):
         robustness_score(torch.nn.Identity(), images, codes, **call)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_cuda_says_the_same_to_tolerance(network, many):
+    attack = PGD(eps=0.05, step=0.02, steps=3)
+    here = robustness_score(network, *many, attack=attack)
+    there = robustness_score(network.cuda(), *many, attack=attack)
+    np.testing.assert_allclose(list(here.raw.values()), list(there.raw.values()), atol=2.0)
+
+
 def test_a_score_is_a_record(network, many):
     score = robustness_score(network, *many, attack=STILL, points=5)
     assert dataclasses.asdict(score)["raw"].keys() == score.scores.keys()

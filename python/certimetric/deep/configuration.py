@@ -33,7 +33,11 @@ class _Model:
 
 @dataclass(frozen=True)
 class _Train:
-    """Of :class:`certimetric.deep.Trainer` and of :func:`certimetric.deep.make_scheme`; Adam."""
+    """Of :class:`certimetric.deep.Trainer` and of :func:`certimetric.deep.make_scheme`; Adam.
+
+    ``held_out`` images, drawn with the seed, are not trained on: the model of the epoch with the best mAP@R
+    of them is kept, and ``patience`` epochs without a better one end the run.
+    """
 
     scheme: str = "HM[S,LGA]&ICS"
     loss: str = "triplet"
@@ -46,6 +50,9 @@ class _Train:
     clip: float | None = None
     seed: int = 0
     time_limit: float | None = None
+    held_out: int = 0
+    patience: int | None = None
+    checkpoint_minutes: float = 5.0
     mixed_precision: bool = False
 
 
@@ -152,6 +159,8 @@ class Configuration:
             raise InputError(f"train.weight_decay must be 0 or more, and finite, got {values.weight_decay}.")
         if not 0 <= values.seed < 2**32:
             raise InputError(f"train.seed must be between 0 and 2^32 - 1, got {values.seed}.")
+        if values.held_out < 0 or (values.patience is not None and not values.held_out):
+            raise InputError("train.held_out must be 0 or more, and train.patience needs some.")
         self.make_scheme()
 
     def make_model(self) -> nn.Module:

@@ -41,6 +41,29 @@ class ImageSet:
         """As a dataset of ``torch.utils.data``: pairs of an image and a code."""
         return TensorDataset(self.images, self.codes)
 
+    def split(self, count: int, seed: int) -> "tuple[ImageSet, ImageSet | None]":
+        """The others, and so many images that were drawn; none: all, and None.
+
+        Raises
+        ------
+        InputError
+            No two images of each class would be left, or not two of each class be drawn.
+        """
+        if not count:
+            return self, None
+        order = np.random.default_rng(seed).permutation(len(self.codes))
+        parts = tuple(
+            ImageSet(self.images[rows], self.codes[rows], self.classes)
+            for rows in (order[count:], order[:count])
+        )
+        for part in parts:
+            counts = torch.bincount(part.codes, minlength=len(self.classes))
+            if counts.min() < 2:
+                raise InputError(
+                    f"{count} held out images of {len(order)} leave or make a class with one image."
+                )
+        return parts[0], parts[1]
+
     def first(self, count: int | None) -> "ImageSet":
         """The first so many, or all."""
         return ImageSet(self.images[:count], self.codes[:count], self.classes)
