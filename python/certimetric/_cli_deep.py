@@ -128,6 +128,8 @@ def _trainer(
         epochs=values.epochs,
         batch_size=values.batch_size,
         seed=values.seed,
+        schedule=values.schedule,
+        augment=partial(deep.random_shifts, pixels=values.shifts) if values.shifts else None,
         clip=values.clip,
         time_limit=values.time_limit,
         checkpoint_minutes=values.checkpoint_minutes,

@@ -5,7 +5,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
-from certimetric.deep import ConvNet28, ImageSet, LeNet28, PairSampler, make_model, read_images  # noqa: E402
+from certimetric.deep import (  # noqa: E402
+    ConvNet28,
+    ImageSet,
+    LeNet28,
+    LipschitzNet28,
+    PairSampler,
+    make_model,
+    random_shifts,
+    read_images,
+)
 from certimetric.exceptions import DataError, InputError, InputTypeError  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -107,6 +116,33 @@ def test_each_batch_has_two_classes(seed):
     assert len(np.unique(np.concatenate(batches))) == 64
     with pytest.raises(InputError, match="too many images of one class for two classes in each batch of 4"):
         PairSampler(torch.tensor([0] * 46 + [1] * 2), 4)
+
+
+def test_shifts_move_each_image_by_a_pixel_at_most():
+    images = torch.rand(200, 2, 5, 4)
+    moved = random_shifts(images, torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(images, [1] * 4)
+    found = []
+    for before, after in zip(padded, moved, strict=True):
+        places = [
+            (i, j) for i in range(3) for j in range(3) if torch.equal(before[:, i : i + 5, j : j + 4], after)
+        ]
+        assert len(places) == 1
+        found += places
+    assert len(set(found)) == 9
+
+
+def test_a_lipschitz_network_may_begin_with_principal_directions():
+    torch.manual_seed(0)
+    network = LipschitzNet28(4, depth=0)
+    images = torch.rand(300, 1, 28, 28) * 0.01
+    images[:, 0, :4, 0] += torch.rand(300, 4)
+    network.initialize(images)
+    kept = network[1].weight.detach().reshape(4, 28, 28)[:, :4, 0]
+    assert float(torch.linalg.matrix_norm(kept)) ** 2 > 3.9
+    torch.testing.assert_close(network[1].weight @ network[1].weight.T, torch.eye(4), atol=1e-5, rtol=0)
+    with pytest.raises(InputError, match="1000 components of 784 pixels leave no choice"):
+        LipschitzNet28(1000, depth=0).initialize(images)
 
 
 def test_networks_of_the_papers():

@@ -27,6 +27,7 @@ from certimetric.deep import (  # noqa: E402
     load_model,
     make_loss,
     make_scheme,
+    random_shifts,
     retrieval_scores,
 )
 from certimetric.exceptions import DataError, InputError  # noqa: E402
@@ -214,6 +215,35 @@ def test_training_finds_the_classes(small):
     assert trainer.history_[-1]["loss"] < trainer.history_[0]["loss"]
 
 
+def test_a_schedule_and_shifts_end_at_the_same_bits_and_leave_the_rate_as_it_was(small, tmp_path):
+    rates = []
+
+    def noted(images, generator):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return random_shifts(images, generator)
+
+    def fitted(**settings):
+        nonlocal optimizer
+        model = fresh(dropout=True)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+        return run(small, model, optimizer=optimizer, schedule="one-cycle", augment=noted, **settings)
+
+    optimizer = None
+    whole = fitted()
+    shares = np.array(rates) / 0.02
+    assert shares[0] == pytest.approx(1 / 25)
+    assert shares.argmax() in (1, 2)
+    assert (np.diff(shares[2:]) < 0).all()
+    assert shares[-1] < 0.1
+    assert optimizer.param_groups[0]["lr"] == 0.02
+    path = tmp_path / "run.pt"
+    fitted(checkpoint=path, stop_after=7)
+    resumed = fitted(checkpoint=path)
+    assert torch.equal(weights(resumed.model), weights(whole.model))
+    with pytest.raises(DataError, match="other images or settings"):
+        fitted(checkpoint=path, epochs=5)
+
+
 def test_the_best_model_is_kept_and_patience_ends_the_run(small, tmp_path):
     path = tmp_path / "run.pt"
     scores, seen = iter([0.1, 0.5, 0.3, 0.4, 0.9]), []
@@ -334,6 +364,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
     ("settings", "message"),
     [
         ({"epochs": 0}, "epochs must be 1 or more"),
+        ({"schedule": "cosine"}, "schedule must be 'constant' or 'one-cycle', got 'cosine'"),
         ({"log": "/nonexistent/log.csv"}, "log must be in a folder that is there"),
         ({"checkpoint": "/nonexistent/run.pt"}, "checkpoint must be in a folder that is there"),
         ({"about": {"path": Plain}}, "about must have plain values"),

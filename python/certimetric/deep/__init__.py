@@ -12,7 +12,7 @@ from certimetric.deep._checkpoint import load_model, read_about  # noqa: E402
 from certimetric.deep.attacks import PGD  # noqa: E402
 from certimetric.deep.certified import CertifiedEmbeddingClassifier  # noqa: E402
 from certimetric.deep.configuration import PRESETS, Configuration  # noqa: E402
-from certimetric.deep.data import ImageSet, PairSampler, read_image_folder, read_images  # noqa: E402
+from certimetric.deep.data import ImageSet, PairSampler, random_shifts, read_image_folder, read_images  # noqa: E402
 from certimetric.deep.distances import EuclideanDistance, MahalanobisDistance  # noqa: E402
 from certimetric.deep.embedding import embed, embed_all  # noqa: E402
 from certimetric.deep.evaluation import RetrievalScores, retrieval_scores  # noqa: E402
@@ -81,6 +81,7 @@ __all__ = [
     "make_loss",
     "make_model",
     "make_scheme",
+    "random_shifts",
     "read_about",
     "read_image_folder",
     "read_images",

@@ -5,7 +5,7 @@ import json
 import math
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,10 @@ from certimetric.deep._log import check_log
 from certimetric.deep.schemes import Scheme
 from certimetric.exceptions import InputError
 
-__all__ = ["Place", "Run", "Wish", "check_settings", "patient"]
+__all__ = ["Place", "Run", "Wish", "check_settings", "one_cycle", "patient"]
+
+
+_FIRST, _UP = 1 / 25, 0.1
 
 
 @dataclass
@@ -52,6 +55,7 @@ class Run:
         self.parameters = [*model.parameters(), *self.loss.parameters()]
         self.optimizer = optimizer or torch.optim.Adam(self.parameters, lr=1e-3)
         self.generator = torch.Generator().manual_seed(seed)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.place, self.history = Place(), list[dict[str, float]]()
         scheme.reset()
         self.keep()
@@ -60,6 +64,11 @@ class Run:
         """What tells this run from others: the scheme, the optimiser and its first settings."""
         groups = [{**group, "params": len(group["params"])} for group in self.optimizer.param_groups]
         return self.scheme.settings(), type(self.optimizer).__name__, groups
+
+    def set_rate(self, share: float) -> None:
+        """Learning rates are this share of the first ones."""
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = share * rate
 
     def keep(self) -> None:
         """Weights to go back to, should a loss not be finite."""
@@ -70,7 +79,14 @@ class Run:
         self.model.load_state_dict(self.good[0])
         self.loss.load_state_dict(self.good[1])
 
-    def step(self, images: Tensor, labels: Tensor, clip: float | None, is_mixed: bool) -> float:
+    def step(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        clip: float | None = None,
+        is_mixed: bool = False,
+        augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    ) -> float:
         """A step of the optimiser; without one where the loss or its gradient is not finite, then NaN.
 
         What interrupts it leaves the state of before.
@@ -78,6 +94,7 @@ class Run:
         before = self._drawn()
         try:
             self.model.train()
+            images = images if augment is None else augment(images, self.generator)
             self.optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cuda", torch.bfloat16) if is_mixed and images.is_cuda else nullcontext():
                 loss = self.scheme(self.model, images, labels, self.generator)
@@ -155,6 +172,16 @@ def check_settings(
         json.dumps(about)
     except TypeError as error:
         raise InputError(f"about must have plain values: {error}.") from error
+
+
+def one_cycle(share: float) -> float:
+    """Of the largest learning rate, when this share of all steps is done (Smith & Topin, 2018).
+
+    Up from 1/25 in the first tenth, then down to 0, both by cosines.
+    """
+    if share < _UP:
+        return _FIRST + (1 - _FIRST) * (1 - math.cos(math.pi * share / _UP)) / 2
+    return (1 + math.cos(math.pi * (share - _UP) / (1 - _UP))) / 2
 
 
 class Wish:

@@ -35,6 +35,8 @@ class _Model:
 class _Train:
     """Of :class:`certimetric.deep.Trainer` and of :func:`certimetric.deep.make_scheme`; Adam.
 
+    ``shifts`` are pixels of :func:`certimetric.deep.random_shifts`.
+
     ``held_out`` images, drawn with the seed, are not trained on: the model of the epoch with the best mAP@R
     of them is kept, and ``patience`` epochs without a better one end the run.
     """
@@ -46,6 +48,8 @@ class _Train:
     epochs: int = 16
     batch_size: int = 128
     learning_rate: float = 1e-3
+    schedule: str = "constant"
+    shifts: int = 0
     weight_decay: float = 1e-7
     clip: float | None = None
     seed: int = 0
@@ -159,6 +163,10 @@ class Configuration:
             raise InputError(f"train.weight_decay must be 0 or more, and finite, got {values.weight_decay}.")
         if not 0 <= values.seed < 2**32:
             raise InputError(f"train.seed must be between 0 and 2^32 - 1, got {values.seed}.")
+        if values.schedule not in ("constant", "one-cycle"):
+            raise InputError(f"train.schedule must be 'constant' or 'one-cycle', got {values.schedule!r}.")
+        if values.shifts < 0:
+            raise InputError(f"train.shifts must be 0 or more, got {values.shifts}.")
         if values.held_out < 0 or (values.patience is not None and not values.held_out):
             raise InputError("train.held_out must be 0 or more, and train.patience needs some.")
         self.make_scheme()

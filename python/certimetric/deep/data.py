@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler, TensorDataset
 
 from certimetric import _formats
@@ -16,7 +16,7 @@ from certimetric._optional import require
 from certimetric.deep.embedding import check_images, check_labels
 from certimetric.exceptions import DataError, InputError
 
-__all__ = ["ImageSet", "PairSampler", "read_image_folder", "read_images"]
+__all__ = ["ImageSet", "PairSampler", "random_shifts", "read_image_folder", "read_images"]
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,28 @@ def read_image_folder(path: str | Path, size: int = 224) -> ImageSet:
     codes = torch.tensor([code for _, code in found])
     images = check_images(torch.stack([image for image, _ in found]), str(path))
     return ImageSet(images, codes, np.array(folder.classes))
+
+
+def random_shifts(images: Tensor, generator: torch.Generator, pixels: int = 1) -> Tensor:
+    """Each image moved by up to so many pixels in both directions, black where it was.
+
+    Parameters
+    ----------
+    images : tensor of shape (n, C, H, W)
+    generator : torch.Generator
+        On the CPU.
+    pixels : int
+
+    Returns
+    -------
+    tensor of the same shape
+    """
+    height, width = images.shape[2:]
+    padded = nn.functional.pad(images, [pixels] * 4)
+    top, left = torch.randint(0, 2 * pixels + 1, (2, len(images)), generator=generator)
+    rows, columns = top[:, None] + torch.arange(height), left[:, None] + torch.arange(width)
+    place = (torch.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :])
+    return padded.permute(0, 2, 3, 1)[place].permute(0, 3, 1, 2)
 
 
 class PairSampler(Sampler[list[int]]):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from certimetric._optional import require
@@ -83,6 +84,29 @@ class LipschitzNet28(LipschitzNetwork):
         for _ in range(depth):
             layers += [MaxMin(), OrthogonalLinear(n_components, n_components)]
         super().__init__(*layers)
+
+    def initialize(self, images: Tensor) -> None:
+        """Let the first layer begin with the directions in which images differ most.
+
+        Parameters
+        ----------
+        images : tensor of shape (n, C, 28, 28)
+
+        Raises
+        ------
+        InputError
+            More components than pixels: then it has no choice.
+        """
+        first = self[1]
+        if first.out_features > first.in_features:
+            raise InputError(
+                f"{first.out_features} components of {first.in_features} pixels leave no choice."
+            )
+        rows = images.flatten(1).to(first.weight)
+        with torch.no_grad():
+            centred = rows - rows.mean(dim=0)
+            _, directions = torch.linalg.eigh(centred.T @ centred / len(rows))
+            first.weight = directions.flip(1)[:, : first.out_features].T.contiguous()
 
 
 class _Normalized(nn.Module):

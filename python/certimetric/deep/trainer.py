@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from certimetric._progress import progress_line
 from certimetric.deep._checkpoint import digest_of, load_run, save_run
 from certimetric.deep._log import write_log
-from certimetric.deep._run import Run, Wish, check_settings, patient
+from certimetric.deep._run import Run, Wish, check_settings, one_cycle, patient
 from certimetric.deep.data import PairSampler
 from certimetric.deep.embedding import check_images, check_labels, check_model, place_of
 from certimetric.deep.schemes import Scheme
@@ -53,7 +53,11 @@ class Trainer:
     batch_size : int
         Images in a batch; an epoch has each image once, in pairs of a class.
     seed : int
-        Of batches, triplets and random starts.
+        Of batches, triplets, random starts and augmentation.
+    schedule : {"constant", "one-cycle"}
+        Of the learning rate: as it is, or from 1/25 of it up in the first tenth of all steps, then down to 0.
+    augment : callable, optional
+        Of a batch of images and a generator, images again, such as :func:`~certimetric.deep.random_shifts`.
     clip : float, optional
         Largest norm of the gradient.
     mixed_precision : bool
@@ -90,6 +94,8 @@ class Trainer:
     epochs: int = 8
     batch_size: int = 128
     seed: int = 0
+    schedule: str = "constant"
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
     clip: float | None = None
     mixed_precision: bool = False
     validate: Callable[[nn.Module], float] | None = None
@@ -109,6 +115,8 @@ class Trainer:
             name: getattr(self, name) for name in ("clip", "time_limit", "checkpoint_minutes", "patience")
         }
         check_settings(self.epochs, numbers, {"checkpoint": self.checkpoint, "log": self.log}, self.about)
+        if self.schedule not in ("constant", "one-cycle"):
+            raise InputError(f"schedule must be 'constant' or 'one-cycle', got {self.schedule!r}.")
         if self.patience is not None and self.validate is None:
             raise InputError("patience needs validate, which tells what is better.")
 
@@ -133,18 +141,9 @@ class Trainer:
         check_model(self.model, images)
         sampler = PairSampler(codes, self.batch_size, self.seed)
         run = self._run = Run(self.model, self.scheme, self.optimizer, self.seed)
-        groups = [{**group, "params": len(group["params"])} for group in run.optimizer.param_groups]
-        kind = type(run.optimizer).__name__
-        settings = (
-            self.scheme.settings(),
-            kind,
-            groups,
-            self.batch_size,
-            self.seed,
-            self.clip,
-            self.mixed_precision,
-        )
-        self._key = digest_of((images, codes), settings)
+        length = None if self.schedule == "constant" else self.epochs
+        settings = (self.batch_size, self.seed, self.clip, self.mixed_precision, length, self.augment is None)
+        self._key = digest_of((images, codes), (run.settings(), *settings))
         if self.checkpoint is not None and Path(self.checkpoint).exists():
             load_run(Path(self.checkpoint), self._key, run)
         self.history_, self.stop_reason_ = run.history, ""
@@ -168,7 +167,9 @@ class Trainer:
         before = place.seconds
         for rows in list(sampler)[place.batch :]:
             images, labels = data[0][rows].to(**where), data[1][rows].to(where["device"])
-            loss = run.step(images, labels, self.clip, self.mixed_precision)
+            if self.schedule == "one-cycle":
+                run.set_rate(one_cycle((place.epoch + place.batch / len(sampler)) / self.epochs))
+            loss = run.step(images, labels, self.clip, self.mixed_precision, self.augment)
             if not math.isfinite(loss):
                 run.go_back()
                 self.stop_reason_ = "not_finite"
@@ -208,6 +209,7 @@ class Trainer:
         return self.patience is not None and place.epoch - place.best_epoch >= self.patience
 
     def _finish(self) -> None:
+        self._run.set_rate(1.0)
         ended = self.stop_reason_ in ("epochs", "patience", "callback")
         if ended and self._run.place.best_weights:
             self.model.load_state_dict(self._run.place.best_weights)
