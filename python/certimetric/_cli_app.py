@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(learn.app)
 reproduce.app.command("lmnn-pl", cls=reproduce.Lists)(lmnn_pl)
-reproduce.app.command("deep-fashion")(deep.deep_fashion)
+reproduce.app.command("deep-fashion", cls=reproduce.Lists)(deep.deep_fashion)
 app.add_typer(deep.app)
 app.add_typer(reproduce.app)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
-from certimetric.deep import PGD, embed  # noqa: E402
-from certimetric.exceptions import InputError  # noqa: E402
+from certimetric.deep import PGD, embed
+from certimetric.exceptions import InputError
 
 pytestmark = pytest.mark.torch
 

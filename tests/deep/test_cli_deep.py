@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
-import certimetric as cm  # noqa: E402
-from certimetric._cli_app import app  # noqa: E402
+import certimetric as cm
+from certimetric._cli_app import app
 
 pytestmark = pytest.mark.torch
 
@@ -205,7 +205,6 @@ def test_the_table_of_defences_is_made_and_goes_on(data, tmp_path):
         data,
         "--scheme",
         "none",
-        "--scheme",
         "ACT[R]",
         "--points",
         "4",

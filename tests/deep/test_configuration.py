@@ -4,9 +4,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
-from certimetric.deep import PGD, PRESETS, Configuration, ConvNet28, HardnessManipulation, LipschitzNet28  # noqa: E402
-from certimetric.deep.schemes import CertifiedTriplets  # noqa: E402
-from certimetric.exceptions import DataError, InputError  # noqa: E402
+from certimetric.deep import PGD, PRESETS, Configuration, ConvNet28, HardnessManipulation, LipschitzNet28
+from certimetric.deep.schemes import CertifiedTriplets
+from certimetric.exceptions import DataError, InputError
 
 pytestmark = pytest.mark.torch
 

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
-from certimetric.deep import (  # noqa: E402
+from certimetric.deep import (
     ConvNet28,
     ImageSet,
     LeNet28,
@@ -15,7 +15,7 @@ from certimetric.deep import (  # noqa: E402
     random_shifts,
     read_images,
 )
-from certimetric.exceptions import DataError, InputError, InputTypeError  # noqa: E402
+from certimetric.exceptions import DataError, InputError, InputTypeError
 
 pytestmark = pytest.mark.torch
 

@@ -5,14 +5,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
-from pytorch_metric_learning.distances import LpDistance  # noqa: E402
-from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator  # noqa: E402
-from pytorch_metric_learning.utils.inference import CustomKNN  # noqa: E402
-from sklearn.metrics import normalized_mutual_info_score  # noqa: E402
+from pytorch_metric_learning.distances import LpDistance
+from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+from pytorch_metric_learning.utils.inference import CustomKNN
+from sklearn.metrics import normalized_mutual_info_score
 
-from certimetric.deep import evaluation, retrieval_scores  # noqa: E402
-from certimetric.deep.evaluation import check_spread  # noqa: E402
-from certimetric.exceptions import InputError  # noqa: E402
+from certimetric.deep import evaluation, retrieval_scores
+from certimetric.deep.evaluation import check_spread
+from certimetric.exceptions import InputError
 
 pytestmark = pytest.mark.torch
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
-import certimetric as cm  # noqa: E402
-from certimetric.deep import (  # noqa: E402
+import certimetric as cm
+from certimetric.deep import (
     AOLConv2d,
     CertifiedEmbeddingClassifier,
     Householder,
@@ -21,9 +21,9 @@ from certimetric.deep import (  # noqa: E402
     OrthogonalLinear,
     PotentialLayer,
 )
-from certimetric.deep._frozen import freeze  # noqa: E402
-from certimetric.deep._norms import matrix_norm_up, schur_up  # noqa: E402
-from certimetric.exceptions import InputError, InputTypeError  # noqa: E402
+from certimetric.deep._frozen import freeze
+from certimetric.deep._norms import matrix_norm_up, schur_up
+from certimetric.exceptions import InputError, InputTypeError
 
 pytestmark = pytest.mark.torch
 
@@ -298,6 +298,19 @@ def test_radii_of_images_are_those_of_embeddings_over_the_constant(fitted):
     assert "L ≤ 1.0" in cert.run.metric
     assert cert.run.n_features == 36
     assert cert.certified_error(0.0) == is_wrong.mean()
+
+
+@pytest.mark.parametrize("n_neighbors", [1, 3])
+def test_radii_that_are_asked_about_are_those_of_images(n_neighbors, small):
+    images, codes = small
+    network = LipschitzNetwork(torch.nn.Flatten(), OrthogonalLinear(36, 10), PotentialLayer(10))
+    clf = CertifiedEmbeddingClassifier(network, n_neighbors).fit(images[:40], codes[:40])
+    full = clf.certify(images[40:], codes[40:])
+    radii = [0.0, 0.5 * float(np.median(full.lower)), float(np.quantile(full.lower, 0.7))]
+    asked = clf.certify(images[40:], codes[40:], eps=radii)
+    np.testing.assert_array_equal(asked.certified_error(radii), full.certified_error(radii))
+    assert 0 < asked.certified_error(radii[1]) < 1 or asked.certified_error(radii[2]) > 0
+    assert asked.run.eps == tuple(radii)
 
 
 def test_no_image_within_the_radius_has_another_label(fitted):

@@ -5,18 +5,18 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
-from pytorch_metric_learning import losses  # noqa: E402
+from pytorch_metric_learning import losses
 
-import certimetric as cm  # noqa: E402
-from certimetric.deep import (  # noqa: E402
+import certimetric as cm
+from certimetric.deep import (
     EuclideanDistance,
     MahalanobisDistance,
     PrototypeMarginLoss,
     make_loss,
     triplet_margins,
 )
-from certimetric.deep.losses import hardness, of_triplets  # noqa: E402
-from certimetric.exceptions import InputError  # noqa: E402
+from certimetric.deep.losses import hardness, of_triplets
+from certimetric.exceptions import InputError
 
 pytestmark = pytest.mark.torch
 

@@ -5,10 +5,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
-from pytorch_metric_learning import losses  # noqa: E402
+from pytorch_metric_learning import losses
 
-from certimetric.deep import TripletMiner  # noqa: E402
-from certimetric.exceptions import InputError  # noqa: E402
+from certimetric.deep import TripletMiner
+from certimetric.exceptions import InputError
 
 pytestmark = pytest.mark.torch
 

@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
-from certimetric.deep import PGD, attack_images, embed_all, retrieval_scores, robustness, robustness_score  # noqa: E402
-from certimetric.deep._ranking_attacks import ATTACKS  # noqa: E402
-from certimetric.exceptions import CollapsedModelError, DataError, InputError  # noqa: E402
+from certimetric.deep import PGD, attack_images, embed_all, retrieval_scores, robustness, robustness_score
+from certimetric.deep._ranking_attacks import ATTACKS
+from certimetric.exceptions import CollapsedModelError, DataError, InputError
 
 pytestmark = pytest.mark.torch
 

@@ -8,9 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
-from pytorch_metric_learning import miners  # noqa: E402
+from pytorch_metric_learning import miners
 
-from certimetric.deep import (  # noqa: E402
+from certimetric.deep import (
     ACT,
     EST,
     PGD,
@@ -21,9 +21,9 @@ from certimetric.deep import (  # noqa: E402
     make_loss,
     make_scheme,
 )
-from certimetric.deep.losses import hardness  # noqa: E402
-from certimetric.deep.schemes import intra_class_structure  # noqa: E402
-from certimetric.exceptions import InputError  # noqa: E402
+from certimetric.deep.losses import hardness
+from certimetric.deep.schemes import intra_class_structure
+from certimetric.exceptions import InputError
 
 pytestmark = pytest.mark.torch
 

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
-from certimetric.deep import (  # noqa: E402
+from certimetric.deep import (
     PGD,
     CertifiedEmbeddingClassifier,
     CertifiedPrototypes,
@@ -30,7 +30,7 @@ from certimetric.deep import (  # noqa: E402
     random_shifts,
     retrieval_scores,
 )
-from certimetric.exceptions import DataError, InputError  # noqa: E402
+from certimetric.exceptions import DataError, InputError
 
 pytestmark = pytest.mark.torch
 

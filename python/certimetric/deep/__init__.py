@@ -8,15 +8,15 @@ from certimetric._optional import require
 require("torch", extra="torch")
 require("pytorch_metric_learning", extra="torch")
 
-from certimetric.deep._checkpoint import load_model, read_about  # noqa: E402
-from certimetric.deep.attacks import PGD  # noqa: E402
-from certimetric.deep.certified import CertifiedEmbeddingClassifier  # noqa: E402
-from certimetric.deep.configuration import PRESETS, Configuration  # noqa: E402
-from certimetric.deep.data import ImageSet, PairSampler, random_shifts, read_image_folder, read_images  # noqa: E402
-from certimetric.deep.distances import EuclideanDistance, MahalanobisDistance  # noqa: E402
-from certimetric.deep.embedding import embed, embed_all  # noqa: E402
-from certimetric.deep.evaluation import RetrievalScores, retrieval_scores  # noqa: E402
-from certimetric.deep.lipschitz import (  # noqa: E402
+from certimetric.deep._checkpoint import load_model, read_about
+from certimetric.deep.attacks import PGD
+from certimetric.deep.certified import CertifiedEmbeddingClassifier
+from certimetric.deep.configuration import PRESETS, Configuration
+from certimetric.deep.data import ImageSet, PairSampler, random_shifts, read_image_folder, read_images
+from certimetric.deep.distances import EuclideanDistance, MahalanobisDistance
+from certimetric.deep.embedding import embed, embed_all
+from certimetric.deep.evaluation import RetrievalScores, retrieval_scores
+from certimetric.deep.lipschitz import (
     AOLConv2d,
     Householder,
     LipschitzNetwork,
@@ -24,12 +24,12 @@ from certimetric.deep.lipschitz import (  # noqa: E402
     OrthogonalLinear,
     PotentialLayer,
 )
-from certimetric.deep.losses import PrototypeMarginLoss, make_loss, triplet_margins  # noqa: E402
-from certimetric.deep.mining import TripletMiner  # noqa: E402
-from certimetric.deep.models import ConvNet28, LeNet28, LipschitzNet28, make_model  # noqa: E402
-from certimetric.deep.presets import make_scheme  # noqa: E402
-from certimetric.deep.robustness import PGD_28, PGD_224, RobustnessScore, attack_images, robustness_score  # noqa: E402
-from certimetric.deep.schemes import (  # noqa: E402
+from certimetric.deep.losses import PrototypeMarginLoss, make_loss, triplet_margins
+from certimetric.deep.mining import TripletMiner
+from certimetric.deep.models import ConvNet28, LeNet28, LipschitzNet28, make_model
+from certimetric.deep.presets import make_scheme
+from certimetric.deep.robustness import PGD_28, PGD_224, RobustnessScore, attack_images, robustness_score
+from certimetric.deep.schemes import (
     ACT,
     EST,
     CertifiedPrototypes,
@@ -39,7 +39,7 @@ from certimetric.deep.schemes import (  # noqa: E402
     RobustOptimization,
     Scheme,
 )
-from certimetric.deep.trainer import Trainer  # noqa: E402
+from certimetric.deep.trainer import Trainer
 
 __all__ = [
     "ACT",

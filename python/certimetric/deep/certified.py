@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from certimetric._validation import as_eps
 from certimetric.certification import Certification
 from certimetric.deep._frozen import Frozen, freeze
 from certimetric.deep.embedding import check_images
@@ -128,8 +129,8 @@ class CertifiedEmbeddingClassifier:
         y : array-like of shape (m,), optional
             Labels to certify; default: the predicted ones.
         **settings
-            Of :meth:`CertifiedKNeighborsClassifier.certify`, such as ``eps`` in the embedding space,
-            ``method``, ``rule``, ``time_limit`` and ``progress``.
+            Of :meth:`CertifiedKNeighborsClassifier.certify`, such as ``method``, ``rule``, ``time_limit``,
+            ``progress``, and ``eps``, radii in image space.
 
         Returns
         -------
@@ -145,12 +146,16 @@ class CertifiedEmbeddingClassifier:
         images = check_images(images)
         rows, error = self._embedded(images)
         labels = y.cpu().numpy() if isinstance(y, Tensor) else y
-        found = self.classifier_.certify(rows, labels, **settings)
+        asked = as_eps(settings.pop("eps", None), "eps")
+        # What has to be known of embeddings for r > eps of images, with room for the roundings below.
+        inside = [(eps * self.lipschitz_ + error) * (1 + 32 * _U) for eps in asked]
+        found = self.classifier_.certify(rows, labels, **settings, eps=inside or None)
         away = np.maximum(found.lower - error, 0.0) * (1 - 4 * _U) / self.lipschitz_
         lower = np.where(found.lower > error, away * (1 - 4 * _U), 0.0)
         is_wrong = found.status == "misclassified"
         run = replace(
             found.run,
+            eps=asked if len(asked) > 1 else next(iter(asked), None),
             n_features=images[0].numel(),
             metric=f"embedding with L ≤ {self.lipschitz_:.9g}, {found.run.metric}",
         )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from certimetric.deep.distances import EuclideanDistance
 from certimetric.deep.mining import Triplets
 from certimetric.exceptions import InputError
+from certimetric.learning.perturbation import signed_radii
 
 __all__ = ["Loss", "PrototypeMarginLoss", "hardness", "make_loss", "of_triplets", "triplet_margins"]
 
@@ -70,13 +71,10 @@ def hardness(anchors: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
 def triplet_margins(anchors: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
     """(‖a − n‖² − ‖a − p‖²) / (2 ‖n − p‖): how far a may move before n is nearer than p, shape (t,).
 
-    The signed distance of a from the plane between p and n; as a sum of products, which does not cancel. 0
-    where n = p.
+    The signed distance of a from the plane between p and n; 0 where n = p.
     """
-    between = negatives - positives
-    length = torch.linalg.vector_norm(between, dim=1)
-    product = (between * (negatives + positives - 2 * anchors)).sum(dim=1)
-    return product / (2 * torch.where(length > 0, length, torch.ones_like(length)))
+    found: Tensor = signed_radii(None, anchors, positives, negatives)
+    return found
 
 
 class PrototypeMarginLoss(nn.Module):

@@ -157,10 +157,22 @@ def perturbation_loss(components: Any, anchors: Any, same: Any, other: Any, radi
     >>> perturbation_loss(G, *torch.rand(3, 5, 2), radius=0.3).backward()      # doctest: +SKIP
     """
     tau = PerturbationLoss(radius).radius
-    differences = other - same
-    images = differences @ components.T
-    products = (images * ((other - anchors + same - anchors) @ components.T)).sum(dim=1)
-    squares = ((images @ components) ** 2).sum(dim=1)
+    return (tau**2 - signed_radii(components, anchors, same, other).clamp(0, tau) ** 2).mean()
+
+
+def signed_radii(components: Any, anchors: Any, same: Any, other: Any) -> Any:
+    """The radii t of triplets as PyTorch tensors, shape (T,), negative where the triplet is wrong.
+
+    Arguments are those of :func:`perturbation_loss`; components None are the identity. Products are of
+    differences, which do not cancel. The cost is that of two products with G.
+    """
+    differences, sums = other - same, other - anchors + same - anchors
+    if components is None:
+        products, normals = (differences * sums).sum(dim=1), differences
+    else:
+        images = differences @ components.T
+        products, normals = (images * (sums @ components.T)).sum(dim=1), images @ components
+    squares = (normals**2).sum(dim=1)
     # A radius of 0 where the two coincide, and no division by 0 in the gradient either.
     lengths = (squares + (squares == 0)).sqrt()
-    return (tau**2 - (products / (2 * lengths)).clamp(0, tau) ** 2).mean()
+    return products / (2 * lengths)
