@@ -38,7 +38,7 @@ class _Layer(ABC):
     def __call__(self, values: Tensor) -> Tensor:
         """Values in binary64."""
 
-    def rounding(self, length: float, count: int) -> float:  # noqa: ARG002
+    def rounding(self, length: float, count: int) -> float:  # noqa: ARG002 - other layers need it
         return 0.0
 
 
@@ -228,5 +228,5 @@ class _Reflection(_Layer):
         found: Tensor = self.layer(values)
         return found
 
-    def rounding(self, length: float, count: int) -> float:  # noqa: ARG002
+    def rounding(self, length: float, count: int) -> float:  # noqa: ARG002 - other layers need it
         return 32 * _U * length

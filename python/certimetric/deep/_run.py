@@ -195,7 +195,7 @@ def patient() -> Iterator[Wish]:
     """Ctrl-C waits for the end of a step; pressed again, it does not."""
     wish = Wish()
 
-    def note(number: int, frame: Any) -> None:  # noqa: ARG001
+    def note(number: int, frame: Any) -> None:  # noqa: ARG001 - what a handler is called with
         if wish.is_there:
             raise KeyboardInterrupt
         wish.is_there = True

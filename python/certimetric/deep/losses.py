@@ -155,6 +155,6 @@ class PrototypeMarginLoss(nn.Module):
         values = (squares - 2 * products) / (2 * torch.where(between > 0, between, torch.ones_like(between)))
         return values.masked_fill(is_own, math.inf).amin(dim=1)
 
-    def forward(self, embeddings: Tensor, labels: Tensor, triplets: object = None) -> Tensor:  # noqa: ARG002
+    def forward(self, embeddings: Tensor, labels: Tensor, triplets: object = None) -> Tensor:  # noqa: ARG002 - as all losses
         """The loss; triplets are not asked for."""
         return (self.margin - self.margins(embeddings, labels)).clamp(min=0).mean()

@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Any
+from typing import Any, Literal
 
 from certimetric.deep.attacks import PGD
 from certimetric.deep.losses import Loss, make_loss
@@ -35,7 +35,11 @@ _HELP = (
 )
 _HARDEST = 2.0
 """d(a, p) − d(a, n) of unit embeddings is no larger: min-max training."""
-_ROLES = {"pos": "positive", "neg": "negative", "anc": "anchor"}
+_ROLES: dict[str, Literal["positive", "negative", "anchor"]] = {
+    "pos": "positive",
+    "neg": "negative",
+    "anc": "anchor",
+}
 
 
 def make_scheme(
@@ -80,7 +84,7 @@ def make_scheme(
     if robust:
         shared["miner"] = TripletMiner("distance", margin=margin)
         given = attack or PGD(eps=0.01, steps=5, random_start=True)
-        return RobustOptimization(**shared, attack=given, role=_ROLES[robust[1]])  # type: ignore[arg-type]
+        return RobustOptimization(**shared, attack=given, role=_ROLES[robust[1]])
     certified = re.fullmatch(r"CT\[([RMSHD])\]", name)
     if certified:
         return CertifiedTriplets(miner=TripletMiner(_STRATEGIES[certified[1]], margin=margin), margin=margin)

@@ -242,19 +242,18 @@ def write_csv(experiment: Experiment, outcomes: list[Outcome], path: Path) -> No
 def draw(experiment: Experiment, outcomes: list[Outcome], path: Path) -> None:
     """Clean recall to the right, robustness score upwards; published rows hollow."""
     pyplot = require("matplotlib.pyplot", extra="plot")
-    figure, axes = pyplot.subplots(figsize=(6.4, 4.4), layout="constrained")
-    upper = {outcome.scheme for outcome in sorted(outcomes, key=lambda o: o.ers)[1::2]}
+    figure, axes = pyplot.subplots(figsize=(7.6, 4.4), layout="constrained")
+    colors: dict[str, Any] = {}
     for row in rows(outcomes, experiment.name):
-        is_known = row["defence"].endswith(", published")
-        axes.plot(
-            row["R@1"], row["ERS"], "o", ms=7, color="tab:blue", fillstyle="none" if is_known else "full"
+        defence, comma, _ = row["defence"].partition(", published")
+        (mark,) = axes.plot(
+            row["R@1"], row["ERS"], "o", ms=8, color=colors.get(defence), label=row["defence"]
         )
-        # Published ones to the left; of ours that have nearly the same recall one above and one below.
-        shift = (-7, -12) if is_known else (7, 5 if row["defence"] in upper else -12)
-        side = "right" if is_known else "left"
-        axes.annotate(row["defence"], (row["R@1"], row["ERS"]), shift, textcoords="offset points", ha=side)
+        colors[defence] = mark.get_color()
+        mark.set_fillstyle("none" if comma else "full")
+    figure.legend(loc="outside right upper", fontsize="small")
     axes.set(xlabel="R@1 without an attack", ylabel="Empirical robustness score", ylim=(0, 100))
-    axes.margins(x=0.25)
+    axes.margins(x=0.1)
     axes.set_title(f"{experiment.name}, {len(experiment.train.codes):,} images, {experiment.epochs} epochs")
     save_picture(figure, path)
     pyplot.close(figure)
