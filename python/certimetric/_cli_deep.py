@@ -6,7 +6,7 @@ import warnings
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from sklearn.exceptions import ConvergenceWarning
@@ -58,7 +58,8 @@ def train(
     ],
     config: Annotated[Path | None, Option("--config", help="Settings: a file of TOML.")] = None,
     preset: Annotated[
-        str, Option("--preset", help="Settings to begin with: 28, 224 (Zhou & Patel, 2022) or panum.")
+        str,
+        Option("--preset", help="Settings to begin with: 28, 224 (Zhou & Patel, 2022), panum, certified."),
     ] = "28",
     assignments: Annotated[
         list[str] | None, Option("--set", help="A setting such as train.epochs=2, over those of the file.")
@@ -85,9 +86,12 @@ def train(
     images, held_out = _read(deep, data, "train", settings).split(
         settings.train.held_out, settings.train.seed
     )
-    trainer = _trainer(deep, settings, out, log, _device(device), quiet)
+    model = settings.make_model()
+    if isinstance(model, deep.LipschitzNet28):
+        model.initialize(images.images)
+    trainer = _trainer(deep, settings, model.to(_device(device)), out, log, quiet)
     if held_out is not None:
-        trainer.validate = partial(_quality, deep, held_out)
+        trainer.validate = partial(_quality, deep, trainer.scheme, held_out)
         trainer.patience = settings.train.patience
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
@@ -105,22 +109,22 @@ def train(
         raise typer.Exit(1)
 
 
-def _quality(deep: Any, images: "ImageSet", model: "nn.Module") -> float:
-    """mAP@R of held out images."""
+def _quality(deep: Any, scheme: Any, images: "ImageSet", model: "nn.Module") -> float:
+    """Of held out images mAP@R; before learned points, the loss, negative."""
+    if isinstance(scheme, deep.CertifiedPrototypes):
+        rows = deep.embed_all(model, images.images, normalized=False)
+        return -float(scheme.loss(rows, images.codes.to(rows.device)).detach())
     found = deep.retrieval_scores(deep.embed_all(model, images.images), images.codes, nmi=False)
     return float(found.map_at_r)
 
 
 def _trainer(
-    deep: Any, settings: "Configuration", out: Path, log: Path | None, device: str, quiet: bool
+    deep: Any, settings: "Configuration", model: "nn.Module", out: Path, log: Path | None, quiet: bool
 ) -> Any:
     import torch
 
     values = settings.train
-    model = settings.make_model().to(device)
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=values.learning_rate, weight_decay=values.weight_decay
-    )
+    optimizer = partial(torch.optim.Adam, lr=values.learning_rate, weight_decay=values.weight_decay)
     return deep.Trainer(
         model,
         settings.make_scheme(),
@@ -218,25 +222,38 @@ def certify(
         str, Option("--eps", help="Radii of the table, ℓ2 norms in image space.")
     ] = "0,0.5,1,1.58",
     points: Annotated[int | None, Option("--points", min=1, help="The first so many test images.")] = None,
+    rows: Annotated[
+        Literal["prototypes", "training"] | None,
+        Option(
+            "--rows", help="Rows of the classifier: training images or prototypes; default: these, if any."
+        ),
+    ] = None,
     out: Annotated[Path | None, Option("--out", help="Result: .parquet, .npz, .csv or .json.")] = None,
     jobs: Jobs = None,
     quiet: Quiet = False,
 ) -> None:
-    """Radii of test images, proven, of a network of a known constant (--set model.name=lipschitz)."""
+    """Radii of test images, proven, of a network of a known constant (train --preset certified)."""
     radii = parse_radii(eps)
     if out is not None:
         check_output(out, "--out")
     deep = _deep(jobs)
     model, settings = _trained(deep, run, "cpu")
     if not isinstance(model, deep.LipschitzNetwork):
-        raise InputError(f"{run}: {settings.model.name!r} has no known constant; train model.name=lipschitz.")
-    rows, images = (_read(deep, data, part, settings) for part in ("train", "test"))
+        raise InputError(f"{run}: {settings.model.name!r} has no known constant; train --preset certified.")
+    learned = deep.read_prototypes(run)
+    if rows == "prototypes" and learned is None:
+        raise InputError(f"--rows: {run} has no prototypes; train.scheme=CP[20] learns some.")
+    known, images = (_read(deep, data, part, settings) for part in ("train", "test"))
     images = images.first(points)
-    clf = deep.CertifiedEmbeddingClassifier(model, neighbors, n_jobs=jobs).fit(
-        rows.images, rows.classes[rows.codes]
-    )
+    clf = deep.CertifiedEmbeddingClassifier(model, neighbors, n_jobs=jobs)
+    if learned is None or rows == "training":
+        clf.fit(known.images, known.classes[known.codes])
+        what = f"{len(known.codes):,} training images"
+    else:
+        clf.fit_embeddings(learned[0], known.classes[learned[1]])
+        what = f"{len(learned[1]):,} prototypes"
     found = clf.certify(images.images, images.classes[images.codes], progress=not quiet)
-    typer.echo(f"L ≤ {clf.lipschitz_:.9g}, {len(found):,} images")
+    typer.echo(f"L ≤ {clf.lipschitz_:.9g}, {len(found):,} images before {what}")
     for radius, error in zip(radii, found.certified_error(radii), strict=True):
         typer.echo(f"  certified at {radius:<6g} {1 - error:.4f}")
     if out is not None:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
 import certimetric as cm
+from certimetric import deep
 from certimetric._cli_app import app
 
 pytestmark = pytest.mark.torch
@@ -104,22 +105,49 @@ def test_a_network_of_a_known_constant_is_certified(data):
     result = data.with_name("certified.parquet")
     found = run("certify", out, "--data", data, "--eps", "0,0.5", "--points", 20, "--out", result, "-q")
     assert found.exit_code == 0, found.output
-    assert re.search(r"L ≤ 1\.0000\d+, 20 images", found.output)
+    assert re.search(r"L ≤ 1\.0000\d+, 20 images before 96 training images", found.output)
     cert = cm.load_certification(result)
     assert len(cert) == 20
     assert f"certified at 0.5    {1 - cert.certified_error(0.5):.4f}" in found.output
 
 
+def test_prototypes_are_learned_with_a_network_and_certified(data):
+    out = data.with_name("points.pt")
+    settings = ["--set", "model.n_components=16", "--scheme", "CP[2]", "--set", "train.held_out=20", *SMALL]
+    assert run("train", "--preset", "certified", "--data", data, "--out", out, *settings, "-q").exit_code == 0
+    found = run("certify", out, "--data", data, "--eps", "0,0.5", "-q")
+    assert found.exit_code == 0, found.output
+    points, codes = deep.read_prototypes(out)
+    assert "32 images before 8 prototypes" in found.output
+    assert points.shape == (8, 16)
+    images, network = deep.read_images(data, "test"), deep.load_model(deep.LipschitzNet28(16), out)
+    clf = deep.CertifiedEmbeddingClassifier(network).fit_embeddings(points, codes)
+    error = clf.certify(images.images, images.codes).certified_error(0.5)
+    assert f"certified at 0.5    {1 - error:.4f}" in found.output
+    other = run("certify", out, "--data", data, "--rows", "training", "-q")
+    assert "before 96 training images" in other.output
+
+
+def test_prototypes_that_are_not_there_are_not_certified(data):
+    out = data.with_name("triplets.pt")
+    settings = ["--set", "model.n_components=16", "--scheme", "CT[R]", *SMALL]
+    assert run("train", "--preset", "certified", "--data", data, "--out", out, *settings, "-q").exit_code == 0
+    assert deep.read_prototypes(out) is None
+    found = run("certify", out, "--data", data, "--rows", "prototypes", "-q")
+    assert found.exit_code == 2
+    assert "has no prototypes; train.scheme=CP[20] learns some" in found.output
+
+
 def test_a_network_without_a_known_constant_is_not(trained, data):
     found = run("certify", trained, "--data", data)
     assert found.exit_code == 2
-    assert "'c2f2' has no known constant; train model.name=lipschitz" in found.output
+    assert "'c2f2' has no known constant; train --preset certified" in found.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "32"], "--preset must be 28, 224, panum, got '32'"),
+        (["--preset", "32"], "--preset must be 28, 224, panum, certified, got '32'"),
         (["--scheme", "HM"], "unknown scheme 'HM'"),
         (["--set", "train.learning_rate=-1"], "train.learning_rate must be positive and finite, got -1"),
         (

@@ -48,10 +48,45 @@ def networks(seed):
         PotentialLayer(16),
     )
     for network in (dense, maps):
-        for name, value in network.named_parameters():
-            if "original" not in name:
-                value.data += 0.3 * torch.randn_like(value)
-        yield network
+        for value in network.parameters():
+            value.data += 0.3 * torch.randn_like(value)
+        yield network.eval()
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(7, 4), (4, 7), (5, 5)])
+def test_orthogonal_layers_follow_their_gradient_on_the_manifold(inputs, outputs):
+    torch.manual_seed(0)
+    layer = OrthogonalLinear(inputs, outputs).double().eval()
+    layer.weight.data.copy_(layer.orthonormal())
+    x, away = torch.randn(6, inputs, dtype=torch.float64), torch.randn(6, outputs, dtype=torch.float64)
+
+    def loss(weight):
+        layer.weight.data.copy_(weight)
+        return float((layer(x).detach() * away).sum())
+
+    (layer(x) * away).sum().backward()
+    found, start, step = layer.weight.grad.clone(), layer.weight.data.clone(), 1e-6
+    for row, column in np.ndindex(outputs, inputs):
+        unit = torch.zeros_like(start)
+        unit[row, column] = step
+        slope = (loss(start + unit) - loss(start - unit)) / (2 * step)
+        assert slope == pytest.approx(float(found[row, column]), abs=1e-7)
+
+
+@pytest.mark.parametrize("rate", [1e-3, 0.1, 10.0])
+def test_steps_of_any_length_leave_weights_orthonormal(rate):
+    torch.manual_seed(0)
+    layer = OrthogonalLinear(20, 12)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=rate, momentum=0.9)
+    x, y = torch.randn(64, 20), torch.randn(64, 12)
+    for _ in range(20):
+        optimizer.zero_grad()
+        (layer(x) - y).square().mean().backward()
+        optimizer.step()
+    layer(x)
+    weight = layer.weight.detach()
+    assert float((weight @ weight.T - torch.eye(12)).abs().max()) < 1e-5
+    assert freeze(LipschitzNetwork(layer)).constant < 1.00001
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -334,7 +369,7 @@ def test_neighbours_and_prototypes_in_embedding_space(fitted, small):
     assert cert.run.rule == "majority"
     rows = np.stack([clf.transform(small[0][:40])[small[1][:40] == c].mean(axis=0) for c in range(4)])
     means = CertifiedEmbeddingClassifier(clf.network).fit_embeddings(rows, np.arange(4))
-    assert (means.predict(images) == codes.numpy()).mean() > 0.9
+    assert (means.predict(images) == codes.numpy()).mean() > 0.8
 
 
 def test_bad_input_is_refused(fitted):

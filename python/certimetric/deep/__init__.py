@@ -8,7 +8,7 @@ from certimetric._optional import require
 require("torch", extra="torch")
 require("pytorch_metric_learning", extra="torch")
 
-from certimetric.deep._checkpoint import load_model, read_about
+from certimetric.deep._checkpoint import load_model, read_about, read_prototypes
 from certimetric.deep.attacks import PGD
 from certimetric.deep.certified import CertifiedEmbeddingClassifier
 from certimetric.deep.configuration import PRESETS, Configuration
@@ -85,6 +85,7 @@ __all__ = [
     "read_about",
     "read_image_folder",
     "read_images",
+    "read_prototypes",
     "retrieval_scores",
     "robustness_score",
     "triplet_margins",

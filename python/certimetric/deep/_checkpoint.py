@@ -6,14 +6,16 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from certimetric._files import writing
 from certimetric.deep._run import Run
 from certimetric.exceptions import DataError
 
-__all__ = ["digest_of", "load_model", "load_run", "read_about", "save_run"]
+__all__ = ["digest_of", "load_model", "load_run", "read_about", "read_prototypes", "save_run"]
 
 _FORMAT = "certimetric.deep"
 _PARTS = {"key", "shape", "about", "weights", "place"}
@@ -98,8 +100,36 @@ def load_model(model: nn.Module, path: str | Path) -> nn.Module:
     """
     state = _read(Path(path))
     check_shape(model, state["shape"], path)
-    model.load_state_dict(state["place"]["best_weights"] or state["weights"])
+    best = state["place"]["best_state"]
+    model.load_state_dict(best[0] if best else state["weights"])
     return model
+
+
+def read_prototypes(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+    """The points that a run by :class:`~certimetric.deep.CertifiedPrototypes` learned.
+
+    Parameters
+    ----------
+    path : path
+        Written by :class:`~certimetric.deep.Trainer`.
+
+    Returns
+    -------
+    points : ndarray of shape (p, n_components)
+    codes : ndarray of shape (p,)
+        Their classes. None in place of both: the run has none.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read.
+    """
+    state = _read(Path(path))
+    best = state["place"]["best_state"]
+    found = best[1] if best else state["loss"]
+    if not {"points", "labels"} <= found.keys():
+        return None
+    return found["points"].numpy(), found["labels"].numpy()
 
 
 def read_about(path: str | Path) -> dict[str, Any]:

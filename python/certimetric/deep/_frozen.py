@@ -112,7 +112,7 @@ def freeze(network: LipschitzNetwork) -> Frozen:
 
 def _frozen(layer: nn.Module) -> _Layer:
     if isinstance(layer, OrthogonalLinear):
-        return _Linear(layer.weight, layer.bias)
+        return _Linear(layer.orthonormal(), layer.bias)
     if isinstance(layer, AOLConv2d):
         return _Convolution(layer)
     if isinstance(layer, PotentialLayer):

@@ -5,21 +5,27 @@ import json
 import math
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from certimetric.deep._log import check_log
 from certimetric.deep.schemes import Scheme
 from certimetric.exceptions import InputError
 
-__all__ = ["Place", "Run", "Wish", "check_settings", "one_cycle", "patient"]
+__all__ = ["Make", "Place", "Run", "Wish", "check_settings", "one_cycle", "patient", "warn_of"]
 
+
+Make = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+"""What makes an optimiser of parameters."""
 
 _FIRST, _UP = 1 / 25, 0.1
 
@@ -34,7 +40,12 @@ class Place:
     seconds: float = 0.0
     best: float = -math.inf
     best_epoch: int = 0
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best_state: list[dict[str, Tensor]] = field(default_factory=list)
+
+    def is_last(self, patience: int | None, epochs: int) -> bool:
+        """Whether no epoch is to follow."""
+        is_stale = patience is not None and self.epoch - self.best_epoch >= patience
+        return is_stale or self.epoch >= epochs
 
 
 class Run:
@@ -48,12 +59,13 @@ class Run:
     """
 
     def __init__(
-        self, model: nn.Module, scheme: Scheme, optimizer: torch.optim.Optimizer | None, seed: int
+        self, model: nn.Module, scheme: Scheme, optimizer: torch.optim.Optimizer | Make | None, seed: int
     ) -> None:
         self.model, self.scheme = model, scheme
         self.loss = scheme.loss if isinstance(scheme.loss, nn.Module) else nn.Module()
         self.parameters = [*model.parameters(), *self.loss.parameters()]
-        self.optimizer = optimizer or torch.optim.Adam(self.parameters, lr=1e-3)
+        make = partial(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
+        self.optimizer = make if isinstance(make, torch.optim.Optimizer) else make(self.parameters)
         self.generator = torch.Generator().manual_seed(seed)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.place, self.history = Place(), list[dict[str, float]]()
@@ -78,6 +90,21 @@ class Run:
         """To the weights that were kept."""
         self.model.load_state_dict(self.good[0])
         self.loss.load_state_dict(self.good[1])
+
+    def end_epoch(self, row: dict[str, float]) -> None:
+        """Note an epoch, and its state where it is the best so far."""
+        place = self.place
+        self.keep()
+        self.history.append(row)
+        place.epoch, place.batch, place.total, place.seconds = place.epoch + 1, 0, 0.0, 0.0
+        if row.get("validation", -math.inf) > place.best:
+            place.best, place.best_epoch, place.best_state = row["validation"], place.epoch, list(self.good)
+
+    def take_best(self) -> None:
+        """Go to the weights of the best epoch, where some were noted."""
+        if self.place.best_state:
+            self.good = self.place.best_state[0], self.place.best_state[1]
+            self.go_back()
 
     def step(
         self,
@@ -149,7 +176,12 @@ class Run:
 
 
 def check_settings(
-    epochs: int, numbers: dict[str, float | None], paths: dict[str, str | Path | None], about: Any
+    epochs: int,
+    schedule: str,
+    numbers: dict[str, float | None],
+    paths: dict[str, str | Path | None],
+    about: Any,
+    validates: bool,
 ) -> None:
     """See that a run can begin, and that what it writes can be written.
 
@@ -160,6 +192,10 @@ def check_settings(
     """
     if epochs < 1:
         raise InputError(f"epochs must be 1 or more, got {epochs}.")
+    if schedule not in ("constant", "one-cycle"):
+        raise InputError(f"schedule must be 'constant' or 'one-cycle', got {schedule!r}.")
+    if numbers.get("patience") is not None and not validates:
+        raise InputError("patience needs validate, which tells what is better.")
     for name, value in numbers.items():
         if value is not None and not (math.isfinite(value) and value > 0):
             raise InputError(f"{name} must be positive and finite, got {value}.")
@@ -172,6 +208,19 @@ def check_settings(
         json.dumps(about)
     except TypeError as error:
         raise InputError(f"about must have plain values: {error}.") from error
+
+
+_REASONS = {
+    "interrupted": "was interrupted: the model is that of the last step",
+    "not_finite": "ends, for the loss of epoch {epoch} is not finite: the model is that of the epoch before",
+}
+
+
+def warn_of(reason: str, epoch: int) -> None:
+    """Say that a run ended before its end, if it did so for a reason that nobody asked for."""
+    if reason in _REASONS:
+        what = _REASONS[reason].format(epoch=epoch)
+        warnings.warn(f"Trainer {what}.", ConvergenceWarning, stacklevel=4)
 
 
 def one_cycle(share: float) -> float:

@@ -236,5 +236,18 @@ PRESETS = {
         _Attack(0.01, None, 5, random_start=True),
         _Attack(0.01, None, 5, random_start=True),
     ),
+    "certified": Configuration(
+        _Model("lipschitz", 256),
+        _Train(
+            "CP[20]",
+            margin=2.2,
+            epochs=100,
+            batch_size=256,
+            learning_rate=2e-3,
+            schedule="one-cycle",
+            shifts=1,
+            weight_decay=0.0,
+        ),
+    ),
 }
-"""Settings of Zhou & Patel (2022) for 28 × 28 and 224 × 224, and of Panum et al. (2021)."""
+"""Settings of Zhou & Patel (2022) for 28 × 28 and 224 × 224, of Panum et al. (2021), and of our own."""

@@ -34,8 +34,13 @@ def embed(model: nn.Module, images: Tensor) -> Tensor:
     return nn.functional.normalize(model(images), dim=1)
 
 
-def embed_all(model: nn.Module, images: Tensor | NDArray[np.floating], batch_size: int = 256) -> Tensor:
-    """Unit embeddings of many images, in evaluation mode, without gradients.
+def embed_all(
+    model: nn.Module,
+    images: Tensor | NDArray[np.floating],
+    batch_size: int = 256,
+    normalized: bool = True,
+) -> Tensor:
+    """Embeddings of many images, in evaluation mode, without gradients.
 
     Parameters
     ----------
@@ -43,6 +48,8 @@ def embed_all(model: nn.Module, images: Tensor | NDArray[np.floating], batch_siz
         Takes (b, C, H, W), gives (b, p); it is asked on the device of its parameters.
     images : tensor or array of shape (n, C, H, W), in [0, 1]
     batch_size : int
+    normalized : bool
+        Unit embeddings; False: as the model gives them.
 
     Returns
     -------
@@ -61,7 +68,8 @@ def embed_all(model: nn.Module, images: Tensor | NDArray[np.floating], batch_siz
     parts = []
     with evaluating(model), torch.no_grad():
         for start in range(0, len(images), batch_size):
-            found = embed(model, images[start : start + batch_size].to(**place_of(model)))
+            batch = images[start : start + batch_size].to(**place_of(model))
+            found = embed(model, batch) if normalized else model(batch)
             is_finite = torch.isfinite(found).all(dim=1)
             if not is_finite.all():
                 first = start + int((~is_finite).nonzero()[0])

@@ -5,10 +5,10 @@ frozen copy, whose weights are taken as the real numbers that they are, and thei
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize
 
 from certimetric.exceptions import InputError
 
@@ -24,21 +24,86 @@ __all__ = [
 
 
 class OrthogonalLinear(nn.Linear):
-    """x ↦ W x + b with orthonormal rows or columns, by PyTorch's own parametrisation.
+    """x ↦ W x + b with orthonormal rows, or columns where W has more rows than columns.
+
+    W is the nearest such matrix to the parameter ``weight``. Its gradient is the one along the manifold of
+    these matrices, and a forward pass in training moves ``weight`` onto it, so that any optimiser will do.
+    It costs a few products with the smaller Gram matrix; the Cayley map of PyTorch's own parametrisation
+    solves with a matrix of the larger side.
 
     Parameters
     ----------
     in_features, out_features : int
     bias : bool
-    orthogonal_map : {"cayley", "matrix_exp", "householder"}
     """
 
-    def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, orthogonal_map: str = "cayley"
-    ) -> None:
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__(in_features, out_features, bias)
         nn.init.orthogonal_(self.weight)
-        parametrizations.orthogonal(self, orthogonal_map=orthogonal_map)
+
+    def orthonormal(self) -> Tensor:
+        """W."""
+        found: Tensor = _Nearest.apply(self.weight)
+        return found
+
+    def forward(self, values: Tensor) -> Tensor:
+        """See the class."""
+        weight = self.orthonormal()
+        if self.training and torch.is_grad_enabled():
+            self.weight.data.copy_(weight)
+        return nn.functional.linear(values, weight, self.bias)
+
+
+class _Nearest(torch.autograd.Function):
+    """The orthogonal factor of a polar decomposition; its gradient is right where the matrix is one already.
+
+    There the derivative is the projection G − (G Qᵀ + Q Gᵀ) Q / 2 onto the tangent space.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weight: Tensor) -> Tensor:
+        with torch.autocast(weight.device.type, enabled=False):
+            is_wide = len(weight) <= weight.shape[1]
+            return polar_factor(weight).clone() if is_wide else polar_factor(weight.T).T.contiguous()
+
+    @staticmethod
+    def setup_context(context: Any, inputs: tuple[Tensor], output: Tensor) -> None:  # noqa: ARG004 - the protocol's
+        context.save_for_backward(output)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        (weight,) = context.saved_tensors
+        if len(weight) <= weight.shape[1]:
+            product = gradient @ weight.T
+            return gradient - (product + product.T) @ weight / 2
+        product = weight.T @ gradient
+        return gradient - weight @ (product + product.T) / 2
+
+
+_NEAR = 0.5
+
+
+def polar_factor(wide: Tensor) -> Tensor:
+    """(W Wᵀ)^(−1/2) W of a matrix with no more rows than columns; the same bits where it is one already.
+
+    Newton-Schulz steps W ← 3/2 W − 1/2 W Wᵀ W, which square what is missing; far away, the singular vectors.
+    """
+    identity = torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
+    enough = torch.finfo(wide.dtype).eps * len(wide) / 2
+    for _ in range(8):
+        gram = wide @ wide.T
+        missing = float(torch.linalg.matrix_norm(gram - identity))
+        # What is not finite stays so, and is found by its loss.
+        if not enough < missing < math.inf:
+            break
+        if missing > _NEAR:
+            left, _, right = torch.linalg.svd(wide, full_matrices=False)
+            wide = left @ right
+        else:
+            wide = 1.5 * wide - 0.5 * gram @ wide
+    return wide
 
 
 class AOLConv2d(nn.Conv2d):
@@ -190,7 +255,7 @@ KNOWN = (OrthogonalLinear, AOLConv2d, MaxMin, Householder, PotentialLayer, nn.Fl
 
 def check_layer(layer: nn.Module) -> None:
     """Refuse a layer of which no constant is known, subclasses and layers with hooks among them."""
-    kind = parametrize.type_before_parametrizations(layer)
+    kind = type(layer)
     name = kind.__name__
     if kind not in KNOWN:
         names = ", ".join(kind.__name__ for kind in KNOWN)

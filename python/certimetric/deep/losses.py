@@ -16,7 +16,15 @@ from certimetric.deep.mining import Triplets
 from certimetric.exceptions import InputError
 from certimetric.learning.perturbation import signed_radii
 
-__all__ = ["Loss", "PrototypeMarginLoss", "hardness", "make_loss", "of_triplets", "triplet_margins"]
+__all__ = [
+    "Loss",
+    "PrototypeMarginLoss",
+    "check_prototypes",
+    "hardness",
+    "make_loss",
+    "of_triplets",
+    "triplet_margins",
+]
 
 Loss = Callable[..., Tensor]
 """``loss(embeddings, labels, triplets)``: any loss of pytorch-metric-learning."""
@@ -77,6 +85,14 @@ def triplet_margins(anchors: Tensor, positives: Tensor, negatives: Tensor) -> Te
     return found
 
 
+def check_prototypes(n_prototypes: int, margin: float) -> None:
+    """Refuse numbers of points and margins that are not positive."""
+    if n_prototypes < 1:
+        raise InputError(f"n_prototypes must be 1 or more, got {n_prototypes}.")
+    if not 0 < margin < math.inf:
+        raise InputError(f"margin must be positive and finite, got {margin}.")
+
+
 class PrototypeMarginLoss(nn.Module):
     """Mean of [γ − t]₊, t the certified margin of an embedding before learned points of all classes.
 
@@ -110,13 +126,11 @@ class PrototypeMarginLoss(nn.Module):
 
     def __init__(self, n_classes: int, n_components: int, n_prototypes: int = 1, margin: float = 2.0) -> None:
         super().__init__()
-        for name, value in (("n_components", n_components), ("n_prototypes", n_prototypes)):
-            if value < 1:
-                raise InputError(f"{name} must be 1 or more, got {value}.")
+        check_prototypes(n_prototypes, margin)
+        if n_components < 1:
+            raise InputError(f"n_components must be 1 or more, got {n_components}.")
         if n_classes < 2:
             raise InputError(f"n_classes must be 2 or more, got {n_classes}.")
-        if not 0 < margin < math.inf:
-            raise InputError(f"margin must be positive and finite, got {margin}.")
         self.n_prototypes, self.margin = n_prototypes, margin
         self.points = nn.Parameter(torch.randn(n_classes * n_prototypes, n_components))
         self.register_buffer("labels", torch.arange(n_classes).repeat_interleave(n_prototypes))

@@ -106,7 +106,7 @@ class LipschitzNet28(LipschitzNetwork):
         with torch.no_grad():
             centred = rows - rows.mean(dim=0)
             _, directions = torch.linalg.eigh(centred.T @ centred / len(rows))
-            first.weight = directions.flip(1)[:, : first.out_features].T.contiguous()
+            first.weight.copy_(directions.flip(1)[:, : first.out_features].T)
 
 
 class _Normalized(nn.Module):

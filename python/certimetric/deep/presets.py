@@ -10,6 +10,7 @@ from certimetric.deep.mining import Strategy, TripletMiner
 from certimetric.deep.schemes import (
     ACT,
     EST,
+    CertifiedPrototypes,
     CertifiedTriplets,
     HardnessManipulation,
     Plain,
@@ -29,9 +30,9 @@ _STRATEGIES: dict[str, Strategy] = {
 }
 _NAME = re.compile(r"(?P<kind>[A-Za-z]+)(\[(?P<source>[RMSHD])(,(?P<other>[^\]]+))?\])?(?P<ics>&ICS)?")
 _HELP = (
-    "use 'none', 'RO[pos]', 'RO[neg]', 'RO[anc]', 'CT[S]', 'EST[R]', 'ACT[R]', 'MM[S]', 'HM[S,LGA]', "
-    "'HM[S,LGA]&ICS', 'HM[R,M]' or 'HM[S,-0.1]'; R, M, S, H and D stand for random, semi-hard, soft-hard, "
-    "hard and distance-weighted triplets"
+    "use 'none', 'RO[pos]', 'RO[neg]', 'RO[anc]', 'CT[S]', 'CP[20]', 'EST[R]', 'ACT[R]', 'MM[S]', "
+    "'HM[S,LGA]', 'HM[S,LGA]&ICS', 'HM[R,M]' or 'HM[S,-0.1]'; R, M, S, H and D stand for random, "
+    "semi-hard, soft-hard, hard and distance-weighted triplets"
 )
 _HARDEST = 2.0
 """d(a, p) − d(a, n) of unit embeddings is no larger: min-max training."""
@@ -56,7 +57,8 @@ def make_scheme(
     with intra-class structure; the second entry may be another kind of triplets or a constant, such as in
     ``HM[R,M]`` and ``HM[S,-0.1]``. ``MM[S]`` is min-max training, ``none`` none; ``none[S]`` mines soft-hard
     triplets. ``CT[S]`` are certified triplets, of margin ``margin``, for a network of a known constant.
-    ``RO[pos]`` is robust optimisation of the positives of distance-weighted triplets.
+    ``CP[20]`` are twenty certified prototypes of each class, of margin ``margin`` as well. ``RO[pos]`` is
+    robust optimisation of the positives of distance-weighted triplets.
 
     Parameters
     ----------
@@ -88,6 +90,9 @@ def make_scheme(
     certified = re.fullmatch(r"CT\[([RMSHD])\]", name)
     if certified:
         return CertifiedTriplets(miner=TripletMiner(_STRATEGIES[certified[1]], margin=margin), margin=margin)
+    prototypes = re.fullmatch(r"CP\[(\d+)\]", name)
+    if prototypes:
+        return CertifiedPrototypes(n_prototypes=int(prototypes[1]), margin=margin)
     match = _NAME.fullmatch(name)
     parts = match.groupdict() if match else {"kind": ""}
     kind = parts["kind"]

@@ -2,15 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pytorch_metric_learning.utils.loss_and_miner_utils import convert_to_triplets
 from torch import Tensor, nn
 
 from certimetric.deep.attacks import PGD
-from certimetric.deep.embedding import embed, evaluating
-from certimetric.deep.losses import Loss, hardness, make_loss, of_triplets, triplet_margins
+from certimetric.deep.embedding import embed, embed_all, evaluating
+from certimetric.deep.losses import (
+    Loss,
+    PrototypeMarginLoss,
+    check_prototypes,
+    hardness,
+    make_loss,
+    of_triplets,
+    triplet_margins,
+)
 from certimetric.deep.mining import Strategy, TripletMiner, Triplets
 from certimetric.exceptions import InputError
 
@@ -24,6 +32,9 @@ __all__ = [
     "RobustOptimization",
     "Scheme",
 ]
+
+_ROWS = 1000
+"""Images of a class whose embeddings the first prototypes are made of."""
 
 _NOISE = 1e-7
 """The embedding shift begins at 0, where its gradient is 0: it is taken from embeddings this far away."""
@@ -59,6 +70,9 @@ class Scheme:
             Of triplets and of the random starts of attacks, on the CPU; default: PyTorch's own.
         """
         raise NotImplementedError
+
+    def prepare(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        """Look at all images before the first step of a run, once."""
 
     def settings(self) -> dict[str, object]:
         """What tells this scheme from others: its fields, and numbers and words of its loss and its miner."""
@@ -147,12 +161,47 @@ class CertifiedTriplets(Scheme):
         return (self.margin - triplet_margins(*parts)).clamp(min=0).mean()
 
 
+@dataclass
 class CertifiedPrototypes(Scheme):
-    """The loss of embeddings as the network gives them, not of unit length, before learned points.
+    """Certified margins of embeddings before points of each class, which are learned with the network.
 
-    ``loss`` is a :class:`~certimetric.deep.PrototypeMarginLoss`, whose points are trained with the network;
-    the miner is not asked.
+    For networks that no distance grows through; embeddings are as the network gives them, not of unit
+    length. A run begins with the k-means of each class and ends with a classifier,
+    :meth:`CertifiedEmbeddingClassifier.fit_embeddings` of ``loss.points`` and ``loss.labels``. The miner is
+    not asked.
+
+    Parameters
+    ----------
+    loss : PrototypeMarginLoss, optional
+        Default: made for the classes of a run, from the two settings below.
+    n_prototypes : int
+        Points for each class.
+    margin : float
+        γ, an ℓ2 norm in image space where the constant of the network is 1.
     """
+
+    loss: Any = None
+    n_prototypes: int = 20
+    margin: float = 2.2
+
+    def __post_init__(self) -> None:
+        check_prototypes(self.n_prototypes, self.margin)
+        self._makes = self.loss is None
+
+    def settings(self) -> dict[str, object]:
+        """As for all schemes; a loss that is made is told by its settings."""
+        return {**super().settings(), "loss": None} if self._makes else super().settings()
+
+    def prepare(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        """Make the loss, from the embeddings of up to 1,000 images of each class."""
+        if not self._makes:
+            return
+        classes = int(labels.max()) + 1
+        rows = torch.cat([(labels == code).nonzero()[:_ROWS, 0] for code in range(classes)])
+        embeddings = embed_all(model, images[rows], normalized=False)
+        loss = PrototypeMarginLoss(classes, embeddings.shape[1], self.n_prototypes, self.margin)
+        loss.initialize(embeddings, labels[rows].to(embeddings.device))
+        self.loss = loss.to(embeddings)
 
     def __call__(
         self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator | None = None

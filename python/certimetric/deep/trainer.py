@@ -2,7 +2,6 @@
 
 import math
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -12,24 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from certimetric._progress import progress_line
 from certimetric.deep._checkpoint import digest_of, load_run, save_run
 from certimetric.deep._log import write_log
-from certimetric.deep._run import Run, Wish, check_settings, one_cycle, patient
+from certimetric.deep._run import Make, Run, Wish, check_settings, one_cycle, patient, warn_of
 from certimetric.deep.data import PairSampler
 from certimetric.deep.embedding import check_images, check_labels, check_model, place_of
 from certimetric.deep.schemes import Scheme
-from certimetric.exceptions import InputError
 
 __all__ = ["Trainer"]
-
-_REASONS = {
-    "interrupted": "was interrupted: the model is that of the last step",
-    "not_finite": "ends, for the loss of epoch {epoch} is not finite: the model is that of the epoch before",
-}
 
 
 @dataclass
@@ -47,8 +39,8 @@ class Trainer:
         On the device on which to train.
     scheme : Scheme
         Such as ``make_scheme("HM[S,LGA]&ICS")``.
-    optimizer : torch.optim.Optimizer, optional
-        Default: Adam with a rate of 10⁻³, over the model and what the loss learns.
+    optimizer : torch.optim.Optimizer or callable, optional
+        Or what makes one of all parameters, those of the loss too. Default: Adam with a rate of 10⁻³.
     epochs : int
     batch_size : int
         Images in a batch; an epoch has each image once, in pairs of a class.
@@ -63,7 +55,7 @@ class Trainer:
     mixed_precision : bool
         Forward passes in bfloat16, on CUDA only.
     validate : callable, optional
-        Of the model after each epoch, a number, large is good; the best model is kept.
+        Of the model after each epoch, a number, large is good; the best one is kept.
     patience : int, optional
         Epochs without a better one after which the run ends.
     time_limit : float, optional
@@ -90,7 +82,7 @@ class Trainer:
 
     model: nn.Module
     scheme: Scheme
-    optimizer: torch.optim.Optimizer | None = None
+    optimizer: torch.optim.Optimizer | Make | None = None
     epochs: int = 8
     batch_size: int = 128
     seed: int = 0
@@ -111,14 +103,10 @@ class Trainer:
     stop_reason_: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        numbers = {
-            name: getattr(self, name) for name in ("clip", "time_limit", "checkpoint_minutes", "patience")
-        }
-        check_settings(self.epochs, numbers, {"checkpoint": self.checkpoint, "log": self.log}, self.about)
-        if self.schedule not in ("constant", "one-cycle"):
-            raise InputError(f"schedule must be 'constant' or 'one-cycle', got {self.schedule!r}.")
-        if self.patience is not None and self.validate is None:
-            raise InputError("patience needs validate, which tells what is better.")
+        names = ("clip", "time_limit", "checkpoint_minutes", "patience")
+        numbers = {name: getattr(self, name) for name in names}
+        paths = {"checkpoint": self.checkpoint, "log": self.log}
+        check_settings(self.epochs, self.schedule, numbers, paths, self.about, self.validate is not None)
 
     def fit(self, images: Tensor | NDArray[np.floating], labels: object) -> "Trainer":
         """Train.
@@ -140,31 +128,30 @@ class Trainer:
         codes, _ = check_labels(labels, len(images), each=2)
         check_model(self.model, images)
         sampler = PairSampler(codes, self.batch_size, self.seed)
+        self.scheme.prepare(self.model, images, codes)
         run = self._run = Run(self.model, self.scheme, self.optimizer, self.seed)
-        length = None if self.schedule == "constant" else self.epochs
+        length = self.schedule == "constant" or self.epochs
         settings = (self.batch_size, self.seed, self.clip, self.mixed_precision, length, self.augment is None)
         self._key = digest_of((images, codes), (run.settings(), *settings))
         if self.checkpoint is not None and Path(self.checkpoint).exists():
             load_run(Path(self.checkpoint), self._key, run)
         self.history_, self.stop_reason_ = run.history, ""
+        line: Any = progress_line(label="train", unit="batches") if self.progress else nullcontext()
         try:
-            with patient() as wish, self._line() as report:
-                while not self.stop_reason_ and not self._is_stale() and run.place.epoch < self.epochs:
+            with patient() as wish, line as report:
+                while not self.stop_reason_ and not run.place.is_last(self.patience, self.epochs):
                     self._epoch((images, codes), sampler, report, wish)
         except KeyboardInterrupt:
             self.stop_reason_ = "interrupted"
-        self.stop_reason_ = self.stop_reason_ or ("patience" if self._is_stale() else "epochs")
+        is_whole = run.place.epoch == self.epochs
+        self.stop_reason_ = self.stop_reason_ or ("epochs" if is_whole else "patience")
         self._finish()
         return self
-
-    def _line(self) -> Any:
-        return progress_line(label="train", unit="batches") if self.progress else nullcontext()
 
     def _epoch(self, data: tuple[Tensor, Tensor], sampler: PairSampler, report: Any, wish: Wish) -> None:
         run, place, where = self._run, self._run.place, place_of(self.model)
         sampler.set_epoch(place.epoch)
-        begun = saved = time.monotonic()
-        before = place.seconds
+        begun, saved = time.monotonic() - place.seconds, place.seconds
         for rows in list(sampler)[place.batch :]:
             images, labels = data[0][rows].to(**where), data[1][rows].to(where["device"])
             if self.schedule == "one-cycle":
@@ -175,47 +162,36 @@ class Trainer:
                 self.stop_reason_ = "not_finite"
                 return
             place.batch, place.total = place.batch + 1, place.total + loss
-            place.seconds = before + time.monotonic() - begun
+            place.seconds = time.monotonic() - begun
             if report:
                 report(place.epoch * len(sampler) + place.batch, self.epochs * len(sampler))
             spent = place.seconds + sum(row["seconds"] for row in run.history)
             if wish.is_there or (self.time_limit is not None and spent > self.time_limit):
                 self.stop_reason_ = "interrupted" if wish.is_there else "time_limit"
                 return
-            if time.monotonic() - saved > 60 * self.checkpoint_minutes:
+            if place.seconds - saved > 60 * self.checkpoint_minutes:
                 self._save()
-                saved = time.monotonic()
+                saved = place.seconds
         self._end_epoch(place.total / len(sampler))
 
     def _end_epoch(self, loss: float) -> None:
-        place, run = self._run.place, self._run
-        row = {"epoch": place.epoch + 1, "loss": loss, "seconds": place.seconds}
+        run = self._run
+        row = {"epoch": run.place.epoch + 1, "loss": loss, "seconds": run.place.seconds}
         # First of all: what interrupts it finds all batches of the epoch done, and validates again.
         if self.validate is not None:
             row["validation"] = float(self.validate(self.model))
-        run.keep()
-        place.epoch, place.batch, place.total, place.seconds = place.epoch + 1, 0, 0.0, 0.0
-        if row.get("validation", -math.inf) > place.best:
-            place.best, place.best_epoch, place.best_weights = row["validation"], place.epoch, run.good[0]
-        run.history.append(row)
+        run.end_epoch(row)
         self._save()
         if self.log is not None:
             write_log(Path(self.log), run.history)
         if self.callback is not None and self.callback(row) is True:
             self.stop_reason_ = "callback"
 
-    def _is_stale(self) -> bool:
-        place = self._run.place
-        return self.patience is not None and place.epoch - place.best_epoch >= self.patience
-
     def _finish(self) -> None:
         self._run.set_rate(1.0)
-        ended = self.stop_reason_ in ("epochs", "patience", "callback")
-        if ended and self._run.place.best_weights:
-            self.model.load_state_dict(self._run.place.best_weights)
-        elif self.stop_reason_ in _REASONS:
-            what = _REASONS[self.stop_reason_].format(epoch=self._run.place.epoch + 1)
-            warnings.warn(f"Trainer {what}.", ConvergenceWarning, stacklevel=3)
+        if self.stop_reason_ in ("epochs", "patience", "callback"):
+            self._run.take_best()
+        warn_of(self.stop_reason_, self._run.place.epoch + 1)
         if self.stop_reason_ in ("interrupted", "time_limit"):
             self._save()
 
