@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from certimetric import _cli_deep as deep
+from certimetric import _cli_deep_tables as deep_tables
 from certimetric import _cli_learn as learn
 from certimetric import _cli_report as report
 from certimetric import _cli_reproduce as reproduce
@@ -29,7 +30,8 @@ app = typer.Typer(
 )
 app.add_typer(learn.app)
 reproduce.app.command("lmnn-pl", cls=reproduce.Lists)(lmnn_pl)
-reproduce.app.command("deep-fashion", cls=reproduce.Lists)(deep.deep_fashion)
+reproduce.app.command("deep-fashion", cls=reproduce.Lists)(deep_tables.deep_fashion)
+reproduce.app.command("deep-certified", cls=reproduce.Lists)(deep_tables.deep_certified)
 app.add_typer(deep.app)
 app.add_typer(reproduce.app)
 

@@ -1,7 +1,6 @@
 """The commands for deep metric learning; PyTorch is imported when one of them runs."""
 
 import json
-import sys
 import warnings
 from dataclasses import asdict
 from functools import partial
@@ -14,7 +13,6 @@ from typer import Option
 
 from certimetric._cli_frame import Quiet, friendly
 from certimetric._cli_report import check_output, parse_radii
-from certimetric._cli_reproduce import OUT, Data, Out, check_folder
 from certimetric._cli_work import LARGEST_SEED, Jobs
 from certimetric._files import write_text
 from certimetric._validation import effective_jobs
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
     from certimetric.deep import Configuration, ImageSet
 
-__all__ = ["app", "deep_fashion"]
+__all__ = ["app", "load_deep"]
 
 app = typer.Typer(name="deep", help="Robust deep metric learning, with PyTorch.", rich_markup_mode=None)
 
@@ -73,7 +71,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a network by a defence of the literature."""
-    deep = _deep(jobs)
+    deep = load_deep(jobs)
     if preset not in deep.PRESETS:
         raise InputError(f"--preset must be {', '.join(deep.PRESETS)}, got {preset!r}.")
     settings = deep.PRESETS[preset]
@@ -162,7 +160,7 @@ def evaluate(
     if points is not None and under is None:
         raise InputError("--points goes with --under: without an attack all images are asked.")
     _check_json(out)
-    deep = _deep(jobs)
+    deep = load_deep(jobs)
     model, settings = _trained(deep, run, _device(device))
     images = _read(deep, data, "test", settings)
     embeddings, queries = deep.embed_all(model, images.images), None
@@ -192,7 +190,7 @@ def attack(
     A run that was stopped goes on from a file beside --out.
     """
     _check_json(out)
-    deep = _deep(jobs)
+    deep = load_deep(jobs)
     model, settings = _trained(deep, run, _device(device))
     images = _read(deep, data, "test", settings)
     state = None if out is None else out.with_name(f"{out.stem}.part.npz")
@@ -236,7 +234,7 @@ def certify(
     radii = parse_radii(eps)
     if out is not None:
         check_output(out, "--out")
-    deep = _deep(jobs)
+    deep = load_deep(jobs)
     model, settings = _trained(deep, run, "cpu")
     if not isinstance(model, deep.LipschitzNetwork):
         raise InputError(f"{run}: {settings.model.name!r} has no known constant; train --preset certified.")
@@ -260,59 +258,7 @@ def certify(
         found.save(out)
 
 
-@friendly
-def deep_fashion(
-    data: Data,
-    only: Annotated[str, Option("--only", help="fashion_mnist or mnist.")] = "fashion_mnist",
-    scheme: Annotated[
-        list[str] | None, Option("--scheme", help="Defences; default: six of the literature.")
-    ] = None,
-    images: Annotated[int | None, Option("--images", min=256, help="Training images; default: all.")] = None,
-    epochs: Annotated[int, Option("--epochs", min=1, help="Published: 16, of each image once.")] = 16,
-    steps: Annotated[int, Option("--steps", min=1, help="Of the attacks in training; published: 32.")] = 32,
-    points: Annotated[int, Option("--points", min=1, help="Attacked test images; published: 10,000.")] = 1000,
-    seed: Annotated[int, Option("--seed", min=0, max=LARGEST_SEED, help="Of the run.")] = 0,
-    out: Out = OUT,
-    jobs: Jobs = None,
-    quiet: Quiet = False,
-) -> None:
-    """Defences of deep metric learning on Fashion-MNIST: clean scores and the ten attacks of each."""
-    _deep(jobs)
-    from certimetric.deep import make_scheme
-    from certimetric.reproduce import deep as table
-
-    if only not in ("fashion_mnist", "mnist"):
-        raise InputError(f"--only must be fashion_mnist or mnist, got {only!r}.")
-    path = data if data.is_file() else data / f"{only}.npz"
-    if not path.is_file():
-        raise InputError(f"--data: {path}: no such file.")
-    names = scheme or list(table.SCHEMES)
-    for name in names:
-        make_scheme(name)
-    check_folder(out)
-    settings = {"epochs": epochs, "steps": steps, "points": points, "seed": seed}
-    experiment = table.Experiment.of_file(path, out / "cells", images, **settings)
-    outcomes = []
-    try:
-        for name in names:
-            outcomes.append(experiment.outcome(name, not quiet))
-            if not quiet:
-                print(f"[{len(outcomes)}/{len(names)}] {name}", file=sys.stderr, flush=True)
-    except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(
-            f"what is finished is kept in {out / 'cells'}; the same command goes on."
-        ) from error
-    out.mkdir(exist_ok=True)
-    written = {suffix: out / f"deep-{experiment.name}.{suffix}" for suffix in ("md", "csv", "png")}
-    write_text(written["md"], table.markdown(experiment, outcomes))
-    table.write_csv(experiment, outcomes, written["csv"])
-    table.draw(experiment, outcomes, written["png"])
-    print(table.text(outcomes, experiment.name))
-    for file in written.values():
-        print(f"wrote {file}")
-
-
-def _deep(jobs: int | None) -> Any:
+def load_deep(jobs: int | None) -> Any:
     """The package, with as many threads as were asked for."""
     threads = None if jobs is None else effective_jobs(jobs, "--jobs")
     from certimetric import deep

@@ -35,7 +35,7 @@ from certimetric.reproduce.protocol import count_training_rows
 
 __all__ = ["OUT", "Data", "Lists", "Only", "Out", "app", "check_folder"]
 
-_LISTS = ("--only", "-k", "--neighbors", "--rule", "--metric", "--scheme")
+_LISTS = ("--only", "-k", "--neighbors", "--rule", "--metric", "--scheme", "--row")
 
 
 class Lists(TyperCommand):

@@ -225,6 +225,38 @@ def test_images_of_another_size_are_refused(trained, tmp_path):
     assert "model does not take images of shape (1, 5, 5)" in found.output
 
 
+def test_the_table_of_certified_accuracies_is_made_and_goes_on(data, tmp_path):
+    with np.load(data) as archive:
+        parts = {name: np.concatenate([archive[name]] * 4) for name in archive.files}
+    np.savez(tmp_path / "mnist.npz", **parts)
+    call = ["reproduce", "deep-certified", "--data", tmp_path, "--epochs", "2", "--points", "12"]
+    call += ["--out", tmp_path / "out", "-q"]
+    first = CliRunner().invoke(app, list(map(str, call)))
+    assert first.exit_code == 0, first.output
+    lines = [line.rsplit(maxsplit=4) for line in first.output.splitlines()[:8]]
+    assert lines[0] == ["certified at", "0", "0.5", "1", "1.58"]
+    titles = ["pixels, 1-NN", "pixels, 11-NN", "ARML, 1-NN", "pixels, learned points"]
+    assert [line[0] for line in lines[1:5]] == titles
+    assert [line[0] for line in lines[5:]] == [
+        "network, 1-NN",
+        "network, 11-NN",
+        "network, learned points",
+    ]
+    for line in lines[1:]:
+        shares = [float(share) for share in line[1:]]
+        assert shares == sorted(shares, reverse=True)
+        assert shares[0] > 0.5
+    for suffix in ("md", "csv", "png"):
+        assert (tmp_path / "out" / f"deep-certified-mnist.{suffix}").stat().st_size > 200
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").iterdir()}
+    again = CliRunner().invoke(app, list(map(str, call)))
+    assert again.output == first.output
+    assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").iterdir()}
+    other = CliRunner().invoke(app, [*map(str, call), "--row", "pixel"])
+    assert other.exit_code == 2
+    assert "--row must be one of pixels, pixels-knn" in other.output
+
+
 def test_the_table_of_defences_is_made_and_goes_on(data, tmp_path):
     call = [
         "reproduce",

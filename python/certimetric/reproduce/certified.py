@@ -1,0 +1,281 @@
+"""Certified accuracy of a network of a known constant, beside neighbours and learned points of pixels.
+
+All radii are ℓ2 norms in the space of images whose pixels are in [0, 1], over all test images. Rows of
+pixels are those of other tables: Euclidean and ARML metrics, and points learned for one radius.
+"""
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from certimetric._files import save_picture, write_text
+from certimetric._optional import require
+from certimetric.certification import Certification
+from certimetric.deep import (
+    PRESETS,
+    CertifiedEmbeddingClassifier,
+    Configuration,
+    LipschitzNet28,
+    Trainer,
+    random_shifts,
+    read_images,
+)
+from certimetric.deep._checkpoint import digest_of
+from certimetric.deep.data import ImageSet
+from certimetric.exceptions import DataError, InputError
+from certimetric.reproduce.cells import Cell, Store, key_of
+from certimetric.reproduce.metrics import Metrics
+from certimetric.reproduce.protocol import Protocol, Source, Split, load
+
+__all__ = ["RADII", "ROWS", "Experiment", "draw", "markdown", "text", "write_csv"]
+
+RADII = (0.0, 0.5, 1.0, 1.58)
+"""ℓ2 norms of the columns."""
+
+_NEIGHBORS = 11
+_SECONDS = 1.0
+"""Of search for each point where several neighbours vote; what is not found then is a bound."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What all rows share, and the folder that keeps what is finished.
+
+    Attributes
+    ----------
+    path : Path
+        Images 28 × 28, npz.
+    folder : Path
+        The one of the table; certifications and checkpoints are in ``cells``, metrics in ``metrics``.
+    epochs : int
+        Of the network.
+    points : int or None
+        The first so many test images; None: all.
+    seed : int
+    n_jobs : int or None
+    progress : bool
+    """
+
+    path: Path
+    folder: Path
+    epochs: int
+    points: int | None = None
+    seed: int = 0
+    n_jobs: int | None = None
+    progress: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the data set."""
+        return self.path.stem
+
+    @cached_property
+    def split(self) -> Split:
+        """Pixels over 255 as rows, in the order of the file."""
+        whole = load(Source(self.name, self.path, protocol=Protocol("255", points=None, image=(28, 28))))
+        return whole if self.points is None else whole.points(self.points)
+
+    @cached_property
+    def images(self) -> tuple[ImageSet, ImageSet]:
+        """Training and test images.
+
+        Raises
+        ------
+        DataError
+            Images are not 28 × 28 of one channel.
+        """
+        train, test = (read_images(self.path, part) for part in ("train", "test"))
+        if train.images.shape[1:] != (1, 28, 28):
+            shape = tuple(train.images.shape[1:])
+            raise DataError(f"{self.path}: images must be 28 × 28 and grey, got {shape}.")
+        return train, test.first(self.points)
+
+    @cached_property
+    def settings(self) -> Configuration:
+        """The preset "certified", of so many epochs."""
+        preset = PRESETS["certified"]
+        return replace(preset, train=replace(preset.train, epochs=self.epochs, seed=self.seed))
+
+    def of_pixels(self, cell: Cell) -> Certification:
+        """Neighbours or learned points in the space of pixels."""
+        store = Store(self.folder / "cells")
+        found = store.get(self.split, cell)
+        if found is None:
+            metrics = Metrics(self.folder / "metrics", self.n_jobs, self.progress)
+            key = store.metric_key(self.split, cell.metric)
+            classifier = metrics.classifier(self.split, cell.metric, key)
+            found = cell.certify(classifier, self.split, progress=self.progress)
+            store.put(self.split, cell, found)
+        return found
+
+    def of_network(self, n_neighbors: int | None) -> Certification:
+        """Training images or, without a number of neighbours, learned points in the embedding space."""
+        train, test = self.images
+        asked = {
+            "neighbors": n_neighbors,
+            "seconds": _SECONDS,
+            "test": digest_of((test.images, test.codes), ""),
+        }
+        path = self.folder / "cells" / f"deep-{self.name}-{key_of({'network': self._key, **asked})}.npz"
+        if path.is_file():
+            return Certification.load(path)
+        network, points, codes = self._network
+        clf = CertifiedEmbeddingClassifier(network, n_neighbors or 1, n_jobs=self.n_jobs)
+        if n_neighbors is None:
+            clf.fit_embeddings(points, codes)
+        else:
+            clf.fit(train.images, train.codes)
+        limit = None if (n_neighbors or 1) == 1 else _SECONDS
+        found = clf.certify(test.images, test.codes, point_time_limit=limit, progress=self.progress)
+        found.save(path)
+        return found
+
+    @cached_property
+    def _key(self) -> str:
+        train, _ = self.images
+        return key_of({**asdict(self.settings), "images": digest_of((train.images, train.codes), "")})
+
+    @cached_property
+    def _network(self) -> tuple[LipschitzNet28, np.ndarray, np.ndarray]:
+        """Trained, or as an earlier run left it; a stopped one goes on."""
+        train, _ = self.images
+        path = self.folder / "cells" / f"deep-{self.name}-{self._key}.pt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values, scheme = self.settings.train, self.settings.make_scheme()
+        torch.manual_seed(self.seed)
+        model = LipschitzNet28(self.settings.model.n_components)
+        model.initialize(train.images)
+        trainer = Trainer(
+            model,
+            scheme,
+            partial(torch.optim.Adam, lr=values.learning_rate),
+            epochs=values.epochs,
+            batch_size=values.batch_size,
+            seed=values.seed,
+            schedule=values.schedule,
+            augment=partial(random_shifts, pixels=values.shifts),
+            checkpoint=path,
+            checkpoint_minutes=1.0,
+            about=self.settings.to_dict(),
+            progress=self.progress,
+        ).fit(train.images, train.codes)
+        if trainer.stop_reason_ == "interrupted":
+            raise KeyboardInterrupt
+        if trainer.stop_reason_ == "not_finite":
+            raise InputError(f"the loss is not finite after {len(trainer.history_)} epochs.")
+        loss: Any = scheme.loss
+        return model, loss.points.detach().numpy(), loss.labels.numpy()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A classifier of the table.
+
+    Attributes
+    ----------
+    title : str
+    certify : callable
+        Of an :class:`Experiment`, its certification.
+    """
+
+    title: str
+    certify: Callable[[Experiment], Certification]
+
+
+def _of_pixels(title: str, n_neighbors: int, metric: str) -> Row:
+    limit = None if n_neighbors == 1 else _SECONDS
+    cell = Cell(n_neighbors, "plurality", "exact", limit, metric)
+    return Row(title, lambda experiment: experiment.of_pixels(cell))
+
+
+def _of_network(title: str, n_neighbors: int | None) -> Row:
+    return Row(title, lambda experiment: experiment.of_network(n_neighbors))
+
+
+ROWS = {
+    "pixels": _of_pixels("pixels, 1-NN", 1, "euclidean"),
+    "pixels-knn": _of_pixels(f"pixels, {_NEIGHBORS}-NN", _NEIGHBORS, "euclidean"),
+    "arml": _of_pixels("ARML, 1-NN", 1, "arml"),
+    "pixels-points": _of_pixels("pixels, learned points", 1, "prototypes-1.58"),
+    "network": _of_network("network, 1-NN", 1),
+    "network-knn": _of_network(f"network, {_NEIGHBORS}-NN", _NEIGHBORS),
+    "network-points": _of_network("network, learned points", None),
+}
+"""By name on the command line."""
+
+Table = dict[str, Certification]
+"""Certifications by the title of their row."""
+
+
+def rows(table: Table) -> list[dict[str, str]]:
+    """Certified accuracy at each radius."""
+    found = []
+    for title, cert in table.items():
+        shares = 1 - np.atleast_1d(cert.certified_error(RADII))
+        numbers = {f"{eps:g}": f"{share:.4f}" for eps, share in zip(RADII, shares, strict=True)}
+        found.append({"classifier": title, **numbers})
+    return found
+
+
+def text(table: Table) -> str:
+    """For a terminal."""
+    lines = rows(table)
+    width = max(len(line["classifier"]) for line in lines)
+    head = f"{'certified at':<{width}}" + "".join(f"{name:>9}" for name in list(lines[0])[1:])
+    body = [
+        f"{first:<{width}}" + "".join(f"{n:>9}" for n in rest) for first, *rest in map(dict.values, lines)
+    ]
+    return "\n".join([head, *body])
+
+
+def markdown(experiment: Experiment, table: Table) -> str:
+    """With a line that says how it was made."""
+    lines = rows(table)
+    count = len(next(iter(table.values())))
+    parts = [
+        f"# Certified accuracy, {experiment.name}",
+        "",
+        f"{count:,} test images, ℓ2 norms of images in [0, 1]. Radii of networks are lower ends: those of "
+        f"embeddings over the constant. The search for {_NEIGHBORS} neighbours ends after {_SECONDS:g} s for "
+        "each image; what is not proven then does not count. The network: orthogonal layers, "
+        f"{experiment.epochs} epochs, seed {experiment.seed}.",
+        "",
+        "| " + " | ".join(lines[0]) + " |",
+        "|---" * len(lines[0]) + "|",
+        *("| " + " | ".join(line.values()) + " |" for line in lines),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def write_csv(table: Table, path: Path) -> None:
+    """Shares of images, in full."""
+    found = io.StringIO()
+    writer = csv.writer(found, lineterminator="\n")
+    writer.writerow(["classifier", *RADII])
+    for title, cert in table.items():
+        writer.writerow([title, *(1 - np.atleast_1d(cert.certified_error(RADII)))])
+    write_text(path, found.getvalue())
+
+
+def draw(experiment: Experiment, table: Table, path: Path) -> None:
+    """Certified accuracy over the radius; what is of pixels is dashed."""
+    pyplot = require("matplotlib.pyplot", extra="plot")
+    figure, axes = pyplot.subplots(figsize=(7.6, 4.4), layout="constrained")
+    radii = np.linspace(0, 2 * RADII[-1], 400)
+    for title, cert in table.items():
+        style = "-" if title.startswith("network") else "--"
+        axes.plot(radii, 1 - np.asarray(cert.certified_error(radii)), style, label=title)
+    axes.set(
+        xlabel="ℓ2 radius, pixels in [0, 1]", ylabel="Certified accuracy", ylim=(0, 1), xlim=(0, radii[-1])
+    )
+    axes.set_title(f"{experiment.name}, {len(next(iter(table.values()))):,} test images")
+    axes.legend(fontsize="small")
+    save_picture(figure, path)
+    pyplot.close(figure)
