@@ -131,7 +131,7 @@ def _trainer(
         batch_size=values.batch_size,
         seed=values.seed,
         schedule=values.schedule,
-        augment=partial(deep.random_shifts, pixels=values.shifts) if values.shifts else None,
+        augment=settings.make_augmentation(),
         clip=values.clip,
         time_limit=values.time_limit,
         checkpoint_minutes=values.checkpoint_minutes,

@@ -75,7 +75,7 @@ def deep_certified(
             "network-points; default: all.",
         ),
     ] = None,
-    epochs: Annotated[int, Option("--epochs", min=1, help="Of the network.")] = 100,
+    epochs: Annotated[int, Option("--epochs", min=1, help="Of the network.")] = 150,
     points: Annotated[int | None, Option("--points", min=1, help="The first so many test images.")] = None,
     seed: Seed = 0,
     out: Out = OUT,

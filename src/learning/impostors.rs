@@ -5,7 +5,7 @@
 
 use crate::error::Result;
 use crate::geometry::rounding::{exponent, power_of_two};
-use crate::learning::neighborhood::product_nt32;
+use crate::learning::images::product_nt32;
 use crate::learning::outer::{BLOCK, Outer, PARTS, add_product_tn};
 use crate::parallel::{Control, Team};
 use std::ops::Range;

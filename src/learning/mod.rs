@@ -5,8 +5,12 @@
 //! Nothing here is proven: a learned metric is a number like any other, and the certifier says what it is worth.
 
 pub mod bregman;
+mod candidates;
+mod drift;
 pub mod envelope;
+mod images;
 pub mod impostors;
+mod lists;
 pub mod neighborhood;
 pub mod objective;
 mod outer;

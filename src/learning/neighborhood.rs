@@ -2,17 +2,30 @@
 //!
 //! All pairs in binary32, each once: products of tiles of 256 rows, in place of distances `‖a‖² + ‖b‖² − 2⟨a, b⟩`. The
 //! neighbours under the last metric bound those under the next one, so that hardly a pair passes the first comparison.
+//! More rows than are asked for are kept, and while the metric changes little, only they are compared. Either way
+//! neighbours are ranked by the distances of images themselves: what was asked before makes no difference.
 
 use crate::error::Result;
-use crate::geometry::rounding::{exponent, power_of_two};
-use crate::learning::scan::{LANES, Line, Scan, WORDS, best};
+use crate::learning::candidates::{Candidates, Ranked, Search};
+use crate::learning::drift::Reference;
+use crate::learning::images::{Centred, Images, Scale, product_nt32};
+use crate::learning::lists::{Kind, Limits, Lists};
+use crate::learning::scan::{LANES, WORDS};
 use crate::parallel::{Control, Team};
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Rows of a tile: what a scan takes.
 const TILE: usize = LANES * WORDS;
-/// Parts of the work: fixed, so that the answer does not depend on the number of threads.
-const PARTS: usize = 16;
+/// Candidates for each neighbour that are kept for the next metrics.
+const KEPT: usize = 4;
+/// Candidates for each neighbour where none are kept: rounding may exchange a few.
+const SPARE: usize = 2;
+/// One in so many rows may be compared with all others before all are.
+const OPEN: usize = 32;
+/// After how many searches at most it is tried again to keep candidates.
+const LONGEST_PAUSE: u32 = 64;
 
 /// Neighbours of all rows: row-major `(n, k)` by the caller's indices, nearest first; −1 where there are no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,11 +41,17 @@ pub struct Neighborhood {
     /// Position to the caller's row.
     order: Vec<u32>,
     class_starts: Vec<usize>,
-    /// The mean, and the power of two that brings offsets from it to magnitude one.
-    centre: Vec<f64>,
-    scale: f64,
-    /// By position: the last neighbours, which bound the next ones.
-    last: Option<Lists>,
+    /// By position.
+    classes: Vec<u32>,
+    centred: Centred,
+    /// Of the last search of all pairs: they bound the next one, and with a reference make it needless for a while.
+    candidates: Option<Candidates>,
+    reference: Option<(Reference, Scale)>,
+    /// Memory for lists.
+    spare: Vec<Lists>,
+    /// Searches of all pairs before the next candidates are kept, and how many there were to be.
+    wait: u32,
+    pause: u32,
 }
 
 impl Neighborhood {
@@ -44,19 +63,26 @@ impl Neighborhood {
         let mut class_starts = vec![0; classes + 1];
         codes.iter().for_each(|&code| class_starts[code as usize + 1] += 1);
         (0..classes).for_each(|c| class_starts[c + 1] += class_starts[c]);
-        let mut centre = vec![0.0; features];
-        for row in rows.chunks_exact(features) {
-            centre.iter_mut().zip(row).for_each(|(c, x)| *c += x / codes.len() as f64);
+        let classes = order.iter().map(|&row| codes[row as usize] as u32).collect();
+        let centred = Centred::new(rows, features, None);
+        Self {
+            features,
+            k,
+            order,
+            class_starts,
+            classes,
+            centred,
+            candidates: None,
+            reference: None,
+            spare: Vec::new(),
+            wait: 0,
+            pause: 0,
         }
-        let largest = rows.chunks_exact(features).fold(0.0f64, |largest, row| {
-            row.iter().zip(&centre).fold(largest, |m, (x, c)| m.max((x - c).abs()))
-        });
-        let scale = power_of_two(-exponent(largest).unwrap_or(0).clamp(-1000, 1000));
-        Self { features, k, order, class_starts, centre, scale, last: None }
     }
 
     /// The neighbours under `d(u, v) = ‖G(u − v)‖`, with `G (p, d)`; `rows` are those of [`new`](Self::new). Distances
-    /// are good to about `1e-7` of the rows' distances from the mean, and ties go to the lower class and row. Cost: `n² p / 2`.
+    /// are good to about `1e-7` of the rows' distances from the mean, and ties go to the lower class and row. Cost:
+    /// `n² p / 2`, or `8 n k p` where the metric has changed little.
     pub fn find(
         &mut self,
         rows: &[f64],
@@ -64,63 +90,143 @@ impl Neighborhood {
         team: &Team,
         control: &Control,
     ) -> Result<Neighbors> {
-        let images = self.embed(rows, components, team, control)?;
-        let caps = self.last.as_ref().map(|last| images.caps(last));
-        let mut found = Lists::new(self.order.len(), self.k, caps.as_deref());
+        let images = self.centred.images(rows, &self.order, components, team, control)?;
+        if let Some(ranked) = self.among_kept(&images, components, team, control)? {
+            return Ok(self.in_callers_terms(&ranked));
+        }
+        let reference = if self.wait == 0 { Reference::new(components, self.features) } else { None };
+        self.wait = self.wait.saturating_sub(1);
+        let most = if reference.is_some() { KEPT * self.k } else { SPARE * self.k };
+        let mut candidates = self.all_pairs(&images, most, team, control)?;
+        let (all, others) = (2 * self.order.len(), |slot| self.others(slot));
+        let search = Search { images: &images, view: images.own_view(), k: self.k, team, control };
+        let ranked = candidates.nearest(&search, all, others)?;
+        self.candidates = Some(candidates);
+        self.reference = reference.map(|reference| (reference, images.scale));
+        Ok(self.in_callers_terms(&ranked.unwrap_or(Ranked(Vec::new()))))
+    }
+
+    /// Neighbours among the candidates that were kept, if there are some and they are near enough.
+    fn among_kept(
+        &mut self,
+        images: &Images,
+        components: &[f64],
+        team: &Team,
+        control: &Control,
+    ) -> Result<Option<Ranked>> {
+        let Some((reference, scale)) = self.reference.take() else { return Ok(None) };
+        let Some(mut candidates) = self.candidates.take() else { return Ok(None) };
+        let drift = reference.drift(components);
+        let search = Search { images, view: images.view(&scale, drift), k: self.k, team, control };
+        let patience = self.order.len() / OPEN;
+        let found =
+            if drift < 0.5 { candidates.nearest(&search, patience, |slot| self.others(slot))? } else { None };
+        self.candidates = Some(candidates);
+        if found.is_some() {
+            self.reference = Some((reference, scale));
+            self.pause = 0;
+        } else {
+            (self.wait, self.pause) = (self.pause, (2 * self.pause + 1).min(LONGEST_PAUSE));
+        }
+        Ok(found)
+    }
+
+    /// All rows of the kind of a slot, twice the position and the kind.
+    fn others(&self, slot: usize) -> impl Iterator<Item = usize> + use<> {
+        let position = slot / 2;
+        let class = self.classes[position] as usize;
+        let own = self.class_starts[class]..self.class_starts[class + 1];
+        let (first, second) = if slot % 2 == Kind::Same as usize {
+            (own.start..position, position + 1..own.end)
+        } else {
+            (0..own.start, own.end..self.order.len())
+        };
+        first.chain(second)
+    }
+
+    /// How many rows [`others`](Self::others) has.
+    fn count(&self, slot: usize) -> usize {
+        let class = self.classes[slot / 2] as usize;
+        let own = self.class_starts[class + 1] - self.class_starts[class];
+        if slot % 2 == Kind::Same as usize { own - 1 } else { self.order.len() - own }
+    }
+
+    /// The `most` nearest of both kinds, by products.
+    fn all_pairs(
+        &mut self,
+        images: &Images,
+        most: usize,
+        team: &Team,
+        control: &Control,
+    ) -> Result<Candidates> {
         let tiles = self.order.len().div_ceil(TILE);
-        let pairs: Vec<(usize, usize)> = (0..tiles).flat_map(|i| (i..tiles).map(move |j| (i, j))).collect();
-        let share = pairs.len().div_ceil(PARTS);
-        control.expect(pairs.len());
+        let pairs: Vec<_> = (0..tiles).flat_map(|i| (i..tiles).map(move |j| [i, j])).collect();
+        let last = self.candidates.take().filter(|last| last.most() >= most);
+        let limits = match last {
+            Some(last) => images.limits(&last, team, control)?,
+            // What some pairs of every row say of its limits.
+            None => {
+                let some = |&[i, j]: &[usize; 2]| i == j || j - i == tiles / 2;
+                let some: Vec<_> = pairs.iter().copied().filter(some).collect();
+                let unlimited = [0, 1].map(|_| vec![f32::INFINITY; self.order.len()]);
+                let first = self.nearest_of(&some, images, most, &unlimited, team, control)?;
+                let full = |slot: usize| if first.of(slot).len() == most { 0.0 } else { f32::INFINITY };
+                let open = [0, 1].map(|kind| (0..self.order.len()).map(|row| full(2 * row + kind)).collect());
+                let mut limits: Limits = images.limits(&first, team, control)?;
+                let both = limits.iter_mut().zip(&open);
+                both.for_each(|(limits, open): (_, &Vec<f32>)| {
+                    limits.iter_mut().zip(open).for_each(|(limit, &open)| *limit = limit.max(open));
+                });
+                limits
+            }
+        };
+        self.nearest_of(&pairs, images, most, &limits, team, control)
+    }
+
+    /// The `most` nearest of both kinds within the limits, of the pairs of some tiles.
+    fn nearest_of(
+        &mut self,
+        pairs: &[[usize; 2]],
+        images: &Images,
+        most: usize,
+        limits: &Limits,
+        team: &Team,
+        control: &Control,
+    ) -> Result<Candidates> {
+        let (n, jobs) = (self.order.len(), team.jobs().min(pairs.len()));
+        let (next, mut lists) = (AtomicUsize::new(0), Vec::new());
+        let spare = Mutex::new(std::mem::take(&mut self.spare));
         let this = &*self;
+        control.expect(pairs.len());
+        // Each thread takes pairs into lists of its own: what the nearest are does not depend on who found them.
         team.for_chunks(
-            pairs.len(),
-            share,
+            jobs,
+            1,
             control,
             || vec![0.0f32; TILE * TILE],
-            |products, part| {
-                let mut lists = Lists::new(this.order.len(), this.k, caps.as_deref());
-                for &(i, j) in &pairs[part] {
+            |products, _| {
+                let known = spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                let mut lists = match known.filter(|lists| lists.fits(n, most)) {
+                    Some(mut lists) => {
+                        lists.reset(limits);
+                        lists
+                    }
+                    None => Lists::new(n, most, limits.clone()),
+                };
+                while let Some(&tiles) = pairs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if control.is_interrupted() {
                         break;
                     }
-                    this.compare_tiles(&images, [i, j], products, &mut lists);
+                    this.compare_tiles(images, tiles, products, &mut lists);
                     control.advance(1);
                 }
                 lists
             },
-            |_, lists: Lists| found.merge(&lists),
+            |_, found: Lists| lists.push(found),
         )?;
-        let neighbors = self.in_callers_terms(&found);
-        self.last = Some(found);
-        Ok(neighbors)
-    }
-
-    fn embed(&self, rows: &[f64], components: &[f64], team: &Team, control: &Control) -> Result<Images> {
-        let (d, p) = (self.features, components.len() / self.features);
-        let largest = components.iter().fold(0.0f64, |m, x| m.max(x.abs()));
-        let shrink = power_of_two(-exponent(largest).unwrap_or(0).clamp(-1000, 1000));
-        let map: Vec<f32> = components.iter().map(|x| (x * shrink) as f32).collect();
-        let n = self.order.len();
-        let mut images = Images { values: vec![0.0; n * p], squares: vec![0.0; n], dimensions: p };
-        team.for_chunks(
-            n,
-            TILE,
-            control,
-            || vec![0.0f32; TILE * d],
-            |centred, range| {
-                for (&row, out) in self.order[range.clone()].iter().zip(centred.chunks_exact_mut(d)) {
-                    let values = rows[row as usize * d..][..d].iter().zip(&self.centre);
-                    out.iter_mut().zip(values).for_each(|(out, (x, c))| *out = ((x - c) * self.scale) as f32);
-                }
-                let mut part = vec![0.0; range.len() * p];
-                product_nt32(&centred[..range.len() * d], &map, d, &mut part);
-                part
-            },
-            |range, part: Vec<f32>| images.values[range.start * p..range.end * p].copy_from_slice(&part),
-        )?;
-        let squares = images.values.chunks_exact(p).map(|t| t.iter().map(|x| x * x).sum());
-        images.squares = squares.collect();
-        Ok(images)
+        let found = Candidates::new(&lists, images, most, |slot| self.count(slot), team, control)?;
+        self.spare = lists;
+        Ok(found)
     }
 
     fn compare_tiles(&self, images: &Images, tiles: [usize; 2], products: &mut [f32], lists: &mut Lists) {
@@ -153,160 +259,20 @@ impl Neighborhood {
         cut.filter(|(part, _)| !part.is_empty()).collect()
     }
 
-    fn in_callers_terms(&self, lists: &Lists) -> Neighbors {
+    fn in_callers_terms(&self, ranked: &Ranked) -> Neighbors {
         let [same, other] = [Kind::Same, Kind::Other].map(|kind| {
             let mut out = vec![-1; self.order.len() * self.k];
             for (position, &row) in self.order.iter().enumerate() {
+                let slot = 2 * position + kind as usize;
                 let out = &mut out[row as usize * self.k..][..self.k];
-                for (out, &(_, neighbor)) in out.iter_mut().zip(lists.of(kind, position)) {
-                    *out = i64::from(self.order[neighbor as usize]);
+                for (out, &neighbor) in out.iter_mut().zip(&ranked.0[slot * self.k..][..self.k]) {
+                    // Where there are no more, no position is meant.
+                    *out = self.order.get(neighbor as usize).map_or(-1, |&row| i64::from(row));
                 }
             }
             out
         });
         Neighbors { same, other }
-    }
-}
-
-/// Centred, scaled rows under a metric, by position.
-struct Images {
-    values: Vec<f32>,
-    squares: Vec<f32>,
-    dimensions: usize,
-}
-
-impl Images {
-    /// What no neighbour can be farther than, for rows that had as many as there can be: the distance to the
-    /// farthest of the last ones, and what binary32 may be off by.
-    fn caps(&self, last: &Lists) -> Vec<f32> {
-        let p = self.dimensions;
-        let row = |position: usize| &self.values[position * p..][..p];
-        let rounding = (p as f32 + 8.0) * f32::EPSILON;
-        let cap = |(slot, entries): (usize, &[(f32, u32)])| {
-            let position = slot / 2;
-            entries.iter().fold(0.0f32, |cap, &(_, neighbor)| {
-                let (a, b) = (row(position), row(neighbor as usize));
-                let square: f32 = a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum();
-                let size = self.squares[position] + self.squares[neighbor as usize];
-                cap.max(square + 4.0 * rounding * size)
-            })
-        };
-        last.slots().enumerate().map(cap).collect()
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Same,
-    Other,
-}
-
-/// For every position the `k` nearest of each kind that were offered, in order of (distance, position).
-struct Lists {
-    k: usize,
-    /// `(n, 2, k)`.
-    entries: Vec<(f32, u32)>,
-    filled: Vec<u32>,
-    /// `(2, n)`: nothing beyond is taken.
-    limits: [Vec<f32>; 2],
-    scan: Scan,
-}
-
-impl Lists {
-    /// `caps (n, 2)` bound what is worth taking.
-    fn new(n: usize, k: usize, caps: Option<&[f32]>) -> Self {
-        let limits = [0, 1].map(|kind| match caps {
-            Some(caps) => caps.iter().skip(kind).step_by(2).copied().collect(),
-            None => vec![f32::INFINITY; n],
-        });
-        Self {
-            k,
-            entries: vec![(f32::INFINITY, u32::MAX); 2 * n * k],
-            filled: vec![0; 2 * n],
-            limits,
-            scan: best(),
-        }
-    }
-
-    fn of(&self, kind: Kind, position: usize) -> &[(f32, u32)] {
-        let slot = 2 * position + kind as usize;
-        &self.entries[slot * self.k..][..self.filled[slot] as usize]
-    }
-
-    fn slots(&self) -> impl Iterator<Item = &[(f32, u32)]> {
-        self.entries.chunks_exact(self.k).zip(&self.filled).map(|(list, &filled)| &list[..filled as usize])
-    }
-
-    /// Offers the pairs of a row with the rows from `start` on, of which `products` has the products.
-    fn offer_line(&mut self, kind: Kind, row: usize, start: usize, products: &[f32], squares: &[f32]) {
-        let limits = &self.limits[kind as usize];
-        let (own, squares) = (squares[row], &squares[start..][..products.len()]);
-        let line =
-            Line { own, limit: limits[row], products, squares, limits: &limits[start..][..products.len()] };
-        for (at, mut word) in (self.scan)(&line).into_iter().enumerate() {
-            while word != 0 {
-                let k = at * LANES + word.trailing_zeros() as usize;
-                word &= word - 1;
-                let square = ((own + squares[k]) - 2.0 * products[k]).max(0.0);
-                self.offer(kind, row, start + k, square);
-                self.offer(kind, start + k, row, square);
-            }
-        }
-    }
-
-    fn offer(&mut self, kind: Kind, position: usize, neighbor: usize, square: f32) {
-        if square > self.limits[kind as usize][position] {
-            return;
-        }
-        let slot = 2 * position + kind as usize;
-        let filled = self.filled[slot] as usize;
-        let list = &mut self.entries[slot * self.k..][..self.k];
-        let entry = (square, neighbor as u32);
-        let at = list[..filled].partition_point(|&e| e < entry);
-        if at == self.k {
-            return;
-        }
-        let filled = (filled + 1).min(self.k);
-        list[at..filled].rotate_right(1);
-        list[at] = entry;
-        self.filled[slot] = filled as u32;
-        if filled == self.k {
-            let limit = &mut self.limits[kind as usize][position];
-            *limit = limit.min(list[self.k - 1].0);
-        }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        for (slot, list) in other.slots().enumerate() {
-            let kind = if slot % 2 == 0 { Kind::Same } else { Kind::Other };
-            list.iter().for_each(|&(square, neighbor)| self.offer(kind, slot / 2, neighbor as usize, square));
-        }
-    }
-}
-
-/// `C = A Bᵀ` in binary32, for row-major `A (m, k)`, `B (n, k)`, `C (m, n)`.
-pub fn product_nt32(a: &[f32], b: &[f32], k: usize, c: &mut [f32]) {
-    let (m, n) = (a.len() / k, b.len() / k);
-    assert!(a.len() == m * k && b.len() == n * k && c.len() == m * n);
-    // SAFETY: the three pointers, with these strides, stay inside the slices checked above, and `c` is borrowed
-    // mutably, so it overlaps neither of the others.
-    unsafe {
-        matrixmultiply::sgemm(
-            m,
-            k,
-            n,
-            1.0,
-            a.as_ptr(),
-            k as isize,
-            1,
-            b.as_ptr(),
-            1,
-            k as isize,
-            0.0,
-            c.as_mut_ptr(),
-            n as isize,
-            1,
-        );
     }
 }
 
@@ -353,13 +319,56 @@ mod tests {
             let codes: Vec<i64> = (0..n).map(|_| draw(3) as i64).collect();
             let mut neighborhood = Neighborhood::new(&rows, d, &codes, 3, k);
             // A centre on the grid keeps differences exact.
-            neighborhood.centre = vec![4.0; d];
+            neighborhood.centred = Centred::new(&rows, d, Some(vec![4.0; d]));
             let (team, control) = (Team::new(jobs).unwrap(), Control::default());
             for g in [[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0], [2.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 3.0]] {
                 let found = neighborhood.find(&rows, &g, &team, &control).unwrap();
                 prop_assert_eq!(found, brute(&rows, d, &codes, &g, k));
             }
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn what_was_asked_before_makes_no_difference(
+            n in 200usize..700, seed in any::<u32>(), step in 0.0..0.06f64, scale in prop::sample::select(vec![1e-200, 1.0, 1e140]),
+        ) {
+            let (d, k) = (3, 4);
+            let mut state = u64::from(seed) + 1;
+            let mut draw = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 11) as f64 / (1u64 << 53) as f64
+            };
+            let rows: Vec<f64> = (0..n * d).map(|_| scale * draw()).collect();
+            let codes: Vec<i64> = (0..n).map(|_| (2.5 * draw()) as i64).collect();
+            let mut neighborhood = Neighborhood::new(&rows, d, &codes, 3, k);
+            let (team, control) = (Team::new(2).unwrap(), Control::default());
+            let mut g: Vec<f64> = (0..d * d).map(|i| if i % (d + 1) == 0 { 1.0 } else { 0.0 }).collect();
+            for _ in 0..6 {
+                let found = neighborhood.find(&rows, &g, &team, &control).unwrap();
+                let fresh = Neighborhood::new(&rows, d, &codes, 3, k).find(&rows, &g, &team, &control).unwrap();
+                prop_assert_eq!(found, fresh);
+                g.iter_mut().for_each(|x| *x += step * (draw() - 0.5));
+            }
+        }
+    }
+
+    #[test]
+    fn a_metric_that_hardly_changes_is_searched_among_candidates() {
+        let rows: Vec<f64> = (0..3000).map(|i| f64::from(i * i % 977)).collect();
+        let codes: Vec<i64> = (0..1000).map(|i| i % 2).collect();
+        let mut neighborhood = Neighborhood::new(&rows, 3, &codes, 2, 3);
+        let (team, control) = (Team::new(1).unwrap(), Control::default());
+        let g = |x: f64| [1.0, x, 0.0, 0.0, 1.0, 0.0, x, 0.0, 1.0];
+        let mut is_among = |x: f64| {
+            let images =
+                neighborhood.centred.images(&rows, &neighborhood.order, &g(x), &team, &control).unwrap();
+            let is_among = neighborhood.among_kept(&images, &g(x), &team, &control).unwrap().is_some();
+            neighborhood.find(&rows, &g(x), &team, &control).unwrap();
+            is_among
+        };
+        assert_eq!([0.0, 0.0, 0.001, 3.0].map(&mut is_among), [false, true, true, false]);
     }
 
     #[test]

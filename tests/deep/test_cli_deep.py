@@ -155,6 +155,7 @@ def test_a_network_without_a_known_constant_is_not(trained, data):
             "train.schedule must be 'constant' or 'one-cycle', got 'cosine'",
         ),
         (["--set", "train.weight_decay=-1"], "train.weight_decay must be 0 or more"),
+        (["--set", "train.shift_share=2"], "train.shift_share must be between 0 and 1, got 2"),
         (["--set", "train.seed=-1"], "train.seed must be between 0 and 2^32 - 1, got -1"),
         (["--set", "train.margin=nan"], "margin must be positive and finite, got nan"),
         (["--set", "score.steps=0"], "score: steps must be an integer, 1 or more, got 0"),
@@ -230,18 +231,14 @@ def test_the_table_of_certified_accuracies_is_made_and_goes_on(data, tmp_path):
         parts = {name: np.concatenate([archive[name]] * 4) for name in archive.files}
     np.savez(tmp_path / "mnist.npz", **parts)
     call = ["reproduce", "deep-certified", "--data", tmp_path, "--epochs", "2", "--points", "12"]
+    call += ["--row", "pixels", "pixels-knn", "pixels-points", "network", "network-knn", "network-points"]
     call += ["--out", tmp_path / "out", "-q"]
     first = CliRunner().invoke(app, list(map(str, call)))
     assert first.exit_code == 0, first.output
-    lines = [line.rsplit(maxsplit=4) for line in first.output.splitlines()[:8]]
+    lines = [line.rsplit(maxsplit=4) for line in first.output.splitlines()[:7]]
     assert lines[0] == ["certified at", "0", "0.5", "1", "1.58"]
-    titles = ["pixels, 1-NN", "pixels, 11-NN", "ARML, 1-NN", "pixels, learned points"]
-    assert [line[0] for line in lines[1:5]] == titles
-    assert [line[0] for line in lines[5:]] == [
-        "network, 1-NN",
-        "network, 11-NN",
-        "network, learned points",
-    ]
+    kinds = ("1-NN", "11-NN", "learned points")
+    assert [line[0] for line in lines[1:]] == [f"{w}, {k}" for w in ("pixels", "network") for k in kinds]
     for line in lines[1:]:
         shares = [float(share) for share in line[1:]]
         assert shares == sorted(shares, reverse=True)

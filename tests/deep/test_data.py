@@ -132,6 +132,15 @@ def test_shifts_move_each_image_by_a_pixel_at_most():
     assert len(set(found)) == 9
 
 
+def test_a_share_of_images_moves():
+    images = torch.rand(2000, 1, 5, 4)
+    moved = random_shifts(images, torch.Generator().manual_seed(0), pixels=2, share=0.25)
+    is_same = (images == moved).flatten(1).all(dim=1)
+    assert 0.7 < is_same.float().mean() < 0.82
+    still = random_shifts(images, torch.Generator().manual_seed(0), share=0.0)
+    assert torch.equal(still, images)
+
+
 def test_a_lipschitz_network_may_begin_with_principal_directions():
     torch.manual_seed(0)
     network = LipschitzNet28(4, depth=0)

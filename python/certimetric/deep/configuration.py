@@ -2,15 +2,17 @@
 
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from certimetric.deep.attacks import PGD
+from certimetric.deep.data import random_shifts
 from certimetric.deep.losses import make_loss
 from certimetric.deep.models import make_model
 from certimetric.deep.presets import make_scheme
@@ -35,7 +37,7 @@ class _Model:
 class _Train:
     """Of :class:`certimetric.deep.Trainer` and of :func:`certimetric.deep.make_scheme`; Adam.
 
-    ``shifts`` are pixels of :func:`certimetric.deep.random_shifts`.
+    ``shifts`` and ``shift_share`` are pixels and share of :func:`certimetric.deep.random_shifts`.
 
     ``held_out`` images, drawn with the seed, are not trained on: the model of the epoch with the best mAP@R
     of them is kept, and ``patience`` epochs without a better one end the run.
@@ -50,6 +52,7 @@ class _Train:
     learning_rate: float = 1e-3
     schedule: str = "constant"
     shifts: int = 0
+    shift_share: float = 1.0
     weight_decay: float = 1e-7
     clip: float | None = None
     seed: int = 0
@@ -167,6 +170,8 @@ class Configuration:
             raise InputError(f"train.schedule must be 'constant' or 'one-cycle', got {values.schedule!r}.")
         if values.shifts < 0:
             raise InputError(f"train.shifts must be 0 or more, got {values.shifts}.")
+        if not 0 <= values.shift_share <= 1:
+            raise InputError(f"train.shift_share must be between 0 and 1, got {values.shift_share}.")
         if values.held_out < 0 or (values.patience is not None and not values.held_out):
             raise InputError("train.held_out must be 0 or more, and train.patience needs some.")
         self.make_scheme()
@@ -176,6 +181,13 @@ class Configuration:
         torch.manual_seed(self.train.seed)
         values = self.model
         return make_model(values.name, values.n_components, values.channels, values.weights)
+
+    def make_augmentation(self) -> Callable[[Tensor, torch.Generator], Tensor] | None:
+        """What batches become before they are trained on; None: nothing else."""
+        values = self.train
+        if not values.shifts:
+            return None
+        return partial(random_shifts, pixels=values.shifts, share=values.shift_share)
 
     def make_scheme(self) -> Scheme:
         """The training scheme."""
@@ -241,11 +253,12 @@ PRESETS = {
         _Train(
             "CP[20]",
             margin=2.2,
-            epochs=100,
+            epochs=150,
             batch_size=256,
             learning_rate=2e-3,
             schedule="one-cycle",
             shifts=1,
+            shift_share=0.3,
             weight_decay=0.0,
         ),
     ),

@@ -154,8 +154,8 @@ def read_image_folder(path: str | Path, size: int = 224) -> ImageSet:
     return ImageSet(images, codes, np.array(folder.classes))
 
 
-def random_shifts(images: Tensor, generator: torch.Generator, pixels: int = 1) -> Tensor:
-    """Each image moved by up to so many pixels in both directions, black where it was.
+def random_shifts(images: Tensor, generator: torch.Generator, pixels: int = 1, share: float = 1.0) -> Tensor:
+    """Images moved by up to so many pixels in both directions, black where they were.
 
     Parameters
     ----------
@@ -163,6 +163,8 @@ def random_shifts(images: Tensor, generator: torch.Generator, pixels: int = 1) -
     generator : torch.Generator
         On the CPU.
     pixels : int
+    share : float
+        Of images that may move; the others stay.
 
     Returns
     -------
@@ -170,7 +172,9 @@ def random_shifts(images: Tensor, generator: torch.Generator, pixels: int = 1) -
     """
     height, width = images.shape[2:]
     padded = nn.functional.pad(images, [pixels] * 4)
-    top, left = torch.randint(0, 2 * pixels + 1, (2, len(images)), generator=generator)
+    steps = torch.randint(-pixels, pixels + 1, (2, len(images)), generator=generator)
+    may_move = torch.rand(len(images), generator=generator) < share
+    top, left = torch.where(may_move, steps, 0) + pixels
     rows, columns = top[:, None] + torch.arange(height), left[:, None] + torch.arange(width)
     place = (torch.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :])
     return padded.permute(0, 2, 3, 1)[place].permute(0, 3, 1, 2)

@@ -24,7 +24,6 @@ from certimetric.deep import (
     Configuration,
     LipschitzNet28,
     Trainer,
-    random_shifts,
     read_images,
 )
 from certimetric.deep._checkpoint import digest_of
@@ -160,7 +159,7 @@ class Experiment:
             batch_size=values.batch_size,
             seed=values.seed,
             schedule=values.schedule,
-            augment=partial(random_shifts, pixels=values.shifts),
+            augment=self.settings.make_augmentation(),
             checkpoint=path,
             checkpoint_minutes=1.0,
             about=self.settings.to_dict(),
