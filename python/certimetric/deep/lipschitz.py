@@ -77,9 +77,9 @@ class _Nearest(torch.autograd.Function):
         (weight,) = context.saved_tensors
         if len(weight) <= weight.shape[1]:
             product = gradient @ weight.T
-            return gradient - (product + product.T) @ weight / 2
+            return torch.addmm(gradient, product + product.T, weight, alpha=-0.5)
         product = weight.T @ gradient
-        return gradient - weight @ (product + product.T) / 2
+        return torch.addmm(gradient, weight, product + product.T, alpha=-0.5)
 
 
 _NEAR = 0.5
@@ -101,8 +101,10 @@ def polar_factor(wide: Tensor) -> Tensor:
         if missing > _NEAR:
             left, _, right = torch.linalg.svd(wide, full_matrices=False)
             wide = left @ right
-        else:
-            wide = 1.5 * wide - 0.5 * gram @ wide
+            continue
+        wide = torch.addmm(wide, gram, wide, beta=1.5, alpha=-0.5)
+        if missing**2 < enough:
+            break
     return wide
 
 
