@@ -17,6 +17,7 @@ import authors
 import certificates
 import certification
 import deep
+import exact_radius
 import lmnn
 import metrics
 import neighbors
@@ -38,6 +39,7 @@ FAMILIES = {
     "attacks": attacks.CASES,
     "authors": authors.CASES,
     "arml": arml.CASES,
+    "exact_radius": exact_radius.CASES,
     "lmnn": lmnn.CASES,
     "deep": deep.CASES,
 }
