@@ -168,7 +168,7 @@ def evaluate(
         pgd = deep.PGD(**asdict(settings.score))
         moved = deep.attack_images(model, images.images, images.codes, under, attack=pgd, points=points)
         queries = deep.embed_all(model, moved)
-    found = deep.retrieval_scores(embeddings, images.codes, queries=queries, nmi=under is None, n_jobs=jobs)
+    found = deep.retrieval_scores(embeddings, images.codes, queries=queries, n_jobs=jobs)
     typer.echo(str(found))
     _write(out, asdict(found))
 

@@ -83,6 +83,9 @@ def test_clusters_that_are_the_classes_have_all_the_information():
     labels = np.repeat(["a", "b", "c"], 10)
     rows = np.repeat(np.eye(3), 10, axis=0) + 0.01 * np.random.default_rng(0).normal(size=(30, 3))
     assert retrieval_scores(rows, labels).nmi == pytest.approx(1)
+    # Of queries, where there are some: of one class, or where those of another are.
+    assert retrieval_scores(rows, labels, queries=rows[:1]).nmi is None
+    assert retrieval_scores(rows, labels, queries=np.roll(rows[:20], 5, axis=0)).nmi < 0.5
     rng = np.random.default_rng(1)
     noise = rng.normal(size=(300, 3))
     assert retrieval_scores(noise, rng.integers(3, size=300)).nmi < 0.05

@@ -37,7 +37,8 @@ class RetrievalScores:
     map_at_r : float
         mAP@R (Musgrave et al., 2020): the same over the R nearest, R the number of relevant rows.
     nmi : float or None
-        Normalised mutual information of classes and k-means clusters; None: not asked for.
+        Normalised mutual information of classes and k-means clusters of the queries; None: not asked for, or
+        all are of one class.
     """
 
     recall: dict[int, float]
@@ -79,7 +80,7 @@ def retrieval_scores(
         Which row of the gallery each query is; default: the first m.
     ks : sequence of int
     nmi : bool
-        Also cluster the gallery.
+        Also cluster the queries, into as many clusters as they have classes.
     seed : int
         Of the clusters.
     n_jobs : int, optional
@@ -91,7 +92,7 @@ def retrieval_scores(
         Shapes that do not fit, values that are not finite, a class with one row only, or k below 1.
     """
     gallery = _matrix(embeddings, "embeddings")
-    codes, classes = check_labels(labels, len(gallery), each=2)
+    codes, _ = check_labels(labels, len(gallery), each=2)
     asked = gallery if queries is None else _matrix(queries, "queries").to(gallery.device)
     if asked.shape[1] != gallery.shape[1]:
         raise InputError(f"queries must have {gallery.shape[1]} columns, got {asked.shape[1]}.")
@@ -110,7 +111,7 @@ def retrieval_scores(
     with ThreadPoolExecutor(jobs) as pool:
         parts = list(pool.map(lambda s: ranking.sums(asked[s : s + size], rows[s : s + size]), starts))
     means = np.sum(parts, axis=0) / len(asked)
-    found = _clusters(gallery, codes.numpy(), len(classes), seed) if nmi else None
+    found = _clusters(asked, codes.numpy()[rows], seed) if nmi else None
     recall = {k: float(value) for k, value in zip(ks, means[2:], strict=True)}
     return RetrievalScores(recall, float(means[0]), float(means[1]), found)
 
@@ -174,8 +175,11 @@ def _matrix(values: Tensor | NDArray[np.floating], name: str) -> Tensor:
     return tensor.detach()
 
 
-def _clusters(gallery: Tensor, codes: NDArray[np.int64], classes: int, seed: int) -> float:
-    means = KMeans(n_clusters=classes, n_init=1, random_state=seed).fit(gallery.cpu().numpy())
+def _clusters(rows: Tensor, codes: NDArray[np.int64], seed: int) -> float | None:
+    classes = len(np.unique(codes))
+    if classes == 1:
+        return None
+    means = KMeans(n_clusters=classes, n_init=1, random_state=seed).fit(rows.cpu().numpy())
     return float(normalized_mutual_info_score(codes, means.labels_))
 
 
