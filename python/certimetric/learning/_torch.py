@@ -8,6 +8,7 @@ from certimetric._optional import require
 from certimetric._validation import FloatArray, IntArray
 from certimetric.exceptions import InputError
 from certimetric.learning._triplets import Loss
+from certimetric.learning.perturbation import signed_radii
 
 __all__ = ["TorchTriplets"]
 
@@ -78,12 +79,9 @@ class TorchTriplets:
         torch = self.torch
         G = self._tensor(components).requires_grad_()
         z, same, other = (self.rows[torch.as_tensor(rows, device=self.device)] for rows in triplets)
-        differences, sums = other - same, (other - z) + (same - z)
-        # Chosen before the division, whose gradient is not a number where the length is 0.
-        counted = (differences @ G.detach().T @ G.detach()).norm(dim=1) > 0
-        images = differences[counted] @ G.T
-        # t = ⟨G D, G S⟩ / (2 ‖M D‖), as in the closed form of a triplet's radius.
-        margins = (images * (sums[counted] @ G.T)).sum(dim=1) / (2 * (images @ G).norm(dim=1))
+        # Triplets without a margin do not count.
+        counted = ((other - same) @ G.detach().T @ G.detach()).norm(dim=1) > 0
+        margins = signed_radii(G, z[counted], same[counted], other[counted])
         value = _loss(torch, margins, loss).sum() / max(1, len(margins))
         value.backward()
         found = np.full(len(z), np.nan)
