@@ -72,7 +72,7 @@ def deep_certified(
         Option(
             "--row",
             help="Classifiers: pixels, pixels-knn, arml, pixels-points, network, network-knn, "
-            "network-points; default: all.",
+            "network-edited, network-points; default: all.",
         ),
     ] = None,
     epochs: Annotated[int, Option("--epochs", min=1, help="Of the network.")] = 150,

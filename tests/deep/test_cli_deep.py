@@ -231,14 +231,16 @@ def test_the_table_of_certified_accuracies_is_made_and_goes_on(data, tmp_path):
         parts = {name: np.concatenate([archive[name]] * 4) for name in archive.files}
     np.savez(tmp_path / "mnist.npz", **parts)
     call = ["reproduce", "deep-certified", "--data", tmp_path, "--epochs", "2", "--points", "12"]
-    call += ["--row", "pixels", "pixels-knn", "pixels-points", "network", "network-knn", "network-points"]
+    call += ["--row", "pixels", "pixels-knn", "pixels-points", "network", "network-knn"]
+    call += ["network-edited", "network-points"]
     call += ["--out", tmp_path / "out", "-q"]
     first = CliRunner().invoke(app, list(map(str, call)))
     assert first.exit_code == 0, first.output
-    lines = [line.rsplit(maxsplit=4) for line in first.output.splitlines()[:7]]
+    lines = [line.rsplit(maxsplit=4) for line in first.output.splitlines()[:8]]
     assert lines[0] == ["certified at", "0", "0.5", "1", "1.58"]
     kinds = ("1-NN", "11-NN", "learned points")
-    assert [line[0] for line in lines[1:]] == [f"{w}, {k}" for w in ("pixels", "network") for k in kinds]
+    titles = [f"{what}, {kind}" for what in ("pixels", "network") for kind in kinds]
+    assert [line[0] for line in lines[1:]] == [*titles[:-1], "network, 1-NN, edited", titles[-1]]
     for line in lines[1:]:
         shares = [float(share) for share in line[1:]]
         assert shares == sorted(shares, reverse=True)
@@ -246,6 +248,7 @@ def test_the_table_of_certified_accuracies_is_made_and_goes_on(data, tmp_path):
     for suffix in ("md", "csv", "png"):
         assert (tmp_path / "out" / f"deep-certified-mnist.{suffix}").stat().st_size > 200
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").iterdir()}
+    assert sum(path.suffix == ".npz" for path in kept) == 7
     again = CliRunner().invoke(app, list(map(str, call)))
     assert again.output == first.output
     assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").iterdir()}
