@@ -17,6 +17,7 @@ from _data import Skipped
 from _figures import Figure, Settings, Target, alternate, clock, compare
 
 _IMAGES, _STEPS = 128, 8
+_MAPS = ("cayley", "matrix_exp", "householder")
 
 
 def _torch(settings: Settings):
@@ -76,6 +77,38 @@ def hardness(settings: Settings) -> Iterator[Figure]:
         yield compare(f"a step of {name}, {_STEPS} of PGD, C2F2", spent, "MM[S]", target, ours=name)
 
 
+def orthogonal(settings: Settings) -> Iterator[Figure]:
+    """A step of training with orthogonal layers, against the same layers by PyTorch's parametrisation."""
+    torch = _torch(settings)
+    from torch.nn.utils.parametrizations import orthogonal as parametrized
+
+    from certimetric import deep
+
+    rows = torch.rand(256, 784)
+    sizes = [(784, 256), *[(256, 256)] * 3]
+
+    def step(make):
+        torch.manual_seed(0)
+        layers = [layer for size in sizes for layer in (make(*size), deep.MaxMin())]
+        network = torch.nn.Sequential(*layers[:-1])
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+
+        def one():
+            optimizer.zero_grad()
+            network(rows).square().mean().backward()
+            optimizer.step()
+
+        return clock(lambda: [one() for _ in range(10)])
+
+    def by(name):
+        return lambda *size: parametrized(torch.nn.Linear(*size), orthogonal_map=name)
+
+    sides = {"ours": step(deep.OrthogonalLinear), **{name: step(by(name)) for name in _MAPS}}
+    spent = alternate(sides, settings.repetitions)
+    for name in _MAPS:
+        yield compare("ten steps, 784 × 256 and three of 256 × 256", spent, name, Target(1.0))
+
+
 def retrieval(settings: Settings) -> Iterator[Figure]:
     """R@1, mAP@R and mAP of 60,000 embeddings against pytorch-metric-learning's calculator with FAISS."""
     _torch(settings)
@@ -116,4 +149,4 @@ def _worker(side: str, count: int, threads: int):
     return json.loads(done.stdout)
 
 
-CASES = {"attack": attack, "hardness": hardness, "retrieval": retrieval}
+CASES = {"attack": attack, "hardness": hardness, "orthogonal": orthogonal, "retrieval": retrieval}
