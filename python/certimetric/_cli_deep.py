@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 import typer
 from sklearn.exceptions import ConvergenceWarning
 from typer import Option
@@ -87,7 +88,10 @@ def train(
     model = settings.make_model()
     if isinstance(model, deep.LipschitzNet28):
         model.initialize(images.images)
-    trainer = _trainer(deep, settings, model.to(_device(device)), out, log, quiet)
+    about = {"settings": settings.to_dict(), "classes": images.classes.tolist()}
+    trainer = settings.make_trainer(
+        model.to(_device(device)), checkpoint=out, log=log, about=about, progress=not quiet
+    )
     if held_out is not None:
         trainer.validate = partial(_quality, deep, trainer.scheme, held_out)
         trainer.patience = settings.train.patience
@@ -114,33 +118,6 @@ def _quality(deep: Any, scheme: Any, images: "ImageSet", model: "nn.Module") -> 
         return -float(scheme.loss(rows, images.codes.to(rows.device)).detach())
     found = deep.retrieval_scores(deep.embed_all(model, images.images), images.codes, nmi=False)
     return float(found.map_at_r)
-
-
-def _trainer(
-    deep: Any, settings: "Configuration", model: "nn.Module", out: Path, log: Path | None, quiet: bool
-) -> Any:
-    import torch
-
-    values = settings.train
-    optimizer = partial(torch.optim.Adam, lr=values.learning_rate, weight_decay=values.weight_decay)
-    return deep.Trainer(
-        model,
-        settings.make_scheme(),
-        optimizer=optimizer,
-        epochs=values.epochs,
-        batch_size=values.batch_size,
-        seed=values.seed,
-        schedule=values.schedule,
-        augment=settings.make_augmentation(),
-        clip=values.clip,
-        time_limit=values.time_limit,
-        checkpoint_minutes=values.checkpoint_minutes,
-        mixed_precision=values.mixed_precision,
-        checkpoint=out,
-        log=log,
-        about=settings.to_dict(),
-        progress=not quiet,
-    )
 
 
 @app.command()
@@ -241,14 +218,14 @@ def certify(
     learned = deep.read_prototypes(run)
     if rows == "prototypes" and learned is None:
         raise InputError(f"--rows: {run} has no prototypes; train.scheme=CP[20] learns some.")
-    known, images = (_read(deep, data, part, settings) for part in ("train", "test"))
-    images = images.first(points)
+    images = _read(deep, data, "test", settings).first(points)
     clf = deep.CertifiedEmbeddingClassifier(model, neighbors, n_jobs=jobs)
     if learned is None or rows == "training":
+        known = _read(deep, data, "train", settings)
         clf.fit(known.images, known.classes[known.codes])
         what = f"{len(known.codes):,} training images"
     else:
-        clf.fit_embeddings(learned[0], known.classes[learned[1]])
+        clf.fit_embeddings(learned[0], np.array(deep.read_about(run)["classes"])[learned[1]])
         what = f"{len(learned[1]):,} prototypes"
     found = clf.certify(images.images, images.classes[images.codes], progress=not quiet)
     typer.echo(f"L ≤ {clf.lipschitz_:.9g}, {len(found):,} images before {what}")
@@ -285,8 +262,8 @@ def _device(name: str) -> str:
 def _trained(deep: Any, run: Path, device: str) -> "tuple[nn.Module, Configuration]":
     about = deep.read_about(run)
     try:
-        settings = deep.Configuration().updated(about, str(run))
-    except InputError as error:
+        settings = deep.Configuration().updated(about["settings"], str(run))
+    except (InputError, KeyError) as error:
         raise DataError(f"{run}: was not written by `certimetric deep train`: {error}") from error
     return deep.load_model(settings.make_model(), run).to(device), settings
 

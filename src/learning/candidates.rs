@@ -30,7 +30,11 @@ pub struct Search<'a> {
 }
 
 /// The nearest ones: `(n, 2, k)` positions, nearest first; `u32::MAX` where there are no more.
-pub struct Ranked(pub Vec<u32>);
+pub struct Ranked {
+    pub rows: Vec<u32>,
+    /// For how many slots all rows had to be compared.
+    pub open: usize,
+}
 
 type Nearest = Vec<Entry>;
 
@@ -124,7 +128,7 @@ impl Candidates {
         patience: usize,
         others: impl Fn(usize) -> I + Sync,
     ) -> Result<Option<Ranked>> {
-        let (mut ranked, open) = self.rank_all(search)?;
+        let (mut rows, open) = self.rank_all(search)?;
         if open.len() > patience {
             return Ok(None);
         }
@@ -145,11 +149,11 @@ impl Candidates {
             |_, found: (usize, Nearest)| known.push(found),
         )?;
         for (slot, nearest) in known {
-            put(&mut ranked[slot * search.k..][..search.k], &nearest);
+            put(&mut rows[slot * search.k..][..search.k], &nearest);
             let down = |e: &Entry| search.view.of_reference_down(images.distance_down(e.square()));
             self.set(slot, &nearest, down, nearest.len() < most);
         }
-        Ok(Some(Ranked(ranked)))
+        Ok(Some(Ranked { rows, open: open.len() }))
     }
 
     /// What is found among the candidates, and the slots where another row may be nearer.

@@ -148,7 +148,12 @@ impl Images {
 
     /// What the distance, or the square root of [`square`](Self::square), is at least, by its rounded counterpart.
     fn rounded_down(&self, distance: f64) -> f64 {
-        distance * (1.0 - (self.dimensions as f64 + 8.0) * EPS)
+        distance * (1.0 - (self.dimensions as f64 + 8.0) * EPS) - f64::from(self.vanished()).sqrt()
+    }
+
+    /// More than what squares lose that binary32 cannot tell from 0.
+    fn vanished(&self) -> f32 {
+        (self.dimensions as f32 + 8.0) * f32::MIN_POSITIVE
     }
 
     /// What the distance of two images is at least, for a [`square`](Self::square).
@@ -157,10 +162,14 @@ impl Images {
         self.rounded_down(f64::from(square).sqrt())
     }
 
-    /// The same for a square from products, `‖a‖² + ‖b‖² − 2⟨a, b⟩`, of the row at a position.
+    /// The same for squares from products, `‖a‖² + ‖b‖² − 2⟨a, b⟩`, of the row `a` at a position and all `b` of which
+    /// they are no less than this.
     #[must_use]
     pub fn distance_down_by_products(&self, square: f32, position: usize) -> f64 {
-        let off = 4.0 * self.rounding() * (self.squares[position] + self.largest);
+        let own = self.squares[position];
+        // Of those that are so long that this were the distance to the nearest point of their length.
+        let length = (own.sqrt() + square.sqrt()) * (1.0 + self.rounding());
+        let off = 4.0 * self.rounding() * (own + self.largest.min(length * length)) + self.vanished();
         self.distance_down((square - off).max(0.0))
     }
 
@@ -197,7 +206,8 @@ impl Images {
             let position = slot / 2;
             last.of(slot).iter().fold(0.0f32, |limit, &row| {
                 let size = self.squares[position] + self.squares[row as usize];
-                limit.max(self.square(position, row as usize) + 4.0 * self.rounding() * size)
+                let off = 4.0 * self.rounding() * size + self.vanished();
+                limit.max(self.square(position, row as usize) + off)
             })
         };
         let n = self.squares.len();

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 import certimetric as cm
 from certimetric import deep
 from certimetric._cli_app import app
+from certimetric.reproduce import certified
 
 pytestmark = pytest.mark.torch
 
@@ -224,6 +225,25 @@ def test_images_of_another_size_are_refused(trained, tmp_path):
     found = run("evaluate", trained, "--data", path)
     assert found.exit_code == 2
     assert "model does not take images of shape (1, 5, 5)" in found.output
+
+
+def test_all_rows_of_certified_accuracies_are_about_the_same_images(data, tmp_path):
+    with np.load(data) as archive:
+        parts = dict(archive)
+    # Test images without the first class: codes of the two parts are not the same.
+    chosen = parts["y_test"] > 0
+    parts |= {
+        "X_test": parts["X_test"][chosen],
+        "y_test": parts["y_test"][chosen] + 5,
+        "y_train": parts["y_train"] + 5,
+    }
+    np.savez(tmp_path / "mnist.npz", **{name: np.concatenate([part] * 3) for name, part in parts.items()})
+    experiment = certified.Experiment(tmp_path / "mnist.npz", tmp_path, epochs=8, points=7)
+    _, test = experiment.images
+    np.testing.assert_allclose(experiment.split.Z, test.images.flatten(1), rtol=1e-7)
+    np.testing.assert_array_equal(experiment.split.t, test.classes[test.codes])
+    for row in ("pixels", "network", "network-points"):
+        assert certified.ROWS[row].certify(experiment).certified_error(0.0) < 0.5
 
 
 def test_the_table_of_certified_accuracies_is_made_and_goes_on(data, tmp_path):

@@ -139,6 +139,8 @@ def test_a_share_of_images_moves():
     assert 0.7 < is_same.float().mean() < 0.82
     still = random_shifts(images, torch.Generator().manual_seed(0), share=0.0)
     assert torch.equal(still, images)
+    with pytest.raises(InputError, match="share between 0 and 1, got 1 and 2"):
+        random_shifts(images, torch.Generator(), share=2)
 
 
 def test_a_lipschitz_network_may_begin_with_principal_directions():
@@ -150,8 +152,12 @@ def test_a_lipschitz_network_may_begin_with_principal_directions():
     kept = network[1].weight.detach().reshape(4, 28, 28)[:, :4, 0]
     assert float(torch.linalg.matrix_norm(kept)) ** 2 > 3.9
     torch.testing.assert_close(network[1].weight @ network[1].weight.T, torch.eye(4), atol=1e-5, rtol=0)
-    with pytest.raises(InputError, match="1000 components of 784 pixels leave no choice"):
-        LipschitzNet28(1000, depth=0).initialize(images)
+    wide = LipschitzNet28(1000, depth=0)
+    before = wide[1].weight.detach().clone()
+    wide.initialize(images)
+    assert torch.equal(wide[1].weight, before)
+    with pytest.raises(InputError, match=r"images must have shape \(n, 1, 28, 28\), got \(300, 1, 5, 5\)"):
+        network.initialize(images[:, :, :5, :5])
 
 
 def test_networks_of_the_papers():

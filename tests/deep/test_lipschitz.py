@@ -73,19 +73,42 @@ def test_orthogonal_layers_follow_their_gradient_on_the_manifold(inputs, outputs
         assert slope == pytest.approx(float(found[row, column]), abs=1e-7)
 
 
+@pytest.mark.parametrize("shape", [(4, 784), (2, 2), (8, 784), (784, 3), (40, 60), (256, 256)])
+def test_an_orthonormal_weight_stays_as_it_is_to_the_last_bit(shape):
+    for seed in range(20):
+        torch.manual_seed(seed)
+        layer = OrthogonalLinear(*shape)
+        layer.weight.data += 0.02 * torch.rand(()) * torch.randn_like(layer.weight)
+        once = layer.orthonormal().detach()
+        layer.weight.data.copy_(once)
+        again = layer.orthonormal().detach()
+        assert torch.equal(again, once)
+        assert again.data_ptr() != layer.weight.data_ptr()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e25, 1e160])
+def test_the_length_of_a_weight_does_not_matter(scale):
+    layer = OrthogonalLinear(7, 5).double()
+    expected = layer.orthonormal().detach()
+    layer.weight.data *= scale
+    torch.testing.assert_close(layer.orthonormal().detach(), expected)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(20, 12), (12, 20)])
 @pytest.mark.parametrize("rate", [1e-3, 0.1, 10.0])
-def test_steps_of_any_length_leave_weights_orthonormal(rate):
+def test_steps_of_any_length_leave_weights_orthonormal(rate, inputs, outputs):
     torch.manual_seed(0)
-    layer = OrthogonalLinear(20, 12)
+    layer = OrthogonalLinear(inputs, outputs)
     optimizer = torch.optim.SGD(layer.parameters(), lr=rate, momentum=0.9)
-    x, y = torch.randn(64, 20), torch.randn(64, 12)
+    x, y = torch.randn(64, inputs), torch.randn(64, outputs)
     for _ in range(20):
         optimizer.zero_grad()
         (layer(x) - y).square().mean().backward()
         optimizer.step()
     layer(x)
     weight = layer.weight.detach()
-    assert float((weight @ weight.T - torch.eye(12)).abs().max()) < 1e-5
+    gram = weight @ weight.T if inputs > outputs else weight.T @ weight
+    assert float((gram - torch.eye(12)).abs().max()) < 1e-5
     assert freeze(LipschitzNetwork(layer)).constant < 1.00001
 
 

@@ -5,6 +5,7 @@ import json
 import pickle
 import signal
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from certimetric.deep import (
     make_loss,
     make_scheme,
     random_shifts,
+    read_prototypes,
     retrieval_scores,
 )
 from certimetric.exceptions import DataError, InputError
@@ -186,6 +188,63 @@ def test_a_certified_network_is_trained_with_its_prototypes(small):
     assert after.lower.mean() > before
     margins = loss.margins(network(images), codes).detach().numpy()
     assert (after.lower >= np.maximum(margins, 0) - 1e-3).all()
+
+
+def certified_run(small, **settings):
+    """A narrow network with prototypes that the scheme makes."""
+    torch.manual_seed(0)
+    network = LipschitzNetwork(torch.nn.Flatten(), OrthogonalLinear(36, 4), MaxMin(), OrthogonalLinear(4, 2))
+    scheme = CertifiedPrototypes(n_prototypes=2, margin=0.6)
+    make = partial(torch.optim.Adam, lr=1e-2)
+    return run(small, network, scheme=scheme, optimizer=make, **settings)
+
+
+@pytest.mark.parametrize("stop_after", [3, 4, 7])
+def test_a_certified_run_that_was_stopped_ends_at_the_same_bits(stop_after, small, tmp_path):
+    whole, path = certified_run(small), tmp_path / "run.pt"
+    certified_run(small, checkpoint=path, stop_after=stop_after)
+    again = certified_run(small, checkpoint=path)
+    assert torch.equal(weights(again.model), weights(whole.model))
+    assert torch.equal(again.scheme.loss.points, whole.scheme.loss.points)
+    points, codes = read_prototypes(path)
+    np.testing.assert_array_equal(points, whole.scheme.loss.points.detach())
+    np.testing.assert_array_equal(codes, whole.scheme.loss.labels)
+
+
+def test_the_prototypes_of_the_best_epoch_are_kept(small, tmp_path):
+    path, seen = tmp_path / "run.pt", []
+
+    def validate(model):
+        seen.append(1)
+        return -abs(len(seen) - 2)
+
+    best = certified_run(small, checkpoint=path, epochs=3, validate=validate)
+    second = certified_run(small, epochs=2).scheme.loss.points
+    torch.testing.assert_close(best.scheme.loss.points, second)
+    np.testing.assert_array_equal(read_prototypes(path)[0], best.scheme.loss.points.detach())
+
+
+def test_an_optimizer_must_have_what_the_loss_learns(small):
+    model = fresh()
+    scheme = CertifiedPrototypes(n_prototypes=1)
+    with pytest.raises(InputError, match="optimizer must have what the loss learns, too"):
+        Trainer(model, scheme, torch.optim.Adam(model.parameters()), batch_size=16).fit(*small)
+    with pytest.raises(InputError, match="has no points before prepare"):
+        CertifiedPrototypes()(model, *small)
+
+
+def test_a_run_with_other_augmentation_does_not_go_on(small, tmp_path):
+    path = tmp_path / "run.pt"
+    run(small, checkpoint=path, augment=partial(random_shifts, share=0.3))
+    with pytest.raises(DataError, match="is of a run with other images or settings"):
+        run(small, checkpoint=path, augment=partial(random_shifts, share=0.4))
+    run(small, checkpoint=path, augment=partial(random_shifts, share=0.3), epochs=1)
+
+
+def test_a_run_that_is_done_is_not_out_of_patience(small, tmp_path):
+    path = tmp_path / "run.pt"
+    run(small, checkpoint=path, epochs=3)
+    assert run(small, checkpoint=path, epochs=2).stop_reason_ == "epochs"
 
 
 def test_a_gradient_that_is_not_finite_ends_a_run(small):

@@ -17,7 +17,7 @@ from certimetric.exceptions import DataError
 
 __all__ = ["digest_of", "load_model", "load_run", "read_about", "read_prototypes", "save_run"]
 
-_FORMAT = "certimetric.deep"
+_FORMAT, _VERSION = "certimetric.deep", 2
 _PARTS = {"key", "shape", "about", "weights", "place"}
 _ERRORS = (
     OSError,
@@ -56,7 +56,7 @@ def load_run(path: Path, key: str, run: Run) -> None:
 def _write(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values; the file is whole or not there."""
     with writing(path) as file:
-        torch.save({"format": _FORMAT, "version": 1, **state}, file)
+        torch.save({"format": _FORMAT, "version": _VERSION, **state}, file)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _read(path: Path) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        known = state["format"] == _FORMAT and state["version"] == 1 and state.keys() >= _PARTS
+        known = state["format"] == _FORMAT and state["version"] == _VERSION and state.keys() >= _PARTS
     except _ERRORS as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(f"{path}: cannot be read as a checkpoint: {lines[0]}") from error

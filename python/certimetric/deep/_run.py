@@ -21,7 +21,7 @@ from certimetric.deep._log import check_log
 from certimetric.deep.schemes import Scheme
 from certimetric.exceptions import InputError
 
-__all__ = ["Make", "Place", "Run", "Wish", "check_settings", "one_cycle", "patient", "warn_of"]
+__all__ = ["Make", "Place", "Run", "Wish", "check_settings", "described", "one_cycle", "patient", "warn_of"]
 
 
 Make = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
@@ -66,6 +66,11 @@ class Run:
         self.parameters = [*model.parameters(), *self.loss.parameters()]
         make = partial(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
         self.optimizer = make if isinstance(make, torch.optim.Optimizer) else make(self.parameters)
+        known = {id(value) for group in self.optimizer.param_groups for value in group["params"]}
+        if any(value.requires_grad and id(value) not in known for value in self.loss.parameters()):
+            raise InputError(
+                "optimizer must have what the loss learns, too, as partial(torch.optim.Adam, lr=...) will."
+            )
         self.generator = torch.Generator().manual_seed(seed)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.place, self.history = Place(), list[dict[str, float]]()
@@ -208,6 +213,13 @@ def check_settings(
         json.dumps(about)
     except TypeError as error:
         raise InputError(f"about must have plain values: {error}.") from error
+
+
+def described(function: Callable[..., Any] | None) -> str:
+    """What tells a function from another one: its name and what it was given beforehand."""
+    if isinstance(function, partial):
+        return f"{described(function.func)}{function.args}{sorted(function.keywords.items())}"
+    return getattr(function, "__qualname__", type(function).__name__)
 
 
 _REASONS = {

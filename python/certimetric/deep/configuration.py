@@ -2,14 +2,14 @@
 
 import math
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from certimetric.deep.attacks import PGD
 from certimetric.deep.data import random_shifts
@@ -17,6 +17,7 @@ from certimetric.deep.losses import make_loss
 from certimetric.deep.models import make_model
 from certimetric.deep.presets import make_scheme
 from certimetric.deep.schemes import Scheme
+from certimetric.deep.trainer import Trainer
 from certimetric.exceptions import DataError, InputError
 
 __all__ = ["PRESETS", "Configuration"]
@@ -40,7 +41,7 @@ class _Train:
     ``shifts`` and ``shift_share`` are pixels and share of :func:`certimetric.deep.random_shifts`.
 
     ``held_out`` images, drawn with the seed, are not trained on: the model of the epoch with the best mAP@R
-    of them is kept, and ``patience`` epochs without a better one end the run.
+    of them, or loss before prototypes, is kept, and ``patience`` epochs without a better one end the run.
     """
 
     scheme: str = "HM[S,LGA]&ICS"
@@ -182,12 +183,32 @@ class Configuration:
         values = self.model
         return make_model(values.name, values.n_components, values.channels, values.weights)
 
-    def make_augmentation(self) -> Callable[[Tensor, torch.Generator], Tensor] | None:
-        """What batches become before they are trained on; None: nothing else."""
+    def make_trainer(self, model: nn.Module, **settings: Any) -> Trainer:
+        """The training of a model, which tells these settings in its checkpoint.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+        **settings
+            Of :class:`~certimetric.deep.Trainer`, besides those of a section.
+        """
         values = self.train
-        if not values.shifts:
-            return None
-        return partial(random_shifts, pixels=values.shifts, share=values.shift_share)
+        shifted = partial(random_shifts, pixels=values.shifts, share=values.shift_share)
+        return Trainer(
+            model,
+            self.make_scheme(),
+            partial(torch.optim.Adam, lr=values.learning_rate, weight_decay=values.weight_decay),
+            epochs=values.epochs,
+            batch_size=values.batch_size,
+            seed=values.seed,
+            schedule=values.schedule,
+            augment=shifted if values.shifts else None,
+            clip=values.clip,
+            time_limit=values.time_limit,
+            checkpoint_minutes=values.checkpoint_minutes,
+            mixed_precision=values.mixed_precision,
+            **settings,
+        )
 
     def make_scheme(self) -> Scheme:
         """The training scheme."""

@@ -169,7 +169,14 @@ def random_shifts(images: Tensor, generator: torch.Generator, pixels: int = 1, s
     Returns
     -------
     tensor of the same shape
+
+    Raises
+    ------
+    InputError
+        Negative pixels, or a share that is none.
     """
+    if pixels < 0 or not 0 <= share <= 1:
+        raise InputError(f"pixels must be 0 or more and share between 0 and 1, got {pixels} and {share}.")
     height, width = images.shape[2:]
     padded = nn.functional.pad(images, [pixels] * 4)
     steps = torch.randint(-pixels, pixels + 1, (2, len(images)), generator=generator)

@@ -27,7 +27,8 @@ class OrthogonalLinear(nn.Linear):
     """x ↦ W x + b with orthonormal rows, or columns where W has more rows than columns.
 
     W is the nearest such matrix to the parameter ``weight``. Its gradient is the one along the manifold of
-    these matrices, and a forward pass in training moves ``weight`` onto it, so that any optimiser will do.
+    these matrices, and a forward pass in training moves ``weight`` onto it, so that any optimiser will do;
+    ``torch.func`` takes the layer in evaluation mode only.
     It costs a few products with the smaller Gram matrix; the Cayley map of PyTorch's own parametrisation
     solves with a matrix of the larger side.
 
@@ -66,7 +67,7 @@ class _Nearest(torch.autograd.Function):
     def forward(weight: Tensor) -> Tensor:
         with torch.autocast(weight.device.type, enabled=False):
             is_wide = len(weight) <= weight.shape[1]
-            return polar_factor(weight).clone() if is_wide else polar_factor(weight.T).T.contiguous()
+            return (polar_factor(weight) if is_wide else polar_factor(weight.T).T).clone()
 
     @staticmethod
     def setup_context(context: Any, inputs: tuple[Tensor], output: Tensor) -> None:  # noqa: ARG004 - the protocol's
@@ -89,18 +90,23 @@ def polar_factor(wide: Tensor) -> Tensor:
     """(W Wᵀ)^(−1/2) W of a matrix with no more rows than columns; the same bits where it is one already.
 
     Newton-Schulz steps W ← 3/2 W − 1/2 W Wᵀ W, which square what is missing; far away, the singular vectors.
+    What is not finite stays so, and is found by its loss.
     """
     identity = torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
-    enough = torch.finfo(wide.dtype).eps * len(wide) / 2
+    # Some times more than what rounding leaves, so that a matrix that is near enough stays so.
+    enough = torch.finfo(wide.dtype).eps * max(len(wide) / 2, 32)
     for _ in range(8):
         gram = wide @ wide.T
         missing = float(torch.linalg.matrix_norm(gram - identity))
-        # What is not finite stays so, and is found by its loss.
-        if not enough < missing < math.inf:
+        if missing <= enough:
             break
-        if missing > _NEAR:
-            left, _, right = torch.linalg.svd(wide, full_matrices=False)
-            wide = left @ right
+        if not missing <= _NEAR:
+            largest = float(wide.abs().max())
+            if not math.isfinite(largest):
+                break
+            unit = (wide / (largest or 1.0)).to(torch.promote_types(wide.dtype, torch.float32))
+            left, _, right = torch.linalg.svd(unit, full_matrices=False)
+            wide = (left @ right).to(wide)
             continue
         wide = torch.addmm(wide, gram, wide, beta=1.5, alpha=-0.5)
         if missing**2 < enough:

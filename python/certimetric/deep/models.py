@@ -88,6 +88,8 @@ class LipschitzNet28(LipschitzNetwork):
     def initialize(self, images: Tensor) -> None:
         """Let the first layer begin with the directions in which images differ most.
 
+        Where there are as many components as pixels nothing is lost anyway, and it stays as it is.
+
         Parameters
         ----------
         images : tensor of shape (n, C, 28, 28)
@@ -95,14 +97,15 @@ class LipschitzNet28(LipschitzNetwork):
         Raises
         ------
         InputError
-            More components than pixels: then it has no choice.
+            Images of another size.
         """
         first = self[1]
-        if first.out_features > first.in_features:
-            raise InputError(
-                f"{first.out_features} components of {first.in_features} pixels leave no choice."
-            )
         rows = images.flatten(1).to(first.weight)
+        if rows.shape[1] != first.in_features:
+            expected = f"(n, {self.channels}, 28, 28)"
+            raise InputError(f"images must have shape {expected}, got {tuple(images.shape)}.")
+        if first.out_features >= first.in_features:
+            return
         with torch.no_grad():
             centred = rows - rows.mean(dim=0)
             _, directions = torch.linalg.eigh(centred.T @ centred / len(rows))

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _ROWS = 1000
-"""Images of a class whose embeddings the first prototypes are made of."""
+"""Images of a class whose embeddings the first prototypes are made of, unless these are more."""
 
 _NOISE = 1e-7
 """The embedding shift begins at 0, where its gradient is 0: it is taken from embeddings this far away."""
@@ -72,7 +72,7 @@ class Scheme:
         raise NotImplementedError
 
     def prepare(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
-        """Look at all images before the first step of a run, once."""
+        """Look at all images before a run begins, or goes on."""
 
     def settings(self) -> dict[str, object]:
         """What tells this scheme from others: its fields, and numbers and words of its loss and its miner."""
@@ -173,7 +173,7 @@ class CertifiedPrototypes(Scheme):
     Parameters
     ----------
     loss : PrototypeMarginLoss, optional
-        Default: made for the classes of a run, from the two settings below.
+        Default: made anew for each run, for its classes, from the two settings below, which count only then.
     n_prototypes : int
         Points for each class.
     margin : float
@@ -190,14 +190,17 @@ class CertifiedPrototypes(Scheme):
 
     def settings(self) -> dict[str, object]:
         """As for all schemes; a loss that is made is told by its settings."""
-        return {**super().settings(), "loss": None} if self._makes else super().settings()
+        if self._makes:
+            return {"scheme": type(self).__name__, "n_prototypes": self.n_prototypes, "margin": self.margin}
+        return super().settings()
 
     def prepare(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
-        """Make the loss, from the embeddings of up to 1,000 images of each class."""
+        """Make the loss, from the embeddings of some images of each class."""
         if not self._makes:
             return
         classes = int(labels.max()) + 1
-        rows = torch.cat([(labels == code).nonzero()[:_ROWS, 0] for code in range(classes)])
+        most = max(_ROWS, self.n_prototypes)
+        rows = torch.cat([(labels == code).nonzero()[:most, 0] for code in range(classes)])
         embeddings = embed_all(model, images[rows], normalized=False)
         loss = PrototypeMarginLoss(classes, embeddings.shape[1], self.n_prototypes, self.margin)
         loss.initialize(embeddings, labels[rows].to(embeddings.device))
@@ -208,6 +211,8 @@ class CertifiedPrototypes(Scheme):
     ) -> Tensor:
         """See :class:`Scheme`."""
         del generator
+        if self.loss is None:
+            raise InputError("CertifiedPrototypes has no points before prepare, which a Trainer calls.")
         return self.loss(model(images), labels)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from certimetric._progress import progress_line
 from certimetric.deep._checkpoint import digest_of, load_run, save_run
 from certimetric.deep._log import write_log
-from certimetric.deep._run import Make, Run, Wish, check_settings, one_cycle, patient, warn_of
+from certimetric.deep._run import Make, Run, Wish, check_settings, described, one_cycle, patient, warn_of
 from certimetric.deep.data import PairSampler
 from certimetric.deep.embedding import check_images, check_labels, check_model, place_of
 from certimetric.deep.schemes import Scheme
@@ -131,8 +131,8 @@ class Trainer:
         self.scheme.prepare(self.model, images, codes)
         run = self._run = Run(self.model, self.scheme, self.optimizer, self.seed)
         length = self.schedule == "constant" or self.epochs
-        settings = (self.batch_size, self.seed, self.clip, self.mixed_precision, length, self.augment is None)
-        self._key = digest_of((images, codes), (run.settings(), *settings))
+        settings = (self.batch_size, self.seed, self.clip, self.mixed_precision, length)
+        self._key = digest_of((images, codes), (run.settings(), *settings, described(self.augment)))
         if self.checkpoint is not None and Path(self.checkpoint).exists():
             load_run(Path(self.checkpoint), self._key, run)
         self.history_, self.stop_reason_ = run.history, ""
@@ -143,7 +143,7 @@ class Trainer:
                     self._epoch((images, codes), sampler, report, wish)
         except KeyboardInterrupt:
             self.stop_reason_ = "interrupted"
-        is_whole = run.place.epoch == self.epochs
+        is_whole = run.place.epoch >= self.epochs
         self.stop_reason_ = self.stop_reason_ or ("epochs" if is_whole else "patience")
         self._finish()
         return self

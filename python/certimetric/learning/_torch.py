@@ -79,8 +79,9 @@ class TorchTriplets:
         torch = self.torch
         G = self._tensor(components).requires_grad_()
         z, same, other = (self.rows[torch.as_tensor(rows, device=self.device)] for rows in triplets)
-        # Triplets without a margin do not count.
-        counted = ((other - same) @ G.detach().T @ G.detach()).norm(dim=1) > 0
+        # Triplets without a margin do not count, nor those whose lengths have squares that vanish.
+        kind = torch.finfo(self.dtype)
+        counted = ((other - same) @ G.detach().T @ G.detach()).norm(dim=1) > kind.tiny**0.5 / kind.eps
         margins = signed_radii(G, z[counted], same[counted], other[counted])
         value = _loss(torch, margins, loss).sum() / max(1, len(margins))
         value.backward()

@@ -35,7 +35,11 @@ class TripletBackend(Protocol):
 
 
 class NativeTriplets:
-    """The Rust core. Memory: (n, p) in binary32, and 16 bytes for each of 2 n k neighbours."""
+    """The Rust core.
+
+    Memory: (n, p) in binary32, up to 64 n k bytes of candidates, and 128 n k in each thread; more where ties
+    are many.
+    """
 
     def __init__(self, rows: FloatArray, codes: IntArray, k: int, n_jobs: int) -> None:
         self.rows, self.n_jobs = rows, n_jobs

@@ -14,7 +14,7 @@ from certimetric.neighbors import CertifiedKNeighborsClassifier
 from certimetric.reproduce.metrics import TITLES, settings
 from certimetric.reproduce.protocol import Split
 
-__all__ = ["Cell", "Store", "key_of"]
+__all__ = ["Cell", "Store", "kept", "key_of"]
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,8 @@ class Store:
     def get(self, split: Split, cell: Cell) -> Certification | None:
         """A finished cell, or None; one that is proven without a limit is so under every limit."""
         for wanted in (replace(cell, point_time_limit=None), cell):
-            path = self.path(split, wanted)
-            try:
-                if path.is_file():
-                    return Certification.load(path)
-            except DataError:
-                # Damaged: then it is to be computed again.
-                continue
+            if (found := kept(self.path(split, wanted))) is not None:
+                return found
         return None
 
     def put(self, split: Split, cell: Cell, cert: Certification) -> None:
@@ -95,6 +90,14 @@ class Store:
             cell = replace(cell, point_time_limit=None)
         self.folder.mkdir(parents=True, exist_ok=True)
         cert.save(self.path(split, cell))
+
+
+def kept(path: Path) -> Certification | None:
+    """What an earlier run left there; None where there is nothing, or it is damaged and to be made again."""
+    try:
+        return Certification.load(path) if path.is_file() else None
+    except DataError:
+        return None
 
 
 def key_of(determined: dict[str, Any]) -> str:

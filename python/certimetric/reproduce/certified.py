@@ -8,7 +8,7 @@ import csv
 import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,13 @@ from certimetric.deep import (
     Configuration,
     LipschitzNet28,
     PrototypeMarginLoss,
-    Trainer,
     embed_all,
     read_images,
 )
 from certimetric.deep._checkpoint import digest_of
 from certimetric.deep.data import ImageSet
 from certimetric.exceptions import DataError, InputError
-from certimetric.reproduce.cells import Cell, Store, key_of
+from certimetric.reproduce.cells import Store, kept, key_of
 from certimetric.reproduce.metrics import Metrics
 from certimetric.reproduce.protocol import Protocol, Source, Split, load
 
@@ -81,8 +80,8 @@ class Experiment:
     @cached_property
     def split(self) -> Split:
         """Pixels over 255 as rows, in the order of the file."""
-        whole = load(Source(self.name, self.path, protocol=Protocol("255", points=None, image=(28, 28))))
-        return whole if self.points is None else whole.points(self.points)
+        protocol = Protocol("255", self.points, seed=None, image=(28, 28))
+        return load(Source(self.name, self.path, protocol=protocol))
 
     @cached_property
     def images(self) -> tuple[ImageSet, ImageSet]:
@@ -105,17 +104,18 @@ class Experiment:
         preset = PRESETS["certified"]
         return replace(preset, train=replace(preset.train, epochs=self.epochs, seed=self.seed))
 
-    def of_pixels(self, cell: Cell) -> Certification:
+    def of_pixels(self, n_neighbors: int, metric: str) -> Certification:
         """Neighbours or learned points in the space of pixels."""
-        store = Store(self.folder / "cells")
-        found = store.get(self.split, cell)
-        if found is None:
+        split = self.split
+        key = Store(self.folder / "cells").metric_key(split, metric)
+
+        def ask(**settings: Any) -> Certification:
             metrics = Metrics(self.folder / "metrics", self.n_jobs, self.progress)
-            key = store.metric_key(self.split, cell.metric)
-            classifier = metrics.classifier(self.split, cell.metric, key)
-            found = cell.certify(classifier, self.split, progress=self.progress)
-            store.put(self.split, cell, found)
-        return found
+            classifier = metrics.classifier(split, metric, key)
+            classifier.set_params(n_neighbors=n_neighbors)
+            return classifier.certify(split.Z, split.t, **settings)
+
+        return self._kept({"metric": metric, "learned": key}, n_neighbors, ask)
 
     def of_network(self, n_neighbors: int | None, is_edited: bool = False) -> Certification:
         """Training images or, without a number of neighbours, learned points in the embedding space.
@@ -123,22 +123,34 @@ class Experiment:
         Edited: without the training images that the points leave less than half of the margin trained for.
         """
         train, test = self.images
-        asked = {"neighbors": n_neighbors, "edited": is_edited, "seconds": _SECONDS}
+
+        def ask(**settings: Any) -> Certification:
+            network, loss = self._network
+            clf = CertifiedEmbeddingClassifier(network, n_neighbors or 1, n_jobs=self.n_jobs)
+            if n_neighbors is None:
+                clf.fit_embeddings(loss.points.detach().numpy(), train.classes[loss.labels])
+            else:
+                chosen = self._far_inside() if is_edited else torch.ones(len(train.codes), dtype=torch.bool)
+                clf.fit(train.images[chosen], train.classes[train.codes[chosen]])
+            return clf.certify(test.images, test.classes[test.codes], **settings)
+
+        rows = "points" if n_neighbors is None else "edited" if is_edited else "all"
+        return self._kept({"network": self._key, "rows": rows}, n_neighbors or 1, ask)
+
+    def _kept(
+        self, determined: dict[str, Any], n_neighbors: int, ask: Callable[..., Certification]
+    ) -> Certification:
+        """What is asked, or an earlier run was told; of several neighbours about the table's radii only."""
+        _, test = self.images
+        several = {} if n_neighbors == 1 else {"eps": RADII, "point_time_limit": _SECONDS}
         digest = digest_of((test.images, test.codes), "")
-        key = key_of({"network": self._key, "test": digest, **asked})
+        key = key_of({**determined, "neighbors": n_neighbors, "test": digest, **several})
         path = self.folder / "cells" / f"deep-{self.name}-{key}.npz"
-        if path.is_file():
-            return Certification.load(path)
-        network, loss = self._network
-        clf = CertifiedEmbeddingClassifier(network, n_neighbors or 1, n_jobs=self.n_jobs)
-        if n_neighbors is None:
-            clf.fit_embeddings(loss.points.detach().numpy(), loss.labels.numpy())
-        else:
-            kept = self._far_inside() if is_edited else torch.ones(len(train.codes), dtype=torch.bool)
-            clf.fit(train.images[kept], train.codes[kept])
-        limit = None if (n_neighbors or 1) == 1 else _SECONDS
-        found = clf.certify(test.images, test.codes, point_time_limit=limit, progress=self.progress)
-        found.save(path)
+        found = kept(path)
+        if found is None:
+            found = ask(progress=self.progress, **several)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            found.save(path)
         return found
 
     @cached_property
@@ -152,29 +164,16 @@ class Experiment:
         train, _ = self.images
         path = self.folder / "cells" / f"deep-{self.name}-{self._key}.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        values, scheme = self.settings.train, self.settings.make_scheme()
         torch.manual_seed(self.seed)
         model = LipschitzNet28(self.settings.model.n_components)
         model.initialize(train.images)
-        trainer = Trainer(
-            model,
-            scheme,
-            partial(torch.optim.Adam, lr=values.learning_rate),
-            epochs=values.epochs,
-            batch_size=values.batch_size,
-            seed=values.seed,
-            schedule=values.schedule,
-            augment=self.settings.make_augmentation(),
-            checkpoint=path,
-            checkpoint_minutes=1.0,
-            about=self.settings.to_dict(),
-            progress=self.progress,
-        ).fit(train.images, train.codes)
+        trainer = self.settings.make_trainer(model, checkpoint=path, progress=self.progress)
+        trainer.fit(train.images, train.codes)
         if trainer.stop_reason_ == "interrupted":
             raise KeyboardInterrupt
         if trainer.stop_reason_ == "not_finite":
             raise InputError(f"the loss is not finite after {len(trainer.history_)} epochs.")
-        loss: Any = scheme.loss
+        loss: Any = trainer.scheme.loss
         return model, loss
 
     def _far_inside(self) -> torch.Tensor:
@@ -185,7 +184,10 @@ class Experiment:
             rows = embed_all(network, train.images, normalized=False)
             parts = zip(rows.split(_BATCH), train.codes.split(_BATCH), strict=True)
             margins = torch.cat([loss.margins(*part) for part in parts])
-        return margins >= loss.margin / 2
+        chosen = margins >= loss.margin / 2
+        if not chosen.any():
+            raise InputError(f"no training image is well inside its class after {self.epochs} epochs.")
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -204,9 +206,7 @@ class Row:
 
 
 def _of_pixels(title: str, n_neighbors: int, metric: str) -> Row:
-    limit = None if n_neighbors == 1 else _SECONDS
-    cell = Cell(n_neighbors, "plurality", "exact", limit, metric)
-    return Row(title, lambda experiment: experiment.of_pixels(cell))
+    return Row(title, lambda experiment: experiment.of_pixels(n_neighbors, metric))
 
 
 def _of_network(title: str, n_neighbors: int | None, is_edited: bool = False) -> Row:
@@ -258,10 +258,10 @@ def markdown(experiment: Experiment, table: Table) -> str:
         f"# Certified accuracy, {experiment.name}",
         "",
         f"{count:,} test images, ℓ2 norms of images in [0, 1]. Radii of networks are lower ends: those of "
-        f"embeddings over the constant. The search for {_NEIGHBORS} neighbours ends after {_SECONDS:g} s for "
-        "each image; what is not proven then does not count. Edited: without the training images that the "
-        "learned points leave less than half of the margin trained for. The network: orthogonal layers, "
-        f"{experiment.epochs} epochs, seed {experiment.seed}.",
+        f"embeddings over the constant. Before {_NEIGHBORS} neighbours these radii are decided, each image "
+        f"within {_SECONDS:g} s; what is not proven then does not count. Edited: without the training images "
+        "that the learned points leave less than half of the margin trained for. The network: orthogonal "
+        f"layers, {experiment.epochs} epochs, seed {experiment.seed}.",
         "",
         "| " + " | ".join(lines[0]) + " |",
         "|---" * len(lines[0]) + "|",
@@ -286,8 +286,10 @@ def draw(experiment: Experiment, table: Table, path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(7.6, 4.4), layout="constrained")
     radii = np.linspace(0, 2 * RADII[-1], 400)
     for title, cert in table.items():
-        style = "-" if title.startswith("network") else "--"
-        axes.plot(radii, 1 - np.asarray(cert.certified_error(radii)), style, label=title)
+        # Of some only the radii of the table are known.
+        shown, style = (radii, "-") if cert.run.eps is None else (np.array(RADII), "o")
+        style = style.replace("-", "-" if title.startswith("network") else "--")
+        axes.plot(shown, 1 - np.asarray(cert.certified_error(shown)), style, label=title)
     axes.set(
         xlabel="ℓ2 radius, pixels in [0, 1]", ylabel="Certified accuracy", ylim=(0, 1), xlim=(0, radii[-1])
     )

@@ -26,8 +26,8 @@ class Protocol:
         As for :meth:`Scaler.fit`, on the training set.
     points : int or None
         Number of test points, the first ones after shuffling; None: all.
-    seed : int
-        ``random_state`` of the shuffle.
+    seed : int or None
+        ``random_state`` of the shuffle; None: the order of the file.
     deviation : str
         What keeps our numbers from being those that were published, in words; empty: nothing.
     image : tuple of 2 ints or None
@@ -36,7 +36,7 @@ class Protocol:
 
     scale: str = "minmax"
     points: int | None = 1000
-    seed: int = 42
+    seed: int | None = 42
     deviation: str = ""
     image: tuple[int, int] | None = None
 
