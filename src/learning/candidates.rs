@@ -4,10 +4,13 @@
 use crate::error::Result;
 use crate::learning::images::{Images, View};
 use crate::learning::lists::{Entry, Lists};
+use crate::learning::scan::{Line, TILE, best, hits};
 use crate::parallel::{Control, Team};
+use std::ops::Range;
 
-/// Slots of a chunk of the work.
+/// Slots of a chunk of the work, and of those that are compared with all rows at once.
 const CHUNK: usize = 128;
+const OPEN: usize = 32;
 
 /// Of each position, for each of two kinds of rows, a few near ones: `(n, 2)` slots.
 pub struct Candidates {
@@ -122,11 +125,11 @@ impl Candidates {
 
     /// The `k` nearest rows by (computed square, position), the same as if all rows were compared. `others` gives all
     /// rows of a slot's kind. None where more than `patience` slots would need all of them.
-    pub fn nearest<I: Iterator<Item = usize>>(
+    pub fn nearest(
         &mut self,
         search: &Search,
         patience: usize,
-        others: impl Fn(usize) -> I + Sync,
+        others: impl Fn(usize) -> [Range<usize>; 2] + Sync,
     ) -> Result<Option<Ranked>> {
         let (mut rows, open) = self.rank_all(search)?;
         if open.len() > patience {
@@ -135,18 +138,14 @@ impl Candidates {
         let (images, most, mut known) = (search.images, self.most, Vec::new());
         search.team.for_chunks(
             open.len(),
-            1,
+            OPEN,
             search.control,
             || (),
             |(), part| {
-                let slot = open[part.start];
-                let mut nearest = Nearest::with_capacity(most + 1);
-                for row in others(slot) {
-                    offer(&mut nearest, most, Entry::new(images.square(slot / 2, row), row));
-                }
-                (slot, nearest)
+                let slots = &open[part];
+                slots.iter().copied().zip(self.among_all(slots, images, &others)).collect::<Vec<_>>()
             },
-            |_, found: (usize, Nearest)| known.push(found),
+            |_, found: Vec<(usize, Nearest)>| known.extend(found),
         )?;
         for (slot, nearest) in known {
             put(&mut rows[slot * search.k..][..search.k], &nearest);
@@ -154,6 +153,46 @@ impl Candidates {
             self.set(slot, &nearest, down, nearest.len() < most);
         }
         Ok(Some(Ranked { rows, open: open.len() }))
+    }
+
+    /// As many rows as there are candidates, the nearest of all, for a few slots at once: products say which rows can
+    /// be no farther than the farthest candidate.
+    fn among_all(
+        &self,
+        slots: &[usize],
+        images: &Images,
+        others: &impl Fn(usize) -> [Range<usize>; 2],
+    ) -> Vec<Nearest> {
+        let (n, scan) = (images.squares.len(), best());
+        let mut nearest = vec![Nearest::with_capacity(self.most + 1); slots.len()];
+        let own: Vec<f32> = slots.iter().flat_map(|slot| images.row(slot / 2)).copied().collect();
+        let limits: Vec<f32> = slots.iter().map(|&slot| images.limit(self.of(slot), slot / 2)).collect();
+        let (mut products, none) = (vec![0.0; slots.len() * TILE], [f32::NEG_INFINITY; TILE]);
+        for start in (0..n).step_by(TILE) {
+            let tile = start..n.min(start + TILE);
+            let products = &mut products[..slots.len() * tile.len()];
+            images.products(&own, tile.clone(), products);
+            for (at, &slot) in slots.iter().enumerate() {
+                for range in others(slot) {
+                    let range = range.start.max(tile.start)..range.end.min(tile.end);
+                    if range.is_empty() {
+                        continue;
+                    }
+                    let line = Line {
+                        own: images.squares[slot / 2],
+                        limit: limits[at],
+                        products: &products[at * tile.len()..][range.start - start..range.end - start],
+                        squares: &images.squares[range.clone()],
+                        limits: &none[..range.len()],
+                    };
+                    for row in hits(scan(&line)) {
+                        let row = range.start + row;
+                        offer(&mut nearest[at], self.most, Entry::new(images.square(slot / 2, row), row));
+                    }
+                }
+            }
+        }
+        nearest
     }
 
     /// What is found among the candidates, and the slots where another row may be nearer.

@@ -5,6 +5,7 @@ use crate::geometry::rounding::{exponent, power_of_two};
 use crate::learning::candidates::Candidates;
 use crate::learning::lists::Limits;
 use crate::parallel::{Control, Team};
+use std::ops::Range;
 
 const EPS: f64 = f32::EPSILON as f64;
 /// Sums of squares go over so many entries side by side, on every processor.
@@ -125,7 +126,8 @@ impl View {
 }
 
 impl Images {
-    fn row(&self, position: usize) -> &[f32] {
+    #[must_use]
+    pub fn row(&self, position: usize) -> &[f32] {
         &self.values[position * self.dimensions..][..self.dimensions]
     }
 
@@ -166,11 +168,28 @@ impl Images {
     /// they are no less than this.
     #[must_use]
     pub fn distance_down_by_products(&self, square: f32, position: usize) -> f64 {
+        self.distance_down((square - self.off(square, position)).max(0.0))
+    }
+
+    /// What squares from products may be off by for rows at this squared distance of the row at a position, or more.
+    fn off(&self, square: f32, position: usize) -> f32 {
         let own = self.squares[position];
-        // Of those that are so long that this were the distance to the nearest point of their length.
+        // Longer ones are farther away by their length alone.
         let length = (own.sqrt() + square.sqrt()) * (1.0 + self.rounding());
-        let off = 4.0 * self.rounding() * (own + self.largest.min(length * length)) + self.vanished();
-        self.distance_down((square - off).max(0.0))
+        4.0 * self.rounding() * (own + self.largest.min(length * length)) + self.vanished()
+    }
+
+    /// What squares from products are at most, for rows no farther from that at a position than the farthest of some.
+    #[must_use]
+    pub fn limit(&self, rows: &[u32], position: usize) -> f32 {
+        let farthest = rows.iter().fold(0.0f32, |m, &row| m.max(self.square(position, row as usize)));
+        farthest + self.off(farthest, position)
+    }
+
+    /// The products of images, row-major `(m, p)`, with those of a range.
+    pub fn products(&self, images: &[f32], range: Range<usize>, products: &mut [f32]) {
+        let p = self.dimensions;
+        product_nt32(images, &self.values[range.start * p..range.end * p], p, products);
     }
 
     /// What the root of a computed [`square`](Self::square) is at least, for a distance of images.
@@ -202,14 +221,7 @@ impl Images {
     /// What the farthest of the last candidates are no farther than, for rows that had as many as there can be, and what
     /// binary32 may be off by: nothing beyond is worth taking.
     pub fn limits(&self, last: &Candidates, team: &Team, control: &Control) -> Result<Limits> {
-        let limit = |slot: usize| {
-            let position = slot / 2;
-            last.of(slot).iter().fold(0.0f32, |limit, &row| {
-                let size = self.squares[position] + self.squares[row as usize];
-                let off = 4.0 * self.rounding() * size + self.vanished();
-                limit.max(self.square(position, row as usize) + off)
-            })
-        };
+        let limit = |slot: usize| self.limit(last.of(slot), slot / 2);
         let n = self.squares.len();
         let mut limits = [0, 1].map(|_| vec![0.0; n]);
         team.for_chunks(

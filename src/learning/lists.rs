@@ -1,6 +1,6 @@
 //! The nearest rows of all rows at once, out of pairs that come in any order.
 
-use crate::learning::scan::{LANES, Line, Scan, best};
+use crate::learning::scan::{Line, Scan, best, hits};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -83,14 +83,10 @@ impl Lists {
         let (own, squares) = (squares[row], &squares[start..][..products.len()]);
         let line =
             Line { own, limit: limits[row], products, squares, limits: &limits[start..][..products.len()] };
-        for (at, mut word) in (self.scan)(&line).into_iter().enumerate() {
-            while word != 0 {
-                let k = at * LANES + word.trailing_zeros() as usize;
-                word &= word - 1;
-                let square = ((own + squares[k]) - 2.0 * products[k]).max(0.0);
-                self.offer(kind, row, Entry::new(square, start + k));
-                self.offer(kind, start + k, Entry::new(square, row));
-            }
+        for k in hits((self.scan)(&line)) {
+            let square = ((own + squares[k]) - 2.0 * products[k]).max(0.0);
+            self.offer(kind, row, Entry::new(square, start + k));
+            self.offer(kind, start + k, Entry::new(square, row));
         }
     }
 

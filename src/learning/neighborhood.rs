@@ -10,22 +10,20 @@ use crate::learning::candidates::{Candidates, Ranked, Search};
 use crate::learning::drift::Reference;
 use crate::learning::images::{Centred, Images, Scale, product_nt32};
 use crate::learning::lists::{Kind, Limits, Lists};
-use crate::learning::scan::{LANES, WORDS};
+use crate::learning::scan::TILE;
 use crate::parallel::{Control, Team};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Rows of a tile: what a scan takes.
-const TILE: usize = LANES * WORDS;
 /// Candidates for each neighbour that are kept for the next metrics.
-const KEPT: usize = 4;
+const KEPT: usize = 3;
 /// Candidates for each neighbour where none are kept: rounding may exchange a few.
 const SPARE: usize = 2;
 /// How many times as many are kept where ties are many.
 const WIDEST: usize = 8;
 /// One in so many rows may be compared with all others before all are.
-const OPEN: usize = 32;
+const OPEN: usize = 8;
 /// After how many searches at most it is tried again to keep candidates.
 const LONGEST_PAUSE: u32 = 64;
 
@@ -142,23 +140,20 @@ impl Neighborhood {
     }
 
     /// All rows of the kind of a slot, twice the position and the kind.
-    fn others(&self, slot: usize) -> impl Iterator<Item = usize> + use<> {
+    fn others(&self, slot: usize) -> [Range<usize>; 2] {
         let position = slot / 2;
         let class = self.classes[position] as usize;
         let own = self.class_starts[class]..self.class_starts[class + 1];
-        let (first, second) = if slot % 2 == Kind::Same as usize {
-            (own.start..position, position + 1..own.end)
+        if slot % 2 == Kind::Same as usize {
+            [own.start..position, position + 1..own.end]
         } else {
-            (0..own.start, own.end..self.order.len())
-        };
-        first.chain(second)
+            [0..own.start, own.end..self.order.len()]
+        }
     }
 
     /// How many rows [`others`](Self::others) has.
     fn count(&self, slot: usize) -> usize {
-        let class = self.classes[slot / 2] as usize;
-        let own = self.class_starts[class + 1] - self.class_starts[class];
-        if slot % 2 == Kind::Same as usize { own - 1 } else { self.order.len() - own }
+        self.others(slot).iter().map(Range::len).sum()
     }
 
     /// The `most` nearest of both kinds, by products.

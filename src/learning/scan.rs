@@ -7,6 +7,9 @@ pub const LANES: usize = 16;
 /// Words of a line at most.
 pub const WORDS: usize = 16;
 
+/// Rows of a tile: what a scan takes.
+pub const TILE: usize = LANES * WORDS;
+
 /// What a row and each of the others would take, in squared distances.
 #[derive(Clone, Copy)]
 pub struct Line<'a> {
@@ -21,6 +24,17 @@ pub struct Line<'a> {
 
 /// For each of up to `LANES · WORDS` others a bit: the pair is within the limit of either side.
 pub type Scan = fn(&Line) -> [u16; WORDS];
+
+/// The entries whose bits are set, in order.
+pub fn hits(words: [u16; WORDS]) -> impl Iterator<Item = usize> {
+    words.into_iter().enumerate().flat_map(|(at, mut word)| {
+        std::iter::from_fn(move || {
+            let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
+            word &= word - 1;
+            Some(at * LANES + bit)
+        })
+    })
+}
 
 /// The scan for this processor.
 #[must_use]

@@ -190,7 +190,7 @@ def draw(
     anchors = np.flatnonzero((neighbors[0][:, 0] >= 0) & (neighbors[1][:, 0] >= 0))
     picked = []
     for near in neighbors:
-        near = near[anchors]
-        counts = (near >= 0).sum(axis=1)
-        picked.append(near[np.arange(len(near)), (rng.random(len(near)) * counts).astype(np.int64)])
+        # Nearest first: where the last is there, all are, and mostly all rows have all of theirs.
+        counts = near.shape[1] if (near[:, -1] >= 0).all() else (near[anchors] >= 0).sum(axis=1)
+        picked.append(near[anchors, (rng.random(len(anchors)) * counts).astype(np.int64)])
     return anchors, picked[0], picked[1]
