@@ -227,17 +227,26 @@ impl Candidates {
     fn rank(&self, slot: usize, search: &Search, nearest: &mut Nearest) -> bool {
         nearest.clear();
         let (images, k) = (search.images, search.k);
-        for (&row, &distance) in self.of(slot).iter().zip(&self.distances[slot * self.most..]) {
-            let square = images.square(slot / 2, row as usize);
-            offer(nearest, k, Entry::new(square, row as usize));
-            if nearest.len() == k {
-                let farthest = f64::from(nearest[k - 1].square()).sqrt();
-                if farthest < images.computed_down(search.view.of_images_down(f64::from(distance))) {
-                    return true;
+        let mut farthest = f64::INFINITY;
+        let is_beyond = |distance: f32, farthest: f64| {
+            farthest < images.computed_down(search.view.of_images_down(f64::from(distance)))
+        };
+        let distances = &self.distances[slot * self.most..];
+        for (&row, &distance) in self.of(slot).iter().zip(distances) {
+            // No row that follows, and none that is no candidate, is nearer than this one may be.
+            if is_beyond(distance, farthest) {
+                return true;
+            }
+            let entry = Entry::new(images.square(slot / 2, row as usize), row as usize);
+            if nearest.len() < k || entry < nearest[k - 1] {
+                offer(nearest, k, entry);
+                if nearest.len() == k {
+                    farthest = f64::from(nearest[k - 1].square()).sqrt();
                 }
             }
         }
-        self.is_whole[slot]
+        let last = self.of(slot).len().checked_sub(1).map(|at| distances[at]);
+        self.is_whole[slot] || last.is_some_and(|distance| is_beyond(distance, farthest))
     }
 }
 

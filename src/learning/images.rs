@@ -80,7 +80,8 @@ impl Centred {
         // Two images, of sums of d products with factors that were rounded themselves.
         let error = 2.0 * (d as f64 + 8.0) * EPS * size * self.longest;
         let largest = squares.iter().fold(0.0f32, |m, &x| m.max(x));
-        Ok(Images { values, squares, dimensions: p, scale: Scale { shrink, error }, largest })
+        let down = [1.0 - (p as f64 + 8.0) * EPS, f64::from(vanished(p)).sqrt()];
+        Ok(Images { values, squares, dimensions: p, scale: Scale { shrink, error }, largest, down })
     }
 }
 
@@ -92,6 +93,8 @@ pub struct Images {
     pub scale: Scale,
     /// Of `squares`.
     largest: f32,
+    /// What a rounded distance is multiplied by, and what is taken away, to be no more than the true one.
+    down: [f64; 2],
 }
 
 /// What binary32 makes of a metric.
@@ -150,12 +153,11 @@ impl Images {
 
     /// What the distance, or the square root of [`square`](Self::square), is at least, by its rounded counterpart.
     fn rounded_down(&self, distance: f64) -> f64 {
-        distance * (1.0 - (self.dimensions as f64 + 8.0) * EPS) - f64::from(self.vanished()).sqrt()
+        distance * self.down[0] - self.down[1]
     }
 
-    /// More than what squares lose that binary32 cannot tell from 0.
     fn vanished(&self) -> f32 {
-        (self.dimensions as f32 + 8.0) * f32::MIN_POSITIVE
+        vanished(self.dimensions)
     }
 
     /// What the distance of two images is at least, for a [`square`](Self::square).
@@ -237,6 +239,11 @@ impl Images {
         )?;
         Ok(limits)
     }
+}
+
+/// More than what squares lose that binary32 cannot tell from 0.
+fn vanished(dimensions: usize) -> f32 {
+    (dimensions as f32 + 8.0) * f32::MIN_POSITIVE
 }
 
 /// `C = A Bᵀ` in binary32, for row-major `A (m, k)`, `B (n, k)`, `C (m, n)`.
