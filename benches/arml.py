@@ -20,7 +20,7 @@ from _figures import Figure, Settings, Side, Spent, Target, alternate, clock, co
 from certimetric.learning import ARML
 
 # A fit has a thousand: enough of them that the first does not count for much.
-_EPOCHS = {"splice": 60, "satimage": 40, "pendigits": 40}
+_EPOCHS = {"splice": 200, "satimage": 100, "pendigits": 60}
 
 
 def epochs(data: Data, count: int, threads: int, **parameters: str) -> Side:
