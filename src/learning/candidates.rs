@@ -32,13 +32,6 @@ pub struct Search<'a> {
     pub control: &'a Control,
 }
 
-/// The nearest ones: `(n, 2, k)` positions, nearest first; `u32::MAX` where there are no more.
-pub struct Ranked {
-    pub rows: Vec<u32>,
-    /// For how many slots all rows had to be compared.
-    pub open: usize,
-}
-
 type Nearest = Vec<Entry>;
 
 fn offer(nearest: &mut Nearest, most: usize, entry: Entry) {
@@ -123,18 +116,22 @@ impl Candidates {
         self.most
     }
 
-    /// The `k` nearest rows by (computed square, position), the same as if all rows were compared. `others` gives all
-    /// rows of a slot's kind. None where more than `patience` slots would need all of them.
-    pub fn nearest(
+    /// Rows, where they bound how far as many of the kind are: as many as there may be, or all.
+    #[must_use]
+    pub fn bounding(&self, slot: usize) -> Option<&[u32]> {
+        let rows = self.of(slot);
+        (rows.len() == self.most || self.is_whole[slot]).then_some(rows)
+    }
+
+    /// Completes what [`ranked`](Self::ranked) left open: the rows of these slots are compared with all of their kind,
+    /// which `others` gives, and the candidates with them.
+    pub fn complete(
         &mut self,
+        ranked: &mut [u32],
+        open: &[usize],
         search: &Search,
-        patience: usize,
         others: impl Fn(usize) -> [Range<usize>; 2] + Sync,
-    ) -> Result<Option<Ranked>> {
-        let (mut rows, open) = self.rank_all(search)?;
-        if open.len() > patience {
-            return Ok(None);
-        }
+    ) -> Result<()> {
         let (images, most, mut known) = (search.images, self.most, Vec::new());
         search.team.for_chunks(
             open.len(),
@@ -148,11 +145,11 @@ impl Candidates {
             |_, found: Vec<(usize, Nearest)>| known.extend(found),
         )?;
         for (slot, nearest) in known {
-            put(&mut rows[slot * search.k..][..search.k], &nearest);
+            put(&mut ranked[slot * search.k..][..search.k], &nearest);
             let down = |e: &Entry| search.view.of_reference_down(images.distance_down(e.square()));
             self.set(slot, &nearest, down, nearest.len() < most);
         }
-        Ok(Some(Ranked { rows, open: open.len() }))
+        Ok(())
     }
 
     /// As many rows as there are candidates, the nearest of all, for a few slots at once: products say which rows can
@@ -171,7 +168,7 @@ impl Candidates {
         for start in (0..n).step_by(TILE) {
             let tile = start..n.min(start + TILE);
             let products = &mut products[..slots.len() * tile.len()];
-            images.products(&own, tile.clone(), products);
+            images.products(&own, &tile, products);
             for (at, &slot) in slots.iter().enumerate() {
                 for range in others(slot) {
                     let range = range.start.max(tile.start)..range.end.min(tile.end);
@@ -195,8 +192,9 @@ impl Candidates {
         nearest
     }
 
-    /// What is found among the candidates, and the slots where another row may be nearer.
-    fn rank_all(&self, search: &Search) -> Result<(Vec<u32>, Vec<usize>)> {
+    /// The `k` nearest rows by (computed square, position), `(n, 2, k)`, nearest first, `u32::MAX` where there are no
+    /// more; and the slots where a row that is no candidate may be nearer. The others are as if all rows were compared.
+    pub fn ranked(&self, search: &Search) -> Result<(Vec<u32>, Vec<usize>)> {
         let (slots, k) = (self.filled.len(), search.k);
         let (mut ranked, mut open) = (vec![u32::MAX; slots * k], Vec::new());
         search.team.for_chunks(
@@ -229,7 +227,7 @@ impl Candidates {
         let (images, k) = (search.images, search.k);
         let mut farthest = f64::INFINITY;
         let is_beyond = |distance: f32, farthest: f64| {
-            farthest < images.computed_down(search.view.of_images_down(f64::from(distance)))
+            farthest < images.rounded_down(search.view.of_images_down(f64::from(distance)))
         };
         let distances = &self.distances[slot * self.most..];
         for (&row, &distance) in self.of(slot).iter().zip(distances) {

@@ -1,13 +1,18 @@
 //! How much a metric has changed since: what old distances still say about new ones.
 
+use crate::geometry::matrix::{frobenius_up, product_depth, product_nt, spectral_norm_up, transposed};
+use crate::geometry::rounding::gamma;
+
 /// Dimensions beyond which nothing is kept: with so many a metric changes too much from one step to the next.
 const MOST: usize = 128;
 
 /// A metric `G₀ (d, d)` and its inverse.
 pub struct Reference {
     components: Vec<f64>,
-    inverse: Vec<f64>,
-    /// Bounds `‖v − G₀⁻¹ G₀ v‖ / ‖v‖` for the inverse as computed.
+    /// Columns of the inverse as computed, and its Frobenius norm.
+    columns: Vec<f64>,
+    size: f64,
+    /// Bounds `‖v − G₀⁻¹ G₀ v‖ / ‖v‖` for it.
     residual: f64,
     d: usize,
 }
@@ -20,56 +25,36 @@ impl Reference {
             return None;
         }
         let inverse = invert(components, d)?;
-        let mut gap = product(&inverse, components, d);
+        let mut gap = vec![0.0; d * d];
+        product_nt(&inverse, &transposed(components, d), d, &mut gap);
         (0..d).for_each(|i| gap[i * (d + 1)] -= 1.0);
-        let residual = frobenius(&gap);
-        let known = Self { components: components.to_vec(), inverse, residual, d };
-        (residual < 0.01).then_some(known)
+        let size = frobenius_up(&inverse);
+        let residual = frobenius_up(&gap) + rounding(d) * (size * frobenius_up(components) + 1.0);
+        let columns = transposed(&inverse, d);
+        (residual < 0.01).then(|| Self { components: components.to_vec(), columns, size, residual, d })
     }
 
     /// A bound `δ` of the change: `(1 − δ) ‖G₀ v‖ ≤ ‖G v‖ ≤ (1 + δ) ‖G₀ v‖` for all `v`.
     ///
-    /// `δ = ‖(G − G₀) G₀⁻¹‖₂`, from above. Cost: five products `(d, d)`.
+    /// `δ = ‖(G − G₀) G₀⁻¹‖₂`, from above. Cost: nine products `(d, d)`.
     #[must_use]
     pub fn drift(&self, components: &[f64]) -> f64 {
         if components.len() != self.components.len() {
             return f64::INFINITY;
         }
         let step: Vec<f64> = components.iter().zip(&self.components).map(|(new, old)| new - old).collect();
-        let relative = product(&step, &self.inverse, self.d);
-        // v = (I − R)⁻¹ G₀⁻¹ w for w = G₀ v, with R what the inverse as computed leaves.
-        let left = frobenius(&step) * frobenius(&self.inverse) * self.residual / (1.0 - self.residual);
-        (spectral_up(&relative, self.d) + left) * (1.0 + 1e-9)
+        let mut relative = vec![0.0; step.len()];
+        product_nt(&step, &self.columns, self.d, &mut relative);
+        // v = (I − R)⁻¹ G₀⁻¹ w for w = G₀ v, with R what the inverse as computed leaves; and the product's rounding.
+        let share = self.residual / (1.0 - self.residual) + rounding(self.d);
+        let off = frobenius_up(&step) * self.size * share;
+        (spectral_norm_up(&relative, self.d, &|| false) + off) * (1.0 + 1e-9)
     }
 }
 
-/// `‖A‖₂ ≤ ‖(AᵀA)⁸‖_F^(1/16)`, at most `d^(1/32)` too large.
-fn spectral_up(a: &[f64], d: usize) -> f64 {
-    let size = frobenius(a);
-    if size == 0.0 || !size.is_finite() {
-        return size;
-    }
-    let unit: Vec<f64> = a.iter().map(|x| x / size).collect();
-    let transposed: Vec<f64> = (0..d * d).map(|k| unit[k % d * d + k / d]).collect();
-    let mut power = product(&transposed, &unit, d);
-    for _ in 0..3 {
-        power = product(&power, &power, d);
-    }
-    size * frobenius(&power).powf(1.0 / 16.0)
-}
-
-fn frobenius(a: &[f64]) -> f64 {
-    a.iter().map(|x| x * x).sum::<f64>().sqrt()
-}
-
-fn product(a: &[f64], b: &[f64], d: usize) -> Vec<f64> {
-    let mut c = vec![0.0; d * d];
-    for (row, out) in a.chunks_exact(d).zip(c.chunks_exact_mut(d)) {
-        for (&x, other) in row.iter().zip(b.chunks_exact(d)) {
-            out.iter_mut().zip(other).for_each(|(out, y)| *out += x * y);
-        }
-    }
-    c
+/// What a product of two matrices is off by at most, as a share of their Frobenius norms.
+fn rounding(d: usize) -> f64 {
+    gamma(product_depth(d) + 2)
 }
 
 /// Gauss-Jordan with row exchanges; None where a pivot is 0 or not finite.

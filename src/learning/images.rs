@@ -87,9 +87,9 @@ impl Centred {
 
 /// Images of rows, by position.
 pub struct Images {
-    pub values: Vec<f32>,
+    values: Vec<f32>,
     pub squares: Vec<f32>,
-    pub dimensions: usize,
+    dimensions: usize,
     pub scale: Scale,
     /// Of `squares`.
     largest: f32,
@@ -151,13 +151,11 @@ impl Images {
         ((a + e) + (b + f)) + ((c + g) + (d + h))
     }
 
-    /// What the distance, or the square root of [`square`](Self::square), is at least, by its rounded counterpart.
-    fn rounded_down(&self, distance: f64) -> f64 {
+    /// What the distance of images is at least for the root of its computed [`square`](Self::square), and the other way
+    /// round.
+    #[must_use]
+    pub fn rounded_down(&self, distance: f64) -> f64 {
         distance * self.down[0] - self.down[1]
-    }
-
-    fn vanished(&self) -> f32 {
-        vanished(self.dimensions)
     }
 
     /// What the distance of two images is at least, for a [`square`](Self::square).
@@ -178,7 +176,7 @@ impl Images {
         let own = self.squares[position];
         // Longer ones are farther away by their length alone.
         let length = (own.sqrt() + square.sqrt()) * (1.0 + self.rounding());
-        4.0 * self.rounding() * (own + self.largest.min(length * length)) + self.vanished()
+        4.0 * self.rounding() * (own + self.largest.min(length * length)) + vanished(self.dimensions)
     }
 
     /// What squares from products are at most, for rows no farther from that at a position than the farthest of some.
@@ -188,16 +186,15 @@ impl Images {
         farthest + self.off(farthest, position)
     }
 
-    /// The products of images, row-major `(m, p)`, with those of a range.
-    pub fn products(&self, images: &[f32], range: Range<usize>, products: &mut [f32]) {
-        let p = self.dimensions;
-        product_nt32(images, &self.values[range.start * p..range.end * p], p, products);
+    /// The images of a range, row-major.
+    #[must_use]
+    pub fn rows(&self, range: &Range<usize>) -> &[f32] {
+        &self.values[range.start * self.dimensions..range.end * self.dimensions]
     }
 
-    /// What the root of a computed [`square`](Self::square) is at least, for a distance of images.
-    #[must_use]
-    pub fn computed_down(&self, distance: f64) -> f64 {
-        self.rounded_down(distance)
+    /// The products of images, row-major `(m, p)`, with those of a range.
+    pub fn products(&self, images: &[f32], range: &Range<usize>, products: &mut [f32]) {
+        product_nt32(images, self.rows(range), self.dimensions, products);
     }
 
     /// Itself as the reference.
@@ -220,10 +217,10 @@ impl Images {
         (self.dimensions as f32 + 8.0) * f32::EPSILON
     }
 
-    /// What the farthest of the last candidates are no farther than, for rows that had as many as there can be, and what
-    /// binary32 may be off by: nothing beyond is worth taking.
+    /// How far the farthest of the last candidates are, and what binary32 may be off by: nothing beyond is worth taking.
+    /// Infinite where there are too few of them.
     pub fn limits(&self, last: &Candidates, team: &Team, control: &Control) -> Result<Limits> {
-        let limit = |slot: usize| self.limit(last.of(slot), slot / 2);
+        let limit = |slot| last.bounding(slot).map_or(f32::INFINITY, |rows| self.limit(rows, slot / 2));
         let n = self.squares.len();
         let mut limits = [0, 1].map(|_| vec![0.0; n]);
         team.for_chunks(

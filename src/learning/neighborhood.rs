@@ -6,9 +6,9 @@
 //! neighbours are ranked by the distances of images themselves: what was asked before makes no difference.
 
 use crate::error::Result;
-use crate::learning::candidates::{Candidates, Ranked, Search};
+use crate::learning::candidates::{Candidates, Search};
 use crate::learning::drift::Reference;
-use crate::learning::images::{Centred, Images, Scale, product_nt32};
+use crate::learning::images::{Centred, Images, Scale};
 use crate::learning::lists::{Kind, Limits, Lists};
 use crate::learning::scan::TILE;
 use crate::parallel::{Control, Team};
@@ -102,16 +102,16 @@ impl Neighborhood {
         let each = if reference.is_some() { KEPT } else { SPARE };
         let most = (each * self.width * self.k).min(self.order.len());
         let mut candidates = self.all_pairs(&images, most, team, control)?;
-        let (all, others) = (2 * self.order.len(), |slot| self.others(slot));
         let search = Search { images: &images, view: images.own_view(), k: self.k, team, control };
-        let ranked = candidates.nearest(&search, all, others)?;
+        let (mut ranked, open) = candidates.ranked(&search)?;
+        candidates.complete(&mut ranked, &open, &search, |slot| self.others(slot))?;
         // So many ties, or neighbours so near to each other, that binary32 does not tell them apart.
-        if ranked.as_ref().is_some_and(|ranked| ranked.open > self.order.len() / OPEN) {
+        if open.len() > self.order.len() / OPEN {
             self.width = (2 * self.width).min(WIDEST);
         }
         self.candidates = Some(candidates);
         self.reference = reference.map(|reference| (reference, images.scale));
-        Ok(self.in_callers_terms(&ranked.unwrap_or(Ranked { rows: Vec::new(), open: 0 })))
+        Ok(self.in_callers_terms(&ranked))
     }
 
     /// Neighbours among the candidates that were kept, if there are some and they are near enough.
@@ -121,14 +121,19 @@ impl Neighborhood {
         components: &[f64],
         team: &Team,
         control: &Control,
-    ) -> Result<Option<Ranked>> {
+    ) -> Result<Option<Vec<u32>>> {
         let Some((reference, scale)) = self.reference.take() else { return Ok(None) };
         let Some(mut candidates) = self.candidates.take() else { return Ok(None) };
         let drift = reference.drift(components);
         let search = Search { images, view: images.view(&scale, drift), k: self.k, team, control };
-        let patience = self.order.len() / OPEN;
-        let found =
-            if drift < 0.5 { candidates.nearest(&search, patience, |slot| self.others(slot))? } else { None };
+        let mut found = None;
+        if drift < 0.5 {
+            let (mut ranked, open) = candidates.ranked(&search)?;
+            if open.len() <= self.order.len() / OPEN {
+                candidates.complete(&mut ranked, &open, &search, |slot| self.others(slot))?;
+                found = Some(ranked);
+            }
+        }
         self.candidates = Some(candidates);
         if found.is_some() {
             self.reference = Some((reference, scale));
@@ -175,14 +180,7 @@ impl Neighborhood {
                 let some: Vec<_> = pairs.iter().copied().filter(some).collect();
                 let unlimited = [0, 1].map(|_| vec![f32::INFINITY; self.order.len()]);
                 let first = self.nearest_of(&some, images, most, &unlimited, team, control)?;
-                let full = |slot: usize| if first.of(slot).len() == most { 0.0 } else { f32::INFINITY };
-                let open = [0, 1].map(|kind| (0..self.order.len()).map(|row| full(2 * row + kind)).collect());
-                let mut limits: Limits = images.limits(&first, team, control)?;
-                let both = limits.iter_mut().zip(&open);
-                both.for_each(|(limits, open): (_, &Vec<f32>)| {
-                    limits.iter_mut().zip(open).for_each(|(limit, &open)| *limit = limit.max(open));
-                });
-                limits
+                images.limits(&first, team, control)?
             }
         };
         self.nearest_of(&pairs, images, most, &limits, team, control)
@@ -238,9 +236,7 @@ impl Neighborhood {
         let n = self.order.len();
         let [left, right] = tiles.map(|tile| tile * TILE..n.min((tile + 1) * TILE));
         let products = &mut products[..left.len() * right.len()];
-        let p = images.dimensions;
-        let side = |range: &Range<usize>| &images.values[range.start * p..range.end * p];
-        product_nt32(side(&left), side(&right), p, products);
+        images.products(images.rows(&left), &right, products);
         for (i, own) in self.by_class(&left) {
             for (j, other) in self.by_class(&right) {
                 let kind = if own == other { Kind::Same } else { Kind::Other };
@@ -264,13 +260,13 @@ impl Neighborhood {
         cut.filter(|(part, _)| !part.is_empty()).collect()
     }
 
-    fn in_callers_terms(&self, ranked: &Ranked) -> Neighbors {
+    fn in_callers_terms(&self, ranked: &[u32]) -> Neighbors {
         let [same, other] = [Kind::Same, Kind::Other].map(|kind| {
             let mut out = vec![-1; self.order.len() * self.k];
             for (position, &row) in self.order.iter().enumerate() {
                 let slot = 2 * position + kind as usize;
                 let out = &mut out[row as usize * self.k..][..self.k];
-                for (out, &neighbor) in out.iter_mut().zip(&ranked.rows[slot * self.k..][..self.k]) {
+                for (out, &neighbor) in out.iter_mut().zip(&ranked[slot * self.k..][..self.k]) {
                     // Where there are no more, no position is meant.
                     *out = self.order.get(neighbor as usize).map_or(-1, |&row| i64::from(row));
                 }
