@@ -85,15 +85,13 @@ def train(
     images, held_out = _read(deep, data, "train", settings).split(
         settings.train.held_out, settings.train.seed
     )
-    model = settings.make_model()
-    if isinstance(model, deep.LipschitzNet28):
-        model.initialize(images.images)
+    model = settings.make_model(images.images)
     about = {"settings": settings.to_dict(), "classes": images.classes.tolist()}
     trainer = settings.make_trainer(
         model.to(_device(device)), checkpoint=out, log=log, about=about, progress=not quiet
     )
     if held_out is not None:
-        trainer.validate = partial(_quality, deep, trainer.scheme, held_out)
+        trainer.validate = partial(trainer.scheme.quality, images=held_out.images, labels=held_out.codes)
         trainer.patience = settings.train.patience
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
@@ -109,15 +107,6 @@ def train(
             f"certimetric: {out} is {'of that epoch' if trainer.history_ else 'not written'}.", err=True
         )
         raise typer.Exit(1)
-
-
-def _quality(deep: Any, scheme: Any, images: "ImageSet", model: "nn.Module") -> float:
-    """Of held out images mAP@R; before learned points, the loss, negative."""
-    if isinstance(scheme, deep.CertifiedPrototypes):
-        rows = deep.embed_all(model, images.images, normalized=False)
-        return -float(scheme.loss(rows, images.codes.to(rows.device)).detach())
-    found = deep.retrieval_scores(deep.embed_all(model, images.images), images.codes, nmi=False)
-    return float(found.map_at_r)
 
 
 @app.command()

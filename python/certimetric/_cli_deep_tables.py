@@ -1,10 +1,9 @@
 """The commands that fill tables of deep metric learning; PyTorch is imported when one of them runs."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from typer import Option
 
@@ -16,6 +15,8 @@ from certimetric._files import write_text
 from certimetric.exceptions import InputError
 
 __all__ = ["deep_certified", "deep_fashion"]
+
+T = TypeVar("T")
 
 Seed = Annotated[int, Option("--seed", min=0, max=LARGEST_SEED, help="Of the run.")]
 
@@ -48,19 +49,14 @@ def deep_fashion(
     check_folder(out)
     settings = {"epochs": epochs, "steps": steps, "points": points, "seed": seed}
     experiment = table.Experiment.of_file(path, out / "cells", images, **settings)
-    outcomes = []
-    with _kept(out):
-        for name in names:
-            outcomes.append(experiment.outcome(name, not quiet))
-            if not quiet:
-                print(f"[{len(outcomes)}/{len(names)}] {name}", file=sys.stderr, flush=True)
-    written = _files(out, f"deep-{experiment.name}")
-    write_text(written["md"], table.markdown(experiment, outcomes))
-    table.write_csv(experiment, outcomes, written["csv"])
-    table.draw(experiment, outcomes, written["png"])
-    print(table.text(outcomes, experiment.name))
-    for file in written.values():
-        print(f"wrote {file}")
+    outcomes = _filled(names, lambda name: experiment.outcome(name, not quiet), out, quiet)
+    _show(
+        out / f"deep-{experiment.name}",
+        table.text(outcomes, experiment.name),
+        md=lambda path: write_text(path, table.markdown(experiment, outcomes)),
+        csv=lambda path: table.write_csv(experiment, outcomes, path),
+        png=lambda path: table.draw(experiment, outcomes, path),
+    )
 
 
 @friendly
@@ -93,20 +89,15 @@ def deep_certified(
             raise InputError(f"--row must be one of {', '.join(table.ROWS)}; got {name!r}.")
     check_folder(out)
     experiment = table.Experiment(path, out, epochs, points, seed, jobs, not quiet)
-    found = {}
-    with _kept(out):
-        for name in names:
-            chosen = table.ROWS[name]
-            found[chosen.title] = chosen.certify(experiment)
-            if not quiet:
-                print(f"[{len(found)}/{len(names)}] {chosen.title}", file=sys.stderr, flush=True)
-    written = _files(out, f"deep-certified-{experiment.name}")
-    write_text(written["md"], table.markdown(experiment, found))
-    table.write_csv(found, written["csv"])
-    table.draw(experiment, found, written["png"])
-    print(table.text(found))
-    for file in written.values():
-        print(f"wrote {file}")
+    certs = _filled(names, lambda name: table.ROWS[name].certify(experiment), out, quiet)
+    found = {table.ROWS[name].title: cert for name, cert in zip(names, certs, strict=True)}
+    _show(
+        out / f"deep-certified-{experiment.name}",
+        table.text(found),
+        md=lambda path: write_text(path, table.markdown(experiment, found)),
+        csv=lambda path: table.write_csv(found, path),
+        png=lambda path: table.draw(experiment, found, path),
+    )
 
 
 def _images(data: Path, only: str) -> Path:
@@ -119,17 +110,26 @@ def _images(data: Path, only: str) -> Path:
     return path
 
 
-@contextmanager
-def _kept(out: Path) -> Iterator[None]:
-    """Ctrl-C says where to go on from."""
+def _filled(names: Sequence[str], row: Callable[[str], T], out: Path, quiet: bool) -> list[T]:
+    """A row for each name; Ctrl-C says where to go on from."""
+    found: list[T] = []
     try:
-        yield
+        for name in names:
+            found.append(row(name))
+            if not quiet:
+                print(f"[{len(found)}/{len(names)}] {name}", file=sys.stderr, flush=True)
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(
-            f"what is finished is kept in {out / 'cells'}; the same command goes on."
-        ) from error
+        kept = f"what is finished is kept in {out / 'cells'}; the same command goes on."
+        raise KeyboardInterrupt(kept) from error
+    return found
 
 
-def _files(out: Path, stem: str) -> dict[str, Path]:
-    out.mkdir(exist_ok=True)
-    return {suffix: out / f"{stem}.{suffix}" for suffix in ("md", "csv", "png")}
+def _show(stem: Path, text: str, **write: Callable[[Path], None]) -> None:
+    """Write a file of each kind, then print."""
+    stem.parent.mkdir(exist_ok=True)
+    files = {stem.with_name(f"{stem.name}.{suffix}"): make for suffix, make in write.items()}
+    for path, make in files.items():
+        make(path)
+    print(text)
+    for path in files:
+        print(f"wrote {path}")

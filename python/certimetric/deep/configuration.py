@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from certimetric.deep.attacks import PGD
 from certimetric.deep.data import random_shifts
 from certimetric.deep.losses import make_loss
-from certimetric.deep.models import make_model
+from certimetric.deep.models import LipschitzNet28, make_model
 from certimetric.deep.presets import make_scheme
 from certimetric.deep.schemes import Scheme
 from certimetric.deep.trainer import Trainer
@@ -177,11 +177,17 @@ class Configuration:
             raise InputError("train.held_out must be 0 or more, and train.patience needs some.")
         self.make_scheme()
 
-    def make_model(self) -> nn.Module:
-        """The network, its weights drawn with the seed of the run."""
+    def make_model(self, images: Tensor | None = None) -> nn.Module:
+        """The network, its weights drawn with the seed of the run.
+
+        With images, a network that can begins with the directions in which they differ most.
+        """
         torch.manual_seed(self.train.seed)
         values = self.model
-        return make_model(values.name, values.n_components, values.channels, values.weights)
+        model = make_model(values.name, values.n_components, values.channels, values.weights)
+        if images is not None and isinstance(model, LipschitzNet28):
+            model.initialize(images)
+        return model
 
     def make_trainer(self, model: nn.Module, **settings: Any) -> Trainer:
         """The training of a model, which tells these settings in its checkpoint.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from certimetric.deep.attacks import PGD
 from certimetric.deep.embedding import embed, embed_all, evaluating
+from certimetric.deep.evaluation import retrieval_scores
 from certimetric.deep.losses import (
     Loss,
     PrototypeMarginLoss,
@@ -73,6 +74,10 @@ class Scheme:
 
     def prepare(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         """Look at all images before a run begins, or goes on."""
+
+    def quality(self, model: nn.Module, images: Tensor, labels: Tensor) -> float:
+        """How good a model is by images that it was not trained on: mAP@R, or what the scheme is about."""
+        return retrieval_scores(embed_all(model, images), labels, nmi=False).map_at_r
 
     def settings(self) -> dict[str, object]:
         """What tells this scheme from others: its fields, and numbers and words of its loss and its miner."""
@@ -205,6 +210,11 @@ class CertifiedPrototypes(Scheme):
         loss = PrototypeMarginLoss(classes, embeddings.shape[1], self.n_prototypes, self.margin)
         loss.initialize(embeddings, labels[rows].to(embeddings.device))
         self.loss = loss.to(embeddings)
+
+    def quality(self, model: nn.Module, images: Tensor, labels: Tensor) -> float:
+        """The loss of these images, negative."""
+        embeddings = embed_all(model, images, normalized=False)
+        return -float(self.loss(embeddings, labels.to(embeddings.device)).detach())
 
     def __call__(
         self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator | None = None

@@ -25,12 +25,13 @@ from certimetric.deep import (
     LipschitzNet28,
     PrototypeMarginLoss,
     embed_all,
-    read_images,
 )
 from certimetric.deep._checkpoint import digest_of
 from certimetric.deep.data import ImageSet
-from certimetric.exceptions import DataError, InputError
+from certimetric.exceptions import InputError
 from certimetric.reproduce.cells import Store, kept, key_of
+from certimetric.reproduce.deep import check_finished, read_grey
+from certimetric.reproduce.grid import aligned, piped
 from certimetric.reproduce.metrics import Metrics
 from certimetric.reproduce.protocol import Protocol, Source, Split, load
 
@@ -92,10 +93,7 @@ class Experiment:
         DataError
             Images are not 28 × 28 of one channel.
         """
-        train, test = (read_images(self.path, part) for part in ("train", "test"))
-        if train.images.shape[1:] != (1, 28, 28):
-            shape = tuple(train.images.shape[1:])
-            raise DataError(f"{self.path}: images must be 28 × 28 and grey, got {shape}.")
+        train, test = read_grey(self.path)
         return train, test.first(self.points)
 
     @cached_property
@@ -164,15 +162,10 @@ class Experiment:
         train, _ = self.images
         path = self.folder / "cells" / f"deep-{self.name}-{self._key}.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.manual_seed(self.seed)
-        model = LipschitzNet28(self.settings.model.n_components)
-        model.initialize(train.images)
+        model: Any = self.settings.make_model(train.images)
         trainer = self.settings.make_trainer(model, checkpoint=path, progress=self.progress)
         trainer.fit(train.images, train.codes)
-        if trainer.stop_reason_ == "interrupted":
-            raise KeyboardInterrupt
-        if trainer.stop_reason_ == "not_finite":
-            raise InputError(f"the loss is not finite after {len(trainer.history_)} epochs.")
+        check_finished(trainer, self.settings.train.scheme)
         loss: Any = trainer.scheme.loss
         return model, loss
 
@@ -229,30 +222,22 @@ Table = dict[str, Certification]
 """Certifications by the title of their row."""
 
 
-def rows(table: Table) -> list[dict[str, str]]:
-    """Certified accuracy at each radius."""
-    found = []
+def rows(table: Table) -> list[list[str]]:
+    """A head, and certified accuracies at each radius."""
+    found = [["certified at", *(f"{eps:g}" for eps in RADII)]]
     for title, cert in table.items():
         shares = 1 - np.atleast_1d(cert.certified_error(RADII))
-        numbers = {f"{eps:g}": f"{share:.4f}" for eps, share in zip(RADII, shares, strict=True)}
-        found.append({"classifier": title, **numbers})
+        found.append([title, *(f"{share:.4f}" for share in shares)])
     return found
 
 
 def text(table: Table) -> str:
     """For a terminal."""
-    lines = rows(table)
-    width = max(len(line["classifier"]) for line in lines)
-    head = f"{'certified at':<{width}}" + "".join(f"{name:>9}" for name in list(lines[0])[1:])
-    body = [
-        f"{first:<{width}}" + "".join(f"{n:>9}" for n in rest) for first, *rest in map(dict.values, lines)
-    ]
-    return "\n".join([head, *body])
+    return aligned(rows(table))
 
 
 def markdown(experiment: Experiment, table: Table) -> str:
     """With a line that says how it was made."""
-    lines = rows(table)
     count = len(next(iter(table.values())))
     parts = [
         f"# Certified accuracy, {experiment.name}",
@@ -263,9 +248,7 @@ def markdown(experiment: Experiment, table: Table) -> str:
         "that the learned points leave less than half of the margin trained for. The network: orthogonal "
         f"layers, {experiment.epochs} epochs, seed {experiment.seed}.",
         "",
-        "| " + " | ".join(lines[0]) + " |",
-        "|---" * len(lines[0]) + "|",
-        *("| " + " | ".join(line.values()) + " |" for line in lines),
+        *piped(rows(table)),
     ]
     return "\n".join(parts) + "\n"
 

@@ -25,6 +25,7 @@ from certimetric.deep._checkpoint import digest_of
 from certimetric.deep.data import ImageSet
 from certimetric.exceptions import CollapsedModelError, DataError, InputError
 from certimetric.reproduce.cells import key_of
+from certimetric.reproduce.grid import aligned, piped
 
 __all__ = ["PUBLISHED", "SCHEMES", "Experiment", "Outcome", "draw", "markdown", "text", "write_csv"]
 
@@ -100,9 +101,7 @@ class Experiment:
         DataError, InputError
             As :func:`certimetric.deep.read_images`; also where images have another size.
         """
-        train, test = (read_images(path, part) for part in ("train", "test"))
-        if train.images.shape[1:] != (1, 28, 28):
-            raise DataError(f"{path}: images must be 28 × 28 and grey, got {tuple(train.images.shape[1:])}.")
+        train, test = read_grey(path)
         return cls(path.stem, train.first(images), test, folder, **settings)
 
     @cached_property
@@ -132,10 +131,7 @@ class Experiment:
             checkpoint_minutes=1.0,
             progress=progress,
         ).fit(self.train.images, self.train.codes)
-        if trainer.stop_reason_ == "interrupted":
-            raise KeyboardInterrupt
-        if trainer.stop_reason_ == "not_finite":
-            raise InputError(f"{scheme}: the loss is not finite after {len(trainer.history_)} epochs.")
+        check_finished(trainer, scheme)
         seconds = float(np.mean([row["seconds"] for row in trainer.history_]))
         try:
             found = robustness_score(
@@ -168,6 +164,28 @@ class Experiment:
         )
 
 
+def read_grey(path: Path) -> tuple[ImageSet, ImageSet]:
+    """Training and test images of 28 × 28 and one channel.
+
+    Raises
+    ------
+    DataError, InputError
+        As :func:`certimetric.deep.read_images`; also where images have another size.
+    """
+    train, test = (read_images(path, part) for part in ("train", "test"))
+    if train.images.shape[1:] != (1, 28, 28):
+        raise DataError(f"{path}: images must be 28 × 28 and grey, got {tuple(train.images.shape[1:])}.")
+    return train, test
+
+
+def check_finished(trainer: Trainer, name: str) -> None:
+    """Hand on Ctrl-C, and refuse a network that is none."""
+    if trainer.stop_reason_ == "interrupted":
+        raise KeyboardInterrupt
+    if trainer.stop_reason_ == "not_finite":
+        raise InputError(f"{name}: the loss is not finite after {len(trainer.history_)} epochs.")
+
+
 def published_ers(raw: dict[str, float]) -> float:
     """The score of a published row, of its raw numbers."""
     from certimetric.deep._ranking_attacks import ATTACKS
@@ -198,21 +216,18 @@ def _shown(key: str, value: Any) -> str:
     return f"{value:.3f}" if key in (*_CLEAN, "TMA", "ES:D") else f"{value:.1f}"
 
 
+def _cells(outcomes: list[Outcome], name: str) -> list[list[str]]:
+    table = rows(outcomes, name)
+    return [list(table[0]), *([_shown(key, value) for key, value in row.items()] for row in table)]
+
+
 def text(outcomes: list[Outcome], name: str) -> str:
     """For a terminal."""
-    table = rows(outcomes, name)
-    cells = [list(table[0]), *([_shown(key, value) for key, value in row.items()] for row in table)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    lines = []
-    for first, *rest in cells:
-        numbers = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *numbers]).rstrip())
-    return "\n".join(lines)
+    return aligned(_cells(outcomes, name))
 
 
 def markdown(experiment: Experiment, outcomes: list[Outcome]) -> str:
     """With a line that says how it was made."""
-    table = rows(outcomes, experiment.name)
     lines = [
         f"# Defences of deep metric learning, {experiment.name}",
         "",
@@ -222,9 +237,7 @@ def markdown(experiment: Experiment, outcomes: list[Outcome]) -> str:
         f"{experiment.seed}. Published: 16 epochs of 60,000 images, 32 steps, 10,000 attacked "
         "images; its GTM has another target (see the documentation).",
         "",
-        "| " + " | ".join(table[0]) + " |",
-        "|---" * len(table[0]) + "|",
-        *("| " + " | ".join(_shown(key, value) for key, value in row.items()) + " |" for row in table),
+        *piped(_cells(outcomes, experiment.name)),
     ]
     return "\n".join(lines) + "\n"
 
