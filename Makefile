@@ -30,8 +30,9 @@ $(STAMPS)/lint: $(STAMPS)/build
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet --extras test,dev
 	@touch $@
 
-$(STAMPS)/docs: $(STAMPS)/build
-	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet --extras test,docs
+# All of the library is documented, what needs PyTorch too.
+$(STAMPS)/docs: $(STAMPS)/torch
+	VIRTUAL_ENV=$(abspath $(VENV))-torch $(BIN)/maturin develop --release --quiet --extras test,torch,docs
 	@touch $@
 
 # PyTorch takes gigabytes: it has an environment of its own, beside the one of all else.
@@ -91,7 +92,7 @@ bench-deep: $(STAMPS)/bench-deep  ## The same for what needs PyTorch
 	$(VENV)-torch/bin/python benches/run.py --only deep
 
 docs: $(STAMPS)/docs  ## Build the documentation into docs/_build/html
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(VENV)-torch/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 wheel: $(STAMPS)/venv  ## Build a wheel into dist/
 	$(BIN)/maturin build --release --quiet --interpreter $(abspath $(BIN))/python --out dist

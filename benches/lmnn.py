@@ -57,7 +57,8 @@ def against_metric_learn(settings: Settings, read: Callable[[Settings], Data]) -
             "LMNN-PL": clock(lambda: fixed.fit(X, y)),
             "metric-learn": peer(settings, path, components),
         }
-        spent = alternate(sides, 1 if settings.quick or len(X) > _FEW else 3)
+        few = len(X) <= _FEW
+        spent = alternate(sides, 3 if few and not settings.quick else 1, warm_up=int(few))
         theirs = np.load(components)
     classes, codes = np.unique(y, return_inverse=True)
     known = Labelled(X, codes, classes)
