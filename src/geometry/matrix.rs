@@ -29,6 +29,32 @@ pub fn product_nt_fast(a: &[f64], b: &[f64], k: usize, c: &mut [f64]) {
     product_in_chunks(a, b, k, k.max(1), c);
 }
 
+/// `C = A Bᵀ` in binary32, for row-major `A (m, k)`, `B (n, k)`, `C (m, n)`.
+pub fn product_nt32(a: &[f32], b: &[f32], k: usize, c: &mut [f32]) {
+    let (m, n) = (a.len() / k, b.len() / k);
+    assert!(a.len() == m * k && b.len() == n * k && c.len() == m * n);
+    // SAFETY: the three pointers, with these strides, stay inside the slices checked above, and `c` is borrowed
+    // mutably, so it overlaps neither of the others.
+    unsafe {
+        matrixmultiply::sgemm(
+            m,
+            k,
+            n,
+            1.0,
+            a.as_ptr(),
+            k as isize,
+            1,
+            b.as_ptr(),
+            1,
+            k as isize,
+            0.0,
+            c.as_mut_ptr(),
+            n as isize,
+            1,
+        );
+    }
+}
+
 /// The second factor of [`product_nt_accurate`], cut in two once.
 #[derive(Debug, Clone)]
 pub struct SplitFactor {

@@ -1,6 +1,7 @@
 //! Rows under a metric in binary32, and what their distances may be off by.
 
 use crate::error::Result;
+use crate::geometry::matrix::product_nt32;
 use crate::geometry::rounding::{exponent, power_of_two};
 use crate::learning::candidates::Candidates;
 use crate::learning::lists::Limits;
@@ -241,30 +242,4 @@ impl Images {
 /// More than what squares lose that binary32 cannot tell from 0.
 fn vanished(dimensions: usize) -> f32 {
     (dimensions as f32 + 8.0) * f32::MIN_POSITIVE
-}
-
-/// `C = A Bᵀ` in binary32, for row-major `A (m, k)`, `B (n, k)`, `C (m, n)`.
-pub fn product_nt32(a: &[f32], b: &[f32], k: usize, c: &mut [f32]) {
-    let (m, n) = (a.len() / k, b.len() / k);
-    assert!(a.len() == m * k && b.len() == n * k && c.len() == m * n);
-    // SAFETY: the three pointers, with these strides, stay inside the slices checked above, and `c` is borrowed
-    // mutably, so it overlaps neither of the others.
-    unsafe {
-        matrixmultiply::sgemm(
-            m,
-            k,
-            n,
-            1.0,
-            a.as_ptr(),
-            k as isize,
-            1,
-            b.as_ptr(),
-            1,
-            k as isize,
-            0.0,
-            c.as_mut_ptr(),
-            n as isize,
-            1,
-        );
-    }
 }

@@ -4,8 +4,8 @@
 //! `‖a‖² + ‖b‖² − 2⟨a, b⟩`. A pair at the limit may fall on either side, where it hardly counts. Sums are in binary64.
 
 use crate::error::Result;
+use crate::geometry::matrix::product_nt32;
 use crate::geometry::rounding::{exponent, power_of_two};
-use crate::learning::images::product_nt32;
 use crate::learning::outer::{BLOCK, Outer, PARTS, add_product_tn};
 use crate::parallel::{Control, Team};
 use std::ops::Range;

@@ -8,4 +8,5 @@ pub mod index;
 pub mod ladder;
 pub mod neighbors;
 pub mod pairwise;
+pub mod retrieval;
 pub mod scan;

@@ -10,7 +10,7 @@ from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
 from sklearn.metrics import normalized_mutual_info_score
 
-from certimetric.deep import evaluation, retrieval_scores
+from certimetric.deep import retrieval_scores
 from certimetric.deep.evaluation import check_spread
 from certimetric.exceptions import InputError
 
@@ -38,11 +38,10 @@ def brute_force(rows, labels, queries, own):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_scores_are_those_of_their_definitions(seed, monkeypatch):
-    # Several tiles, of several threads.
-    monkeypatch.setattr(evaluation, "_TILE", 600)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_scores_are_those_of_their_definitions(seed, jobs):
     rows, labels = data(seed)
-    scores = retrieval_scores(rows, labels, ks=(1, 3), n_jobs=2)
+    scores = retrieval_scores(rows, labels, ks=(1, 3), n_jobs=jobs)
     found = [scores.recall[1], scores.recall[3], scores.map, scores.map_at_r]
     np.testing.assert_allclose(found, brute_force(rows, labels, rows, np.arange(60)), rtol=1e-12)
 
@@ -100,22 +99,6 @@ def test_ties_count_against_the_query():
     assert scores.map == pytest.approx(0.325)
 
 
-def test_memory_is_that_of_a_tile(monkeypatch):
-    seen = []
-    sums = evaluation._Ranking.sums
-
-    def spied(self, queries, own):
-        seen.append(len(queries) * len(self.gallery))
-        return sums(self, queries, own)
-
-    monkeypatch.setattr(evaluation._Ranking, "sums", spied)
-    monkeypatch.setattr(evaluation, "_TILE", 500)
-    rows, labels = data(1, n=100)
-    retrieval_scores(rows, labels, nmi=False)
-    assert max(seen) <= 500
-    assert len(seen) == 20
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -129,6 +112,8 @@ def test_memory_is_that_of_a_tile(monkeypatch):
         ({"ks": (0, 1)}, "ks must be integers, 1 or more"),
         ({"queries": np.zeros((2, 3))}, "queries must have 4 columns, got 3"),
         ({"queries": np.zeros((2, 4)), "own": [0, 99]}, "own must name a row of embeddings"),
+        ({"queries": np.zeros((2, 4)), "own": [0.5, 1.0]}, "own must name a row of embeddings"),
+        ({"queries": np.zeros((61, 4))}, "own must name a row of embeddings"),
     ],
 )
 def test_bad_input_is_refused(change, message):

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +11,13 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 from torch import Tensor
 
+from certimetric._native import average_precision
 from certimetric._validation import effective_jobs
 from certimetric.deep.embedding import check_labels
 from certimetric.exceptions import CollapsedModelError, InputError
 
 __all__ = ["RetrievalScores", "check_spread", "retrieval_scores"]
 
-_TILE = 2**24
-"""Distances that are held at once."""
 _COLLAPSED = 1e-6
 """Unit embeddings that are all within this distance of each other are one point."""
 
@@ -66,13 +64,14 @@ def retrieval_scores(
     """Scores of retrieval among the rows themselves, each query without its own row.
 
     Rows are ranked by Euclidean distance; rows at the same distance (to 2⁻²² of the squares) count against
-    the query, so that embeddings that have collapsed score low. The cost is n m p for the distances and a
-    sort for each query; memory is that of the embeddings and a tile of 2²⁴ distances.
+    the query, so that embeddings that have collapsed score low. The cost is n m p for the distances; how many
+    rows come before each relevant one is counted, in binary32 on the processor, without a sort. Memory is
+    that of the embeddings, and of a small tile of distances for each thread.
 
     Parameters
     ----------
     embeddings : tensor or array of shape (n, p)
-        On the device on which distances are taken.
+        On any device.
     labels : array-like of shape (n,)
     queries : tensor or array of shape (m, p), optional
         What stands for rows of the gallery when they ask, such as embeddings under attack; default: the rows.
@@ -84,7 +83,7 @@ def retrieval_scores(
     seed : int
         Of the clusters.
     n_jobs : int, optional
-        Threads of the sorts on the CPU; default: one.
+        Threads; default: one.
 
     Raises
     ------
@@ -93,73 +92,35 @@ def retrieval_scores(
     """
     gallery = _matrix(embeddings, "embeddings")
     codes, _ = check_labels(labels, len(gallery), each=2)
-    asked = gallery if queries is None else _matrix(queries, "queries").to(gallery.device)
+    asked = gallery if queries is None else _matrix(queries, "queries")
     if asked.shape[1] != gallery.shape[1]:
         raise InputError(f"queries must have {gallery.shape[1]} columns, got {asked.shape[1]}.")
     rows = np.arange(len(asked)) if own is None else np.asarray(own)
-    if rows.shape != (len(asked),) or rows.min() < 0 or rows.max() >= len(gallery):
+    if (
+        rows.shape != (len(asked),)
+        or rows.dtype.kind not in "iu"
+        or not 0 <= rows.min() <= rows.max() < len(gallery)
+    ):
         raise InputError(f"own must name a row of embeddings for each of {len(asked)} queries.")
     ks = tuple(int(k) if isinstance(k, int | np.integer) else 0 for k in ks)
     if not ks or min(ks) < 1:
         raise InputError("ks must be integers, 1 or more.")
     gallery, asked = _near_zero(gallery, asked)
-    ranking = _Ranking(gallery, codes, ks)
-    tile = max(1, _TILE // len(gallery))
-    jobs = effective_jobs(n_jobs)
-    size = -(-tile // jobs)
-    starts = range(0, len(asked), size)
-    with ThreadPoolExecutor(jobs) as pool:
-        parts = list(pool.map(lambda s: ranking.sums(asked[s : s + size], rows[s : s + size]), starts))
-    means = np.sum(parts, axis=0) / len(asked)
+    average, average_at_r, first = average_precision(
+        gallery, codes.numpy(), int(codes.max()) + 1, asked, rows.astype(np.int64), effective_jobs(n_jobs)
+    )
     found = _clusters(asked, codes.numpy()[rows], seed) if nmi else None
-    recall = {k: float(value) for k, value in zip(ks, means[2:], strict=True)}
-    return RetrievalScores(recall, float(means[0]), float(means[1]), found)
+    recall = {k: float(np.mean(first < k)) for k in ks}
+    return RetrievalScores(recall, float(average.mean()), float(average_at_r.mean()), found)
 
 
-class _Ranking:
-    """The order in which a query finds the rows of a gallery, as far as it concerns relevance."""
-
-    def __init__(self, gallery: Tensor, codes: Tensor, ks: tuple[int, ...]) -> None:
-        self.gallery, self.ks = gallery, ks
-        self.codes = codes.to(gallery.device)
-        self.squares = gallery.square().sum(dim=1)
-
-    def sums(self, queries: Tensor, own: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Sums over queries of average precision, average precision at R, and success at each k."""
-        rows = torch.as_tensor(own, device=self.gallery.device)
-        squares = self.squares + queries.square().sum(dim=1, keepdim=True) - 2 * queries @ self.gallery.T
-        keys = squares.clamp(min=0).float().contiguous().view(torch.int32)
-        is_same = self.codes[rows, None] == self.codes
-        # Binary32 numbers ≥ 0 are ordered as the integers of their bits; the last bit tells what is relevant.
-        keys = (keys & ~1) | is_same
-        keys.scatter_(1, rows[:, None], torch.iinfo(torch.int32).max - 1)
-        if keys.is_cuda:
-            ordered = keys.sort(dim=1).values.cpu().numpy()
-        else:
-            ordered = keys.numpy()
-            ordered.sort(axis=1)
-        return self._of_order(ordered & 1 == 1)
-
-    def _of_order(self, is_relevant: NDArray[np.bool_]) -> NDArray[np.float64]:
-        query, position = np.nonzero(is_relevant)
-        counts = np.bincount(query, minlength=len(is_relevant))
-        first = np.cumsum(counts) - counts
-        hits = np.arange(len(query)) - first[query] + 1
-        precision = hits / (position + 1)
-        within = position < counts[query]
-        average = np.add.reduceat(precision, first) / counts
-        average_at_r = np.add.reduceat(precision * within, first) / counts
-        success = [np.count_nonzero(position[first] < k) for k in self.ks]
-        return np.array([average.sum(), average_at_r.sum(), *success])
-
-
-def _near_zero(gallery: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
-    """The same moved and scaled: inner products lose the digits of points far away from 0."""
+def _near_zero(gallery: Tensor, queries: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The same moved and scaled, in binary32: inner products lose the digits of points far away from 0."""
     mean = gallery.double().mean(dim=0)
     moved = [part.double() - mean for part in (gallery, queries)]
     largest = max(float(part.abs().max()) for part in moved)
     scale = 2.0 ** -math.floor(math.log2(largest)) if largest > 0 else 1.0
-    near, asked = ((part * scale).float() for part in moved)
+    near, asked = ((part * scale).float().contiguous().numpy() for part in moved)
     return near, asked
 
 
@@ -172,14 +133,14 @@ def _matrix(values: Tensor | NDArray[np.floating], name: str) -> Tensor:
     if not torch.isfinite(tensor).all():
         row = int((~torch.isfinite(tensor).all(dim=1)).nonzero()[0])
         raise InputError(f"{name} must be finite; row {row} is not.")
-    return tensor.detach()
+    return tensor.detach().cpu()
 
 
-def _clusters(rows: Tensor, codes: NDArray[np.int64], seed: int) -> float | None:
+def _clusters(rows: NDArray[np.float32], codes: NDArray[np.int64], seed: int) -> float | None:
     classes = len(np.unique(codes))
     if classes == 1:
         return None
-    means = KMeans(n_clusters=classes, n_init=1, random_state=seed).fit(rows.cpu().numpy())
+    means = KMeans(n_clusters=classes, n_init=1, random_state=seed).fit(rows)
     return float(normalized_mutual_info_score(codes, means.labels_))
 
 
