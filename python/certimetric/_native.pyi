@@ -1,5 +1,7 @@
-"""Types of the Rust core. Arrays must be C-contiguous, of float64 / int64 unless written otherwise; the Python
-layer sees to that."""
+"""Types of the Rust core. Arrays must be C-contiguous, of float64 / int64 unless written otherwise.
+
+The Python layer sees to that.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypedDict, final
