@@ -117,8 +117,8 @@ def polar_factor(wide: Tensor) -> Tensor:
 class AOLConv2d(nn.Conv2d):
     """A convolution whose input channels are scaled so that its norm is 1 at most (Prach & Lampert, 2022).
 
-    W diag(s) with s_j = (Σ_i |Wᵀ W|_ij)^(−1/2), the sum over channels and shifts; near to an isometry where
-    W is. Stride 1 with zero padding, or non-overlapping patches with stride = kernel_size.
+    W diag(s) with s_j = (Σ_i abs(Wᵀ W)_ij)^(−1/2), the sum over channels and shifts; near to an isometry
+    where W is. Stride 1 with zero padding, or non-overlapping patches with stride = kernel_size.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ class Householder(nn.Module):
 
 
 class PotentialLayer(nn.Module):
-    """x ↦ x − 2 W T⁻¹ ReLU(Wᵀ x + b) with T = diag(Σ_j |Wᵀ W|_ij q_j / q_i) (SLL; Araujo et al., 2023).
+    """x ↦ x − 2 W T⁻¹ ReLU(Wᵀ x + b) with T = diag(Σ_j abs(Wᵀ W)_ij q_j / q_i) (SLL; Araujo et al., 2023).
 
     A step down a convex potential: no distance grows. It begins near the identity where W is small against b.
 

@@ -118,7 +118,7 @@ def robustness_score(
     task = _Task.of(model, images, labels, points, batch_size, seed)
     if checkpoint is not None and not Path(checkpoint).absolute().parent.is_dir():
         raise InputError(f"checkpoint must be in a folder that is there, got {checkpoint}.")
-    clean = retrieval_scores(task.gallery.embeddings, task.codes, seed=seed)
+    clean = retrieval_scores(task.gallery.embeddings, task.codes, seed=seed, n_jobs=torch.get_num_threads())
     call = _fingerprint(model, (task.images, task.codes), (attack, seed)) if checkpoint else ""
     state = _Finished(task.count, Path(checkpoint) if checkpoint else None, call)
     line = progress_line(label="attack", unit="images") if progress else nullcontext(_silent)

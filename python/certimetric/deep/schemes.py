@@ -77,7 +77,8 @@ class Scheme:
 
     def quality(self, model: nn.Module, images: Tensor, labels: Tensor) -> float:
         """How good a model is by images that it was not trained on: mAP@R, or what the scheme is about."""
-        return retrieval_scores(embed_all(model, images), labels, nmi=False).map_at_r
+        embeddings = embed_all(model, images)
+        return retrieval_scores(embeddings, labels, nmi=False, n_jobs=torch.get_num_threads()).map_at_r
 
     def settings(self) -> dict[str, object]:
         """What tells this scheme from others: its fields, and numbers and words of its loss and its miner."""
