@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -95,7 +95,7 @@ def train(
         trainer.patience = settings.train.patience
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        trainer.fit(images.images, images.codes)
+        trainer.fit(images.images, images.labels)
     for warning in caught:
         typer.echo(f"certimetric: {warning.message}", err=True)
     for row in trainer.history_[-1:]:
@@ -103,9 +103,7 @@ def train(
     if trainer.stop_reason_ == "interrupted":
         raise typer.Exit(130)
     if trainer.stop_reason_ == "not_finite":
-        typer.echo(
-            f"certimetric: {out} is {'of that epoch' if trainer.history_ else 'not written'}.", err=True
-        )
+        typer.echo(f"certimetric: {out} is of that epoch.", err=True)
         raise typer.Exit(1)
 
 
@@ -132,9 +130,9 @@ def evaluate(
     embeddings, queries = deep.embed_all(model, images.images), None
     if under is not None:
         pgd = deep.PGD(**asdict(settings.score))
-        moved = deep.attack_images(model, images.images, images.codes, under, attack=pgd, points=points)
+        moved = deep.attack_images(model, images.images, images.labels, under, attack=pgd, points=points)
         queries = deep.embed_all(model, moved)
-    found = deep.retrieval_scores(embeddings, images.codes, queries=queries, n_jobs=jobs)
+    found = deep.retrieval_scores(embeddings, images.labels, queries=queries, n_jobs=jobs)
     typer.echo(str(found))
     _write(out, asdict(found))
 
@@ -163,7 +161,7 @@ def attack(
     found = deep.robustness_score(
         model,
         images.images,
-        images.codes,
+        images.labels,
         attack=deep.PGD(**asdict(settings.score)),
         points=points,
         seed=seed,
@@ -211,12 +209,12 @@ def certify(
     clf = deep.CertifiedEmbeddingClassifier(model, neighbors, n_jobs=jobs)
     if learned is None or rows == "training":
         known = _read(deep, data, "train", settings)
-        clf.fit(known.images, known.classes[known.codes])
+        clf.fit(known.images, known.labels)
         what = f"{len(known.codes):,} training images"
     else:
         clf.fit_embeddings(learned[0], np.array(deep.read_about(run)["classes"])[learned[1]])
         what = f"{len(learned[1]):,} prototypes"
-    found = clf.certify(images.images, images.classes[images.codes], progress=not quiet)
+    found = clf.certify(images.images, images.labels, progress=not quiet)
     typer.echo(f"L ≤ {clf.lipschitz_:.9g}, {len(found):,} images before {what}")
     for radius, error in zip(radii, found.certified_error(radii), strict=True):
         typer.echo(f"  certified at {radius:<6g} {1 - error:.4f}")
@@ -254,7 +252,9 @@ def _trained(deep: Any, run: Path, device: str) -> "tuple[nn.Module, Configurati
         settings = deep.Configuration().updated(about["settings"], str(run))
     except (InputError, KeyError) as error:
         raise DataError(f"{run}: was not written by `certimetric deep train`: {error}") from error
-    return deep.load_model(settings.make_model(), run).to(device), settings
+    # The weights of the run take the place of those that it began with.
+    model = replace(settings, model=replace(settings.model, weights=None)).make_model()
+    return deep.load_model(model, run).to(device), settings
 
 
 def _read(deep: Any, data: Path, part: str, settings: "Configuration") -> "ImageSet":

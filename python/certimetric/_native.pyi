@@ -1,7 +1,4 @@
-"""Types of the Rust core. Arrays must be C-contiguous, of float64 / int64 unless written otherwise.
-
-The Python layer sees to that.
-"""
+"""Types of the Rust core. Arrays must be C-contiguous float64 / int64; the Python layer sees to that."""
 
 from collections.abc import Callable
 from typing import Any, TypedDict, final
@@ -121,10 +118,10 @@ def triplet_radius(
     progress: _Progress = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]: ...  # signed radii (m,), perturbations (m, d)
 def average_precision(
-    rows: NDArray[np.float32],  # (n, p)
+    rows: NDArray[np.float64],  # (n, p)
     codes: NDArray[np.int64],  # (n,) class codes 0 … n_classes - 1
     n_classes: int,
-    queries: NDArray[np.float32],  # (m, p)
+    queries: NDArray[np.float64],  # (m, p)
     own: NDArray[np.int64],  # (m,) the row that each query stands for
     n_jobs: int = 1,
     progress: _Progress = None,

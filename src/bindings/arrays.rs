@@ -7,11 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 /// A C-contiguous `(rows, columns)` array as a slice.
-pub fn matrix<'a, T: numpy::Element>(
-    name: &str,
-    array: &'a PyReadonlyArray2<'_, T>,
-    columns: usize,
-) -> PyResult<&'a [T]> {
+pub fn matrix<'a>(name: &str, array: &'a PyReadonlyArray2<'_, f64>, columns: usize) -> PyResult<&'a [f64]> {
     if array.shape()[1] != columns {
         return Err(PyValueError::new_err(format!(
             "{name} has {} columns; expected {columns}",

@@ -69,10 +69,10 @@ type Precisions<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>, Bo
 #[pyo3(signature = (rows, codes, n_classes, queries, own, n_jobs = 1, progress = None))]
 pub fn average_precision<'py>(
     py: Python<'py>,
-    rows: PyReadonlyArray2<'py, f32>,
+    rows: PyReadonlyArray2<'py, f64>,
     codes: PyReadonlyArray1<'py, i64>,
     n_classes: usize,
-    queries: PyReadonlyArray2<'py, f32>,
+    queries: PyReadonlyArray2<'py, f64>,
     own: PyReadonlyArray1<'py, i64>,
     n_jobs: usize,
     progress: Option<Bound<'py, PyAny>>,

@@ -3,28 +3,33 @@
 //! The squared distances of a query to its class, in order, are the steps of a [`Stair`]; each row of another class
 //! is counted below one of them. So a row costs its product and a look into a table, where a sort would take some
 //! twenty comparisons, and nothing is kept but a tile of products.
+//!
+//! Products lose digits, so that a distance is an interval: of rows of another class the lower end counts, of
+//! relevant rows the upper one. What rounding cannot tell apart is against the query.
 
-use super::arrange::class_starts;
+use super::arrange::{class_starts, median_row};
 use crate::error::Result;
-use crate::geometry::matrix::product_nt32;
+use crate::geometry::dot::squared_norm;
+use crate::geometry::matrix::product_nt_fast;
+use crate::geometry::rounding::{exponent, gamma, scale_by};
 use crate::parallel::{Control, Team};
 use std::ops::Range;
 
-/// Queries of a tile, and rows of its other side.
-const QUERIES: usize = 256;
+/// Queries of a tile at most and at least, and rows of its other side.
+const QUERIES: [usize; 2] = [16, 256];
 const ROWS: usize = 512;
+/// Steps that the queries of a tile may have together.
+const STEPS: usize = 1 << 21;
 /// Slots of a table for each step, and at most in all.
 const SLOTS: usize = 8;
 const MOST_SLOTS: usize = 1 << 14;
-/// Distances are compared without the last of their bits.
-const LAST_BIT: u32 = 1;
 /// The bits of this number and those of its sum with a smaller one differ by an integer: the smaller, rounded.
-const INTEGERS: f32 = (1 << 23) as f32;
+const INTEGERS: f64 = (1u64 << 52) as f64;
 
-/// Rows of binary32 with class codes.
+/// Rows with class codes.
 #[derive(Debug, Clone, Copy)]
 pub struct Coded<'a> {
-    pub rows: &'a [f32],
+    pub rows: &'a [f64],
     pub codes: &'a [i64],
     pub classes: usize,
     pub features: usize,
@@ -42,17 +47,17 @@ pub struct Precision {
 }
 
 /// The precision of each query, where `own` is the row of the gallery that it stands for, of a class of two rows or
-/// more. Rows as far as a relevant one, up to the last bits of squared distances, come before it.
+/// more. Rows as far as a relevant one, up to some `d 2⁻⁵²` of the squared distances from the median, come before it.
 ///
 /// `O(m n d)` for products, and a tile of them for each thread.
 pub fn precisions(
     gallery: &Coded,
-    queries: &[f32],
+    queries: &[f64],
     own: &[i64],
     team: &Team,
     control: &Control,
 ) -> Result<Vec<Precision>> {
-    let shelf = Shelf::new(gallery);
+    let shelf = Shelf::new(gallery, queries);
     // Queries of a class together, for they have the same relevant rows.
     let mut order: Vec<usize> = (0..own.len()).collect();
     order.sort_by_key(|&query| shelf.places[own[query] as usize]);
@@ -60,7 +65,7 @@ pub fn precisions(
     let mut found = vec![Precision { average: 0.0, average_at_r: 0.0, first: 0 }; own.len()];
     team.for_chunks(
         own.len(),
-        QUERIES,
+        (STEPS / shelf.largest_class()).clamp(QUERIES[0], QUERIES[1]),
         control,
         Vec::new,
         |products, range| {
@@ -76,52 +81,72 @@ pub fn precisions(
     Ok(found)
 }
 
-/// The gallery, its classes one after the other.
+/// The gallery, its classes one after the other, about its median and of magnitude one.
 struct Shelf {
-    features: usize,
-    rows: Vec<f32>,
-    squares: Vec<f32>,
+    centre: Vec<f64>,
+    exponent: i32,
+    rows: Vec<f64>,
+    squares: Vec<f64>,
     starts: Vec<usize>,
     /// Where each row of the gallery went.
     places: Vec<usize>,
+    /// A squared distance is off by no more than this part of the squares of both sides.
+    rounding: f64,
 }
 
 impl Shelf {
-    fn new(gallery: &Coded) -> Self {
+    fn new(gallery: &Coded, queries: &[f64]) -> Self {
         let d = gallery.features;
+        let largest = gallery.rows.iter().chain(queries).fold(0.0f64, |most, x| most.max(x.abs()));
         let starts = class_starts(gallery.codes, gallery.classes);
         let mut next = starts.clone();
-        let mut rows = vec![0.0; gallery.rows.len()];
-        let mut places = Vec::with_capacity(gallery.codes.len());
+        let mut shelf = Self {
+            centre: vec![0.0; d],
+            exponent: -exponent(largest).unwrap_or(0),
+            rows: vec![0.0; gallery.rows.len()],
+            squares: Vec::new(),
+            starts,
+            places: Vec::with_capacity(gallery.codes.len()),
+            // Of products and squares, (‖x‖ + ‖z‖)² ≤ 2 (‖x‖² + ‖z‖²), and of the centred coordinates.
+            rounding: 2.0 * gamma(d + 8),
+        };
+        shelf.centre = median_row(gallery.rows, d);
+        shelf.centre.iter_mut().for_each(|c| *c = scale_by(*c, shelf.exponent));
         for (row, &code) in gallery.rows.chunks_exact(d).zip(gallery.codes) {
             let place = next[code as usize];
             next[code as usize] += 1;
-            rows[place * d..][..d].copy_from_slice(row);
-            places.push(place);
+            let centred = shelf.centred(row);
+            shelf.rows[place * d..][..d].copy_from_slice(&centred);
+            shelf.places.push(place);
         }
-        let squares = rows.chunks_exact(d).map(square).collect();
-        Self { features: d, rows, squares, starts, places }
+        shelf.squares = shelf.rows.chunks_exact(d).map(squared_norm).collect();
+        shelf
     }
 
-    fn rows(&self, range: &Range<usize>) -> &[f32] {
-        &self.rows[range.start * self.features..range.end * self.features]
+    fn centred(&self, row: &[f64]) -> Vec<f64> {
+        row.iter().zip(&self.centre).map(|(&x, c)| scale_by(x, self.exponent) - c).collect()
+    }
+
+    fn rows(&self, range: &Range<usize>) -> &[f64] {
+        let d = self.centre.len();
+        &self.rows[range.start * d..range.end * d]
     }
 
     fn class_at(&self, place: usize) -> Range<usize> {
         let class = self.starts.partition_point(|&start| start <= place) - 1;
         self.starts[class]..self.starts[class + 1]
     }
-}
 
-fn square(row: &[f32]) -> f32 {
-    row.iter().map(|x| x * x).sum()
+    fn largest_class(&self) -> usize {
+        self.starts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(1)
+    }
 }
 
 /// A few queries, in the order of their classes.
 struct Tile<'a> {
     shelf: &'a Shelf,
-    rows: Vec<f32>,
-    squares: Vec<f32>,
+    rows: Vec<f64>,
+    squares: Vec<f64>,
     classes: Vec<Range<usize>>,
     stairs: Vec<Stair>,
 }
@@ -129,14 +154,15 @@ struct Tile<'a> {
 impl<'a> Tile<'a> {
     fn new(
         shelf: &'a Shelf,
-        queries: &[f32],
+        queries: &[f64],
         chosen: &[usize],
         own: &[i64],
-        products: &mut Vec<f32>,
+        products: &mut Vec<f64>,
     ) -> Self {
-        let d = shelf.features;
-        let rows: Vec<f32> = chosen.iter().flat_map(|&query| &queries[query * d..][..d]).copied().collect();
-        let squares: Vec<f32> = rows.chunks_exact(d).map(square).collect();
+        let d = shelf.centre.len();
+        let rows: Vec<f64> =
+            chosen.iter().flat_map(|&query| shelf.centred(&queries[query * d..][..d])).collect();
+        let squares: Vec<f64> = rows.chunks_exact(d).map(squared_norm).collect();
         let places: Vec<usize> = chosen.iter().map(|&query| shelf.places[own[query] as usize]).collect();
         let classes: Vec<Range<usize>> = places.iter().map(|&place| shelf.class_at(place)).collect();
         let mut tile = Self { shelf, rows, squares, classes, stairs: Vec::with_capacity(chosen.len()) };
@@ -146,10 +172,11 @@ impl<'a> Tile<'a> {
             tile.multiply(first..last, &class, products);
             let squares = &shelf.squares[class.clone()];
             for (query, products) in (first..last).zip(products.chunks_exact(class.len())) {
-                let mut steps: Vec<f32> = products
+                let own = tile.squares[query];
+                let mut steps: Vec<f64> = products
                     .iter()
                     .zip(squares)
-                    .map(|(&product, &square)| comparable(tile.squares[query], square, product))
+                    .map(|(&product, &square)| end_of(own, square, product, shelf.rounding))
                     .collect();
                 steps.swap_remove(places[query] - class.start);
                 tile.stairs.push(Stair::new(steps));
@@ -159,15 +186,15 @@ impl<'a> Tile<'a> {
         tile
     }
 
-    fn multiply(&self, queries: Range<usize>, rows: &Range<usize>, products: &mut Vec<f32>) {
-        let d = self.shelf.features;
+    fn multiply(&self, queries: Range<usize>, rows: &Range<usize>, products: &mut Vec<f64>) {
+        let d = self.shelf.centre.len();
         products.clear();
         products.resize(queries.len() * rows.len(), 0.0);
-        product_nt32(&self.rows[queries.start * d..queries.end * d], self.shelf.rows(rows), d, products);
+        product_nt_fast(&self.rows[queries.start * d..queries.end * d], self.shelf.rows(rows), d, products);
     }
 
     /// Counts all rows of other classes.
-    fn count(&mut self, control: &Control, products: &mut Vec<f32>) {
+    fn count(&mut self, control: &Control, products: &mut Vec<f64>) {
         let all = 0..self.squares.len();
         for start in (0..self.shelf.squares.len()).step_by(ROWS) {
             if control.is_interrupted() {
@@ -181,40 +208,42 @@ impl<'a> Tile<'a> {
                 let after = class.end.clamp(block.start, block.end)..block.end;
                 for part in [before, after] {
                     let products = &products[part.start - start..part.end - start];
-                    self.stairs[query].count(self.squares[query], &self.shelf.squares[part], products);
+                    let squares = &self.shelf.squares[part];
+                    self.stairs[query].count(self.squares[query], squares, products, self.shelf.rounding);
                 }
             }
         }
     }
 }
 
-/// A squared distance, without the last bit.
+/// A squared distance, and `rounding` of both squares more.
 #[inline]
-fn comparable(own: f32, square: f32, product: f32) -> f32 {
-    f32::from_bits(((own + square) - 2.0 * product).max(0.0).to_bits() & !LAST_BIT)
+fn end_of(own: f64, square: f64, product: f64, rounding: f64) -> f64 {
+    let squares = own + square;
+    (squares - 2.0 * product) + rounding * squares
 }
 
 /// Squared distances of relevant rows, in order, and how many others are below each and above the one before.
 struct Stair {
     /// One more at the end is infinite.
-    steps: Vec<f32>,
+    steps: Vec<f64>,
     counts: Vec<u32>,
     /// Steps that are in slots before each one.
     table: Vec<u32>,
-    scale: f32,
+    scale: f64,
 }
 
 impl Stair {
-    fn new(mut steps: Vec<f32>) -> Self {
-        steps.sort_unstable_by(f32::total_cmp);
+    fn new(mut steps: Vec<f64>) -> Self {
+        steps.sort_unstable_by(f64::total_cmp);
         let slots = (SLOTS * steps.len()).min(MOST_SLOTS);
         let (low, high) = (steps[0], steps[steps.len() - 1]);
-        let scale = (slots as f32 / (high - low)).min(f32::MAX);
+        let scale = (slots as f64 / (high - low)).min(f64::MAX);
         let relevant = steps.len();
-        steps.push(f32::INFINITY);
+        steps.push(f64::INFINITY);
         let mut stair = Self { counts: vec![0; relevant], table: vec![0; slots + 2], steps, scale };
         for k in 0..relevant {
-            let slot = stair.slot(stair.steps[k]);
+            let slot = slot(stair.steps[k], low, scale, slots as f64) as usize;
             stair.table[slot + 1] += 1;
         }
         for slot in 0..=slots {
@@ -223,21 +252,15 @@ impl Stair {
         stair
     }
 
-    /// Never falls as the distance grows, so that only steps of the same slot have to be compared.
-    #[inline]
-    fn slot(&self, distance: f32) -> usize {
-        slot(distance, self.steps[0], self.scale, (self.table.len() - 2) as f32) as usize
-    }
-
-    fn count(&mut self, own: f32, squares: &[f32], products: &[f32]) {
+    fn count(&mut self, own: f64, squares: &[f64], products: &[f64], rounding: f64) {
         const PIECE: usize = 128;
-        let (low, scale, slots) = (self.steps[0], self.scale, (self.table.len() - 2) as f32);
+        let (low, scale, slots) = (self.steps[0], self.scale, (self.table.len() - 2) as f64);
         let high = self.steps[self.counts.len() - 1];
         let (mut distances, mut places) = ([0.0; PIECE], [0; PIECE]);
         for (squares, products) in squares.chunks(PIECE).zip(products.chunks(PIECE)) {
             // In loops of their own, which processors do many at once.
             for ((distance, &square), &product) in distances.iter_mut().zip(squares).zip(products) {
-                *distance = comparable(own, square, product);
+                *distance = end_of(own, square, product, -rounding);
             }
             for (place, &distance) in places.iter_mut().zip(&distances) {
                 *place = slot(distance, low, scale, slots);
@@ -281,10 +304,11 @@ impl Stair {
     }
 }
 
+/// Never falls as the distance grows, so that only steps of the same slot have to be compared.
 #[inline]
-fn slot(distance: f32, low: f32, scale: f32, slots: f32) -> u32 {
+fn slot(distance: f64, low: f64, scale: f64, slots: f64) -> u32 {
     let number = ((distance - low) * scale).max(0.0).min(slots);
-    (number + INTEGERS).to_bits() ^ INTEGERS.to_bits()
+    ((number + INTEGERS).to_bits() ^ INTEGERS.to_bits()) as u32
 }
 
 #[cfg(test)]
@@ -293,9 +317,9 @@ mod tests {
     use proptest::prelude::*;
 
     /// By a sort of all rows; those of other classes first where distances are equal.
-    fn by_sorting(gallery: &Coded, query: &[f32], own: usize) -> Precision {
+    fn by_sorting(gallery: &Coded, query: &[f64], own: usize) -> Precision {
         let d = gallery.features;
-        let mut rows: Vec<(f32, bool)> = (0..gallery.codes.len())
+        let mut rows: Vec<(f64, bool)> = (0..gallery.codes.len())
             .filter(|&row| row != own)
             .map(|row| {
                 let gap =
@@ -327,17 +351,19 @@ mod tests {
                 (Just(d), Just(classes), prop::collection::vec((row(), 0..classes), n), prop::collection::vec((row(), 0..n), 1..80))
             }),
             jobs in 1usize..3,
-            shift in -40i32..40,
+            shift in -500i32..480,
         ) {
-            let scale = 2f32.powi(shift);
-            let flat = |row: &Vec<i8>| -> Vec<f32> { row.iter().map(|&x| scale * f32::from(x)).collect() };
-            let values: Vec<f32> = rows.iter().flat_map(|row| flat(&row.0)).collect();
+            let scale = 2f64.powi(shift);
+            let flat = |row: &Vec<i8>| -> Vec<f64> {
+                row.iter().enumerate().map(|(k, &x)| scale * (f64::from(x) + 7.0 * k as f64)).collect()
+            };
+            let values: Vec<f64> = rows.iter().flat_map(|row| flat(&row.0)).collect();
             // Two of each class at least.
             let codes: Vec<i64> = rows.iter().enumerate()
                 .map(|(k, row)| if k < 2 * classes { k / 2 } else { row.1 } as i64)
                 .collect();
             let gallery = Coded { rows: &values, codes: &codes, classes, features: d };
-            let asked: Vec<f32> = queries.iter().flat_map(|query| flat(&query.0)).collect();
+            let asked: Vec<f64> = queries.iter().flat_map(|query| flat(&query.0)).collect();
             let own: Vec<i64> = queries.iter().map(|query| query.1 as i64).collect();
             let found = precisions(&gallery, &asked, &own, &Team::new(jobs).unwrap(), &Control::default()).unwrap();
             for (k, found) in found.iter().enumerate() {

@@ -27,11 +27,11 @@ def images_of(seed, dtype=torch.float32):
 
 @given(
     seed=st.integers(0, 10_000),
-    eps=st.sampled_from([0.0, 1e-9, 0.01, 8 / 255, 77 / 255, 0.9, 3.0]),
+    eps=st.sampled_from([0.0, 1e-9, 1e-6, 0.01, 8 / 255, 77 / 255, 0.9, 3.0, 1e10]),
     norm=st.sampled_from(["linf", "l2"]),
     steps=st.integers(1, 4),
     random_start=st.booleans(),
-    dtype=st.sampled_from([torch.float32, torch.float64]),
+    dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
 )
 def test_no_image_leaves_the_ball_or_the_range_not_by_rounding_either(
     seed, eps, norm, steps, random_start, dtype

@@ -192,12 +192,55 @@ def test_files_of_others_are_refused(data, tmp_path):
         assert "checkpoint" in found.output
 
 
-def test_a_run_without_a_whole_epoch_says_that_nothing_is_written(data, tmp_path):
+def test_a_run_that_is_not_finite_leaves_what_it_says(data, tmp_path):
     out = tmp_path / "x.pt"
     found = run("train", "--data", data, "--out", out, *SMALL, "--set", "train.learning_rate=1e30", "-q")
     assert found.exit_code == 1
-    assert "is not finite" in found.output
-    assert ("is not written" in found.output) != out.exists()
+    assert "the loss of epoch 1 is not finite: the model is that of the epoch before" in found.output
+    assert "x.pt is of that epoch" in found.output
+    network = deep.load_model(deep.ConvNet28(512), out)
+    assert all(torch.isfinite(value).all() for value in network.parameters())
+
+
+def test_a_class_with_one_image_is_named_as_in_the_file(data, tmp_path):
+    with np.load(data) as arrays:
+        X, y = arrays["X_train"], arrays["y_train"] * 3
+    y[0] = 10
+    np.savez(tmp_path / "rare.npz", X_train=X, y_train=y)
+    found = run("train", "--data", tmp_path / "rare.npz", "--out", tmp_path / "x.pt", *SMALL, "-q")
+    assert found.exit_code == 2
+    assert "class 10 has 1" in found.output
+    np.savez(tmp_path / "odd.npz", X_train=X, y_train=np.linspace(0, 1, len(X)))
+    found = run("train", "--data", tmp_path / "odd.npz", "--out", tmp_path / "x.pt", *SMALL, "-q")
+    assert found.exit_code == 2
+    assert "odd.npz: labels must be classes" in found.output.replace("\n", "")
+
+
+def test_a_network_that_has_collapsed_has_no_scores(trained, data, tmp_path):
+    state = torch.load(trained, weights_only=True)
+    for part in (state["weights"], *(best for best in state["place"]["best_state"])):
+        for value in part.values():
+            value.zero_()
+    torch.save(state, tmp_path / "zero.pt")
+    found = run("evaluate", tmp_path / "zero.pt", "--data", data)
+    assert found.exit_code == 2
+    assert "times the same" in found.output or "collapsed" in found.output
+
+
+def test_images_of_one_class_are_certified(data, tmp_path):
+    with np.load(data) as arrays:
+        parts = dict(arrays)
+    is_first = parts["y_test"] == parts["y_test"][0]
+    np.savez(
+        tmp_path / "one.npz",
+        **{**parts, "X_test": parts["X_test"][is_first], "y_test": parts["y_test"][is_first]},
+    )
+    out = tmp_path / "certified.pt"
+    few = ["--set", "train.epochs=1", "--set", "train.batch_size=32", "--set", "train.held_out=0"]
+    found = run("train", "--data", data, "--preset", "certified", "--out", out, *few, "-q")
+    assert found.exit_code == 0, found.output
+    found = run("certify", out, "--data", tmp_path / "one.npz", "-q")
+    assert found.exit_code == 0, found.output
 
 
 def test_held_out_images_choose_the_epoch(data, tmp_path):
@@ -309,3 +352,9 @@ def test_the_table_of_defences_is_made_and_goes_on(data, tmp_path):
         assert (tmp_path / "out" / f"deep-fashion_mnist.{suffix}").stat().st_size > 200
     again = CliRunner().invoke(app, list(map(str, call)))
     assert again.output == first.output
+    # What is damaged is made again.
+    for content in ("{", "{}"):
+        next((tmp_path / "out" / "cells").glob("*.json")).write_text(content)
+        again = CliRunner().invoke(app, list(map(str, call)))
+        assert again.exit_code == 0, again.output
+        assert again.output.splitlines()[:5:2] == first.output.splitlines()[:5:2]

@@ -92,11 +92,56 @@ def test_clusters_that_are_the_classes_have_all_the_information():
 
 
 def test_ties_count_against_the_query():
-    rows, labels = np.ones((6, 2)), np.array([0, 0, 0, 1, 1, 1])
-    scores = retrieval_scores(rows, labels, ks=(1, 3, 4), nmi=False)
-    # Three of the other class come first, then the two of the own: (1/4 + 2/5) / 2.
-    assert scores.recall == {1: 0.0, 3: 0.0, 4: 1.0}
-    assert scores.map == pytest.approx(0.325)
+    # On a circle about the two queries.
+    circle = [[3, 4], [4, 3], [-3, 4], [-5, 0], [0, 5]]
+    rows, labels = np.array([[0, 0], *circle, [0, 0]]) + 0.1, np.array([0, 0, 0, 1, 1, 1, 2])
+    labels[-1] = 1
+    scores = retrieval_scores(rows, labels, own=np.array([0]), queries=rows[:1], ks=(1, 4, 5), nmi=False)
+    # Four of the other class come first, then the two of the own: (1/5 + 2/6) / 2.
+    assert scores.recall == {1: 0.0, 4: 0.0, 5: 1.0}
+    assert scores.map == pytest.approx((1 / 5 + 2 / 6) / 2)
+
+
+@pytest.mark.parametrize(("n", "p", "classes", "size"), [(50, 2, 3, 4), (400, 3, 7, 4), (60, 4, 5, 30)])
+def test_ties_of_whole_numbers_count_against_the_query(n, p, classes, size):
+    rng = np.random.default_rng(n)
+    rows, labels = rng.integers(size, size=(n, p)).astype(float), np.arange(n) % classes
+    squares = ((rows[:, None] - rows) ** 2).sum(axis=2)
+    is_same = labels[:, None] == labels
+    np.fill_diagonal(is_same, False)
+    precision = []
+    for row in range(n):
+        order = [j for j in np.lexsort((is_same[row], squares[row])) if j != row]
+        hits = is_same[row][order]
+        precision.append((np.cumsum(hits) / np.arange(1, n))[hits].mean())
+    assert retrieval_scores(rows, labels, nmi=False).map == pytest.approx(np.mean(precision), abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-5])
+def test_what_is_near_in_groups_far_apart_is_told_apart(scale):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(40), 5)
+    # Ten places of four classes each, which differ by little there.
+    places, own = rng.normal(size=(10, 8)), rng.normal(size=(40, 8))
+    rows = places[labels % 10] + scale * (own[labels] + 0.01 * rng.normal(size=(200, 8)))
+    assert retrieval_scores(rows, labels, nmi=False).map == pytest.approx(1)
+
+
+def test_one_row_far_away_changes_little():
+    rows, labels = data(3)
+    alone = retrieval_scores(rows, labels, nmi=False)
+    far = np.vstack([rows, np.full((1, rows.shape[1]), 1e12)])
+    found = retrieval_scores(far, np.append(labels, 0), queries=rows, ks=(1, 2), nmi=False)
+    assert found.recall[1] == alone.recall[1]
+
+
+@pytest.mark.parametrize("value", [1e-310, 1e300])
+def test_numbers_of_any_size_are_ranked(value):
+    rows, labels = data(4)
+    expected = retrieval_scores(rows, labels)
+    found = retrieval_scores(np.round(rows * 2.0**20) * value * 2.0**-24, labels, nmi=True)
+    assert found.recall[1] == expected.recall[1]
+    assert found.nmi is not None
 
 
 @pytest.mark.parametrize(
@@ -110,6 +155,8 @@ def test_ties_count_against_the_query():
         ({"labels": np.zeros(3)}, "labels must have shape"),
         ({"ks": (1.5,)}, "ks must be integers, 1 or more"),
         ({"ks": (0, 1)}, "ks must be integers, 1 or more"),
+        ({"ks": 1.5}, "ks must be integers, 1 or more"),
+        ({"embeddings": np.ones((60, 4))}, "embeddings are 60 times the same"),
         ({"queries": np.zeros((2, 3))}, "queries must have 4 columns, got 3"),
         ({"queries": np.zeros((2, 4)), "own": [0, 99]}, "own must name a row of embeddings"),
         ({"queries": np.zeros((2, 4)), "own": [0.5, 1.0]}, "own must name a row of embeddings"),

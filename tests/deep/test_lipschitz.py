@@ -273,9 +273,56 @@ def test_layers_that_do_something_else_are_refused(fitted):
     hooked[1].register_forward_hook(lambda *_: None)
     with pytest.raises(InputError, match="OrthogonalLinear has hooks"):
         CertifiedEmbeddingClassifier(hooked).fit(images, codes)
+    replaced = LipschitzNetwork(torch.nn.Flatten(), OrthogonalLinear(36, 4))
+    replaced[1].forward = lambda values: 10 * values
+    with pytest.raises(InputError, match="OrthogonalLinear has hooks or another forward"):
+        CertifiedEmbeddingClassifier(replaced).fit(images, codes)
     clf.network.append(torch.nn.Linear(10, 10))
     with pytest.raises(InputError, match="Linear is no layer with a known constant"):
         clf.fit(images, codes)
+
+
+@pytest.mark.parametrize(("width", "channels"), [(2, 64), (3, 2), (4, 8), (8, 4)])
+def test_reflections_of_another_number_of_channels_are_refused(width, channels, small):
+    network = LipschitzNetwork(torch.nn.Flatten(), OrthogonalLinear(36, width), Householder(channels))
+    with pytest.raises(InputError, match=f"Householder was made for {channels} channels, got {width}"):
+        CertifiedEmbeddingClassifier(network).fit(*small)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("stride", (2, 2)),
+        ("dilation", (2, 2)),
+        ("groups", 2),
+        ("padding_mode", "reflect"),
+        ("stride", (1, 3)),
+    ],
+)
+def test_convolutions_that_were_changed_are_refused(name, value, small):
+    network = LipschitzNetwork(AOLConv2d(1, 2, 3), torch.nn.Flatten())
+    setattr(network[0], name, value)
+    with pytest.raises(InputError, match="AOLConv2d must have a square kernel"):
+        CertifiedEmbeddingClassifier(network).fit(*small)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net: setattr(net[0], "downscale_factor", 3),
+        lambda net: setattr(net[1], "start_dim", 2),
+        lambda net: net[3].register_forward_hook(lambda _m, _i, o: 10 * o),
+        lambda net: setattr(net[3], "forward", lambda values: 10 * values),
+    ],
+)
+def test_layers_without_weights_stay_as_they_were_too(change, small):
+    images, codes = small
+    layers = (torch.nn.PixelUnshuffle(2), torch.nn.Flatten(), OrthogonalLinear(36, 8), MaxMin())
+    network = LipschitzNetwork(*layers)
+    clf = CertifiedEmbeddingClassifier(network).fit(images, codes)
+    before = clf.transform(images).copy()
+    change(network)
+    np.testing.assert_array_equal(clf.transform(images), before)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import pickle
 import signal
 import warnings
+import zipfile
 from functools import partial
 
 import numpy as np
@@ -119,6 +120,27 @@ def test_a_run_that_was_stopped_within_a_step_ends_at_the_same_bits(passes, smal
     assert stopped.stop_reason_ == "interrupted"
     resumed = run(small, model(), checkpoint=path)
     assert torch.equal(weights(resumed.model), weights(whole.model))
+
+
+def test_ctrl_c_twice_leaves_no_step_half_done(small, tmp_path):
+    class Pressed(torch.optim.SGD):
+        left = 0
+
+        def step(self, closure=None):
+            type(self).left -= 1
+            with torch.no_grad():
+                for value in self.param_groups[0]["params"]:
+                    value.sub_(0.01 * value.grad)
+                    if type(self).left == 0:
+                        signal.raise_signal(signal.SIGINT)
+
+    def fit(left, path=None):
+        Pressed.left = left
+        return run(small, optimizer=partial(Pressed, lr=0.01), checkpoint=path)
+
+    whole = fit(100)
+    assert fit(6, tmp_path / "run.pt").stop_reason_ == "interrupted"
+    assert torch.equal(weights(fit(100, tmp_path / "run.pt").model), weights(whole.model))
 
 
 def test_ctrl_c_waits_for_the_end_of_a_step(small):
@@ -323,7 +345,7 @@ def test_the_best_model_is_kept_and_patience_ends_the_run(small, tmp_path):
     assert torch.equal(weights(again.model), seen[1])
 
 
-def test_a_loss_that_is_not_finite_leaves_the_last_whole_epoch(small):
+def test_a_loss_that_is_not_finite_leaves_the_last_whole_epoch(small, tmp_path):
     kept = []
 
     class Breaking(Plain):
@@ -333,12 +355,74 @@ def test_a_loss_that_is_not_finite_leaves_the_last_whole_epoch(small):
             self.count += 1
             return super().__call__(*arguments) * (torch.nan if self.count == 7 else 1)
 
-    trainer = Trainer(fresh(), Breaking(), epochs=3, batch_size=16)
+    # With a state in the middle of the epoch.
+    path = tmp_path / "run.pt"
+    trainer = Trainer(fresh(), Breaking(), epochs=3, batch_size=16, checkpoint=path, checkpoint_minutes=1e-9)
     trainer.callback = lambda row: kept.append(weights(trainer.model).clone())
     with pytest.warns(ConvergenceWarning, match="the loss of epoch 2 is not finite"):
         trainer.fit(*small)
     assert trainer.stop_reason_ == "not_finite"
     assert torch.equal(weights(trainer.model), kept[0])
+    assert torch.equal(weights(load_model(fresh(), path)), kept[0])
+
+
+@pytest.mark.parametrize("name", ["none[D]", "RO[pos]", "HM[R,D]"])
+def test_weights_that_overflow_end_a_run_of_any_triplets(name, small):
+    kind = make_scheme(name, attack=PGD(eps=0.1, steps=1))
+    make = partial(torch.optim.SGD, lr=1e38)
+    with pytest.warns(ConvergenceWarning, match="is not finite"):
+        trainer = Trainer(fresh(), kind, optimizer=make, epochs=4, batch_size=16).fit(*small)
+    assert trainer.stop_reason_ == "not_finite"
+
+
+def test_an_error_in_a_batch_says_in_which(small):
+    class Refusing(Plain):
+        count = 0
+
+        def __call__(self, *arguments):
+            self.count += 1
+            if self.count == 6:
+                raise InputError("no triplet in the batch.")
+            return super().__call__(*arguments)
+
+    with pytest.raises(InputError, match="epoch 2, batch 2: no triplet in the batch"):
+        Trainer(fresh(), Refusing(), epochs=3, batch_size=16).fit(*small)
+
+
+def test_a_checkpoint_of_other_layers_of_the_same_shapes_is_refused(small, tmp_path):
+    path = tmp_path / "run.pt"
+    run(small, fresh(), checkpoint=path)
+    other = fresh()
+    other[2] = torch.nn.Tanh()
+    with pytest.raises(DataError, match=r"is of another model: .*ReLU.* there and .*Tanh.* here"):
+        load_model(other, path)
+    with pytest.raises(DataError, match="is of another model"):
+        run(small, other, checkpoint=path)
+
+
+def test_the_parts_of_a_loss_tell_runs_apart(small, tmp_path):
+    from pytorch_metric_learning.distances import CosineSimilarity, LpDistance
+    from pytorch_metric_learning.losses import TripletMarginLoss
+
+    path = tmp_path / "run.pt"
+    run(small, scheme=Plain(loss=TripletMarginLoss(distance=LpDistance())), checkpoint=path)
+    with pytest.raises(DataError, match="other images or settings"):
+        run(small, scheme=Plain(loss=TripletMarginLoss(distance=CosineSimilarity())), checkpoint=path)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_bit_that_is_not_what_it_was_is_noticed(share, small, tmp_path):
+    path = tmp_path / "run.pt"
+    run(small, fresh(), checkpoint=path)
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        entries = [info for info in archive.infolist() if info.file_size > 200]
+        info = entries[int(share * len(entries))]
+        value = archive.read(info)
+    content[content.index(value) + len(value) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"is damaged: .* has another checksum"):
+        load_model(fresh(), path)
 
 
 def test_limits_and_callbacks_end_a_run(small):
@@ -422,7 +506,14 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 0}, "epochs must be 1 or more"),
+        ({"epochs": 0}, "epochs must be an integer, 1 or more"),
+        ({"epochs": 1.5}, "epochs must be an integer, 1 or more"),
+        ({"clip": "a"}, "clip must be positive and finite, got 'a'"),
+        (
+            {"optimizer": torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), lr=0.1)},
+            "optimizer must have parameters of the model, but has none",
+        ),
+        ({"optimizer": torch.optim.LBFGS}, "optimizer must make a step of one gradient"),
         ({"schedule": "cosine"}, "schedule must be 'constant' or 'one-cycle', got 'cosine'"),
         ({"log": "/nonexistent/log.csv"}, "log must be in a folder that is there"),
         ({"checkpoint": "/nonexistent/run.pt"}, "checkpoint must be in a folder that is there"),

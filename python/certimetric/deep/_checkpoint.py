@@ -2,7 +2,9 @@
 
 import hashlib
 import pickle
+import re
 import zipfile
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,8 @@ from certimetric.exceptions import DataError
 
 __all__ = ["digest_of", "load_model", "load_run", "read_about", "read_prototypes", "save_run"]
 
-_FORMAT, _VERSION = "certimetric.deep", 2
-_PARTS = {"key", "shape", "about", "weights", "place"}
+_FORMAT, _VERSION = "certimetric.deep", 3
+_PARTS = {"key", "model", "shape", "about", "weights", "place"}
 _ERRORS = (
     OSError,
     RuntimeError,
@@ -35,7 +37,9 @@ _ERRORS = (
 
 def save_run(path: Path, key: str, run: Run, about: dict[str, Any]) -> None:
     """Write the state of a run; the key says of which."""
-    _write(path, {"key": key, "shape": shape_of(run.model), "about": about, **run.state()})
+    known = {"key": key, "model": text_of(run.model), "shape": shape_of(run.model), "about": about}
+    with run.held():
+        _write(path, {**known, **run.state()})
 
 
 def load_run(path: Path, key: str, run: Run) -> None:
@@ -47,7 +51,7 @@ def load_run(path: Path, key: str, run: Run) -> None:
         The file cannot be read, or is of a run with another model, other images or other settings.
     """
     state = _read(path)
-    check_shape(run.model, state["shape"], path)
+    _check_model(run.model, state, path)
     if state["key"] != key:
         raise DataError(f"{path}: is of a run with other images or settings. Remove it to begin anew.")
     run.load(state)
@@ -65,9 +69,13 @@ def _read(path: Path) -> dict[str, Any]:
     Raises
     ------
     DataError
-        No such file, not one of this library, truncated, or with more inside than tensors and plain values.
+        No such file, not one of this library, damaged, or with more inside than tensors and plain values.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise DataError(f"{path}: is damaged: {damaged} has another checksum.")
         state = torch.load(path, map_location="cpu", weights_only=True)
         known = state["format"] == _FORMAT and state["version"] == _VERSION and state.keys() >= _PARTS
     except _ERRORS as error:
@@ -84,7 +92,7 @@ def load_model(model: nn.Module, path: str | Path) -> nn.Module:
     Parameters
     ----------
     model : torch.nn.Module
-        Of the same shape as the one that was trained.
+        Of the same layers as the one that was trained.
     path : path
         Written by :class:`~certimetric.deep.Trainer`.
 
@@ -96,10 +104,10 @@ def load_model(model: nn.Module, path: str | Path) -> nn.Module:
     Raises
     ------
     DataError
-        The file cannot be read, or is of a model of another shape; the message names the first difference.
+        The file cannot be read, or is of another model; the message names the first difference.
     """
     state = _read(Path(path))
-    check_shape(model, state["shape"], path)
+    _check_model(model, state, path)
     best = state["place"]["best_state"]
     model.load_state_dict(best[0] if best else state["weights"])
     return model
@@ -148,15 +156,24 @@ def shape_of(model: nn.Module) -> dict[str, list[int]]:
     return {name: list(value.shape) for name, value in model.state_dict().items()}
 
 
-def check_shape(model: nn.Module, known: dict[str, list[int]], path: str | Path) -> None:
+def text_of(model: nn.Module) -> str:
+    """Its layers in words, without its own name and where they are in memory."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(model).partition("\n")[2])
+
+
+def _check_model(model: nn.Module, state: dict[str, Any], path: str | Path) -> None:
     """Refuse weights of another model."""
-    own = shape_of(model)
+    own, known = shape_of(model), state["shape"]
     for name in sorted(own.keys() | known.keys()):
         if own.get(name) != known.get(name):
             raise DataError(
                 f"{path}: is of another model: {name} has shape {known.get(name, 'none')} there and "
                 f"{own.get(name, 'none')} here."
             )
+    lines = zip_longest(state["model"].splitlines(), text_of(model).splitlines(), fillvalue="nothing")
+    for there, here in lines:
+        if there != here:
+            raise DataError(f"{path}: is of another model: {there.strip()} there and {here.strip()} here.")
 
 
 def digest_of(tensors: tuple[Tensor, ...], settings: object) -> str:

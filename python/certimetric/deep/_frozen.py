@@ -17,6 +17,7 @@ from certimetric.deep.lipschitz import (
     PotentialLayer,
     check_layer,
     gram_sizes,
+    is_changed,
 )
 from certimetric.exceptions import InputError
 
@@ -97,7 +98,7 @@ def freeze(network: LipschitzNetwork) -> Frozen:
     InputError
         A layer of which no constant is known, one with hooks, or weights that are not finite.
     """
-    if type(network).forward is not nn.Sequential.forward or network._forward_hooks:
+    if type(network).forward is not nn.Sequential.forward or is_changed(network):
         raise InputError(f"{type(network).__name__} has a forward of its own, or hooks, whatever they do.")
     for layer in network:
         check_layer(layer)
@@ -123,10 +124,11 @@ def _frozen(layer: nn.Module) -> _Layer:
 
 
 class _Exact(_Layer):
-    """Flatten, PixelUnshuffle, MaxMin: no operation rounds."""
+    """Flatten, PixelUnshuffle, MaxMin: no operation rounds. A new one, whatever is done to the network's."""
 
     def __init__(self, layer: nn.Module) -> None:
-        self.layer = layer
+        factor = [layer.downscale_factor] if isinstance(layer, nn.PixelUnshuffle) else []
+        self.layer = type(layer)(*factor)
 
     def __call__(self, values: Tensor) -> Tensor:
         found: Tensor = self.layer(values)

@@ -7,7 +7,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,17 @@ from certimetric.deep._log import check_log
 from certimetric.deep.schemes import Scheme
 from certimetric.exceptions import InputError
 
-__all__ = ["Make", "Place", "Run", "Wish", "check_settings", "described", "one_cycle", "patient", "warn_of"]
+__all__ = [
+    "Make",
+    "Place",
+    "Run",
+    "Wish",
+    "check_settings",
+    "described",
+    "one_cycle",
+    "patient",
+    "warn_of",
+]
 
 
 Make = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
@@ -66,11 +76,8 @@ class Run:
         self.parameters = [*model.parameters(), *self.loss.parameters()]
         make = partial(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
         self.optimizer = make if isinstance(make, torch.optim.Optimizer) else make(self.parameters)
-        known = {id(value) for group in self.optimizer.param_groups for value in group["params"]}
-        if any(value.requires_grad and id(value) not in known for value in self.loss.parameters()):
-            raise InputError(
-                "optimizer must have what the loss learns, too, as partial(torch.optim.Adam, lr=...) will."
-            )
+        _check_optimizer(self.optimizer, model, self.loss)
+        self.held: Callable[[], AbstractContextManager[None]] = nullcontext
         self.generator = torch.Generator().manual_seed(seed)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.place, self.history = Place(), list[dict[str, float]]()
@@ -92,9 +99,10 @@ class Run:
         self.good = copy.deepcopy((self.model.state_dict(), self.loss.state_dict()))
 
     def go_back(self) -> None:
-        """To the weights that were kept."""
+        """To the weights that were kept, at the first batch of the epoch."""
         self.model.load_state_dict(self.good[0])
         self.loss.load_state_dict(self.good[1])
+        self.place.batch, self.place.total, self.place.seconds = 0, 0.0, 0.0
 
     def end_epoch(self, row: dict[str, float]) -> None:
         """Note an epoch, and its state where it is the best so far."""
@@ -123,7 +131,7 @@ class Run:
 
         What interrupts it leaves the state of before.
         """
-        before = self._drawn()
+        before, place = self._drawn(), self.place
         try:
             self.model.train()
             images = images if augment is None else augment(images, self.generator)
@@ -132,12 +140,16 @@ class Run:
                 loss = self.scheme(self.model, images, labels, self.generator)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(self.parameters, math.inf if clip is None else clip)
+        except InputError as error:
+            self._undraw(before)
+            raise InputError(f"epoch {place.epoch + 1}, batch {place.batch + 1}: {error}") from error
         except BaseException:
             self._undraw(before)
             raise
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             return math.nan
-        self.optimizer.step()
+        with self.held():
+            self.optimizer.step()
         return float(loss.detach())
 
     def _drawn(self) -> tuple[Any, ...]:
@@ -180,6 +192,24 @@ class Run:
         self.good = weights, loss
 
 
+def _check_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, loss: nn.Module) -> None:
+    """Refuse one that would not train all that learns, or that takes no single steps.
+
+    Raises
+    ------
+    InputError
+    """
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise InputError("optimizer must make a step of one gradient, which LBFGS does not.")
+    known = {id(value) for group in optimizer.param_groups for value in group["params"]}
+    if not any(id(value) in known for value in model.parameters()):
+        raise InputError("optimizer must have parameters of the model, but has none of them.")
+    if any(value.requires_grad and id(value) not in known for value in loss.parameters()):
+        raise InputError(
+            "optimizer must have what the loss learns, too, as partial(torch.optim.Adam, lr=...) will."
+        )
+
+
 def check_settings(
     epochs: int,
     schedule: str,
@@ -195,15 +225,15 @@ def check_settings(
     InputError
         A number that is not positive and finite, a folder that is not there, or values that are not plain.
     """
-    if epochs < 1:
-        raise InputError(f"epochs must be 1 or more, got {epochs}.")
+    if not isinstance(epochs, int) or epochs < 1:
+        raise InputError(f"epochs must be an integer, 1 or more, got {epochs!r}.")
     if schedule not in ("constant", "one-cycle"):
         raise InputError(f"schedule must be 'constant' or 'one-cycle', got {schedule!r}.")
     if numbers.get("patience") is not None and not validates:
         raise InputError("patience needs validate, which tells what is better.")
     for name, value in numbers.items():
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise InputError(f"{name} must be positive and finite, got {value}.")
+        if value is not None and not (isinstance(value, int | float) and 0 < value < math.inf):
+            raise InputError(f"{name} must be positive and finite, got {value!r}.")
     for name, path in paths.items():
         if path is not None and not Path(path).absolute().parent.is_dir():
             raise InputError(f"{name} must be in a folder that is there, got {path}.")
@@ -246,18 +276,27 @@ def one_cycle(share: float) -> float:
 
 
 class Wish:
-    """Whether Ctrl-C was pressed."""
+    """Whether Ctrl-C was pressed, and whether it has to wait even when it is pressed again."""
 
-    is_there = False
+    is_there = is_held = False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nothing in here is left half done."""
+        before, self.is_held = self.is_held, True
+        try:
+            yield
+        finally:
+            self.is_held = before
 
 
 @contextmanager
 def patient() -> Iterator[Wish]:
-    """Ctrl-C waits for the end of a step; pressed again, it does not."""
+    """Ctrl-C waits for the end of a step; pressed again, only for what must not be left half done."""
     wish = Wish()
 
     def note(number: int, frame: Any) -> None:  # noqa: ARG001 - what a handler is called with
-        if wish.is_there:
+        if wish.is_there and not wish.is_held:
             raise KeyboardInterrupt
         wish.is_there = True
 

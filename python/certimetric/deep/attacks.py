@@ -119,6 +119,7 @@ class _Ball:
 
     def __init__(self, images: Tensor, eps: float) -> None:
         self.images = images
+        self.wide = torch.promote_types(images.dtype, torch.float32)
         # Each coordinate of x + δ rounds by at most half a unit of the last place of 1, δ by a few.
         unit = torch.finfo(images.dtype).eps
         room = eps * 4 * unit + math.sqrt(images[0].numel()) * unit
@@ -133,13 +134,14 @@ class _Ball:
 
     def direction(self, gradient: Tensor) -> Tensor:
         # The largest entry first, so that squares neither overflow nor vanish.
+        gradient = gradient.to(self.wide)
         scaled = gradient / _positive(gradient.abs().amax(dim=(1, 2, 3), keepdim=True))
         return scaled / _positive(_length(scaled))
 
     def project(self, moved: Tensor) -> Tensor:
-        away = moved - self.images
+        away = moved.to(self.wide) - self.images
         share = (self.eps / _positive(_length(away))).clamp(max=1)
-        return (self.images + share * away).clamp(0, 1)
+        return (self.images + share * away).to(self.images.dtype).clamp(0, 1)
 
 
 def _length(tensor: Tensor) -> Tensor:

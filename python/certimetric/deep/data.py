@@ -37,6 +37,12 @@ class ImageSet:
     codes: Tensor
     classes: NDArray[Any]
 
+    @property
+    def labels(self) -> NDArray[Any]:
+        """What the codes stand for, of shape (n,)."""
+        found: NDArray[Any] = self.classes[self.codes.numpy()]
+        return found
+
     def dataset(self) -> "Dataset[Any]":
         """As a dataset of ``torch.utils.data``: pairs of an image and a code."""
         return TensorDataset(self.images, self.codes)
@@ -102,7 +108,10 @@ def read_images(path: str | Path, part: str = "train", shape: tuple[int, int, in
     if X.dtype == np.uint8:
         X = X.astype(np.float32) / np.float32(255)
     images = check_images(_as_images(X, shape, str(source)), str(source))
-    codes, classes = check_labels(y, len(images))
+    try:
+        codes, classes = check_labels(y, len(images), classes=1)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
     return ImageSet(images, codes, classes)
 
 

@@ -147,7 +147,9 @@ def check_images(images: object, name: str = "images", channels: int | None = No
     return images
 
 
-def check_labels(labels: object, count: int, *, each: int = 1) -> tuple[Tensor, NDArray[Any]]:
+def check_labels(
+    labels: object, count: int, *, each: int = 1, classes: int = 2
+) -> tuple[Tensor, NDArray[Any]]:
     """Labels as codes 0 … C − 1, and what they stand for.
 
     Parameters
@@ -155,23 +157,23 @@ def check_labels(labels: object, count: int, *, each: int = 1) -> tuple[Tensor, 
     labels : array-like of shape (count,)
         Integers or strings.
     count : int
-    each : int
-        Images that each class needs at least.
+    each, classes : int
+        Images that each class needs at least, and classes that there must be.
 
     Raises
     ------
     InputError
-        Another number of labels, one class only, or a class with fewer images than ``each``.
+        Another number of labels, too few classes, or a class with fewer images than ``each``.
     """
     array = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if array.shape != (count,):
         raise InputError(f"labels must have shape ({count},), one for each image; got {array.shape}.")
     if array.dtype.kind == "f" and not np.array_equal(array, np.round(array)):
         raise InputError("labels must be classes, not continuous values.")
-    classes, codes, counts = np.unique(array, return_inverse=True, return_counts=True)
-    if len(classes) < 2:
-        raise InputError(f"labels must have two classes at least, got {len(classes)}.")
+    names, codes, counts = np.unique(array, return_inverse=True, return_counts=True)
+    if len(names) < classes:
+        raise InputError(f"labels must have two classes at least, got {len(names)}.")
     if counts.min() < each:
-        rare = classes.tolist()[counts.argmin()]
+        rare = names.tolist()[counts.argmin()]
         raise InputError(f"each class needs {each} images at least; class {rare!r} has {counts.min()}.")
-    return torch.from_numpy(codes.reshape(-1).astype(np.int64)), classes
+    return torch.from_numpy(codes.reshape(-1).astype(np.int64)), names

@@ -1,6 +1,5 @@
 """Retrieval: recall at k, mean average precision and clusters, without a matrix of all distances."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,10 +62,10 @@ def retrieval_scores(
 ) -> RetrievalScores:
     """Scores of retrieval among the rows themselves, each query without its own row.
 
-    Rows are ranked by Euclidean distance; rows at the same distance (to 2⁻²² of the squares) count against
-    the query, so that embeddings that have collapsed score low. The cost is n m p for the distances; how many
-    rows come before each relevant one is counted, in binary32 on the processor, without a sort. Memory is
-    that of the embeddings, and of a small tile of distances for each thread.
+    Rows are ranked by Euclidean distance in binary64; rows at the same distance, to some p 2⁻⁵² of their
+    squared distances from the median, count against the query. The cost is n m p for the distances; how many
+    rows come before each relevant one is counted, without a sort. Memory is that of the embeddings in
+    binary64, and of a tile of distances for each thread.
 
     Parameters
     ----------
@@ -89,6 +88,8 @@ def retrieval_scores(
     ------
     InputError
         Shapes that do not fit, values that are not finite, a class with one row only, or k below 1.
+    CollapsedModelError
+        All embeddings are the same.
     """
     gallery = _matrix(embeddings, "embeddings")
     codes, _ = check_labels(labels, len(gallery), each=2)
@@ -102,29 +103,22 @@ def retrieval_scores(
         or not 0 <= rows.min() <= rows.max() < len(gallery)
     ):
         raise InputError(f"own must name a row of embeddings for each of {len(asked)} queries.")
-    ks = tuple(int(k) if isinstance(k, int | np.integer) else 0 for k in ks)
-    if not ks or min(ks) < 1:
-        raise InputError("ks must be integers, 1 or more.")
-    gallery, asked = _near_zero(gallery, asked)
+    ks = tuple(ks) if isinstance(ks, Sequence) else (ks,)
+    if not ks or not all(isinstance(k, int | np.integer) and k >= 1 for k in ks):
+        raise InputError(f"ks must be integers, 1 or more, got {ks}.")
+    if (gallery == gallery[0]).all():
+        raise CollapsedModelError(
+            f"embeddings are {len(gallery)} times the same: no score of them means anything."
+        )
     average, average_at_r, first = average_precision(
         gallery, codes.numpy(), int(codes.max()) + 1, asked, rows.astype(np.int64), effective_jobs(n_jobs)
     )
     found = _clusters(asked, codes.numpy()[rows], seed) if nmi else None
-    recall = {k: float(np.mean(first < k)) for k in ks}
+    recall = {int(k): float(np.mean(first < k)) for k in ks}
     return RetrievalScores(recall, float(average.mean()), float(average_at_r.mean()), found)
 
 
-def _near_zero(gallery: Tensor, queries: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The same moved and scaled, in binary32: inner products lose the digits of points far away from 0."""
-    mean = gallery.double().mean(dim=0)
-    moved = [part.double() - mean for part in (gallery, queries)]
-    largest = max(float(part.abs().max()) for part in moved)
-    scale = 2.0 ** -math.floor(math.log2(largest)) if largest > 0 else 1.0
-    near, asked = ((part * scale).float().contiguous().numpy() for part in moved)
-    return near, asked
-
-
-def _matrix(values: Tensor | NDArray[np.floating], name: str) -> Tensor:
+def _matrix(values: Tensor | NDArray[np.floating], name: str) -> NDArray[np.float64]:
     tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
     if tensor.ndim != 2 or 0 in tensor.shape or not tensor.is_floating_point():
         raise InputError(
@@ -133,14 +127,17 @@ def _matrix(values: Tensor | NDArray[np.floating], name: str) -> Tensor:
     if not torch.isfinite(tensor).all():
         row = int((~torch.isfinite(tensor).all(dim=1)).nonzero()[0])
         raise InputError(f"{name} must be finite; row {row} is not.")
-    return tensor.detach().cpu()
+    found: NDArray[np.float64] = tensor.detach().cpu().double().contiguous().numpy()
+    return found
 
 
-def _clusters(rows: NDArray[np.float32], codes: NDArray[np.int64], seed: int) -> float | None:
+def _clusters(rows: NDArray[np.float64], codes: NDArray[np.int64], seed: int) -> float | None:
     classes = len(np.unique(codes))
     if classes == 1:
         return None
-    means = KMeans(n_clusters=classes, n_init=1, random_state=seed).fit(rows)
+    near = rows / (np.abs(rows).max() or 1.0)
+    near = (near - near.mean(axis=0)).astype(np.float32)
+    means = KMeans(n_clusters=classes, n_init=1, random_state=seed).fit(near)
     return float(normalized_mutual_info_score(codes, means.labels_))
 
 

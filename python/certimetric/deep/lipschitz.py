@@ -200,6 +200,10 @@ class Householder(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """See the class."""
+        if values.shape[1] != 2 * self.angle.numel():
+            raise InputError(
+                f"Householder was made for {2 * self.angle.numel()} channels, got {values.shape[1]}."
+            )
         angle = self.angle.reshape(-1, *[1] * (values.ndim - 2))
         first, second = values.chunk(2, dim=1)
         side = torch.sin(angle / 2) * first - torch.cos(angle / 2) * second
@@ -268,10 +272,28 @@ def check_layer(layer: nn.Module) -> None:
     if kind not in KNOWN:
         names = ", ".join(kind.__name__ for kind in KNOWN)
         raise InputError(f"{name} is no layer with a known constant; use {names}.")
-    if layer._forward_hooks or layer._forward_pre_hooks:
-        raise InputError(f"{name} has hooks, whatever they do; remove them.")
+    if is_changed(layer):
+        raise InputError(f"{name} has hooks or another forward, whatever they do; remove them.")
     if isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) != (1, -1):
         raise InputError("Flatten must flatten each image, start_dim=1 and end_dim=-1.")
+    if isinstance(layer, AOLConv2d):
+        _check_convolution(layer)
     for what, value in (*layer.named_parameters(), *layer.named_buffers()):
         if not torch.isfinite(value).all():
             raise InputError(f"{name} has weights that are not finite: {what}.")
+
+
+def is_changed(module: nn.Module) -> bool:
+    """Whether a call of a module does something besides its class's forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+
+
+def _check_convolution(layer: AOLConv2d) -> None:
+    """Refuse what the scale of its weights is not about."""
+    height, width = layer.weight.shape[2:]
+    plain = (layer.dilation, layer.groups, layer.padding_mode) == ((1, 1), 1, "zeros")
+    if height != width or tuple(layer.stride) not in ((1, 1), (height, width)) or not plain:
+        raise InputError(
+            "AOLConv2d must have a square kernel, a stride of 1 or of its size, padding by zeros, and "
+            f"neither dilation nor groups; got {layer}."
+        )

@@ -135,4 +135,6 @@ def _rarity(distances: Tensor, is_negative: Tensor, dimensions: int) -> Tensor:
     inside = (1 - d.square() / 4).clamp(min=1e-12)
     log_weights = -(dimensions - 2) * d.log() - (dimensions - 3) / 2 * inside.log()
     log_weights = log_weights.masked_fill(~is_negative, -torch.inf)
-    return (log_weights - log_weights.amax(dim=1, keepdim=True)).exp()
+    weights = (log_weights - log_weights.amax(dim=1, keepdim=True)).exp()
+    # Of embeddings that are not finite any negative will do: their loss is not finite, which ends a run.
+    return torch.where(weights.isfinite(), weights, is_negative.double())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from types import FunctionType
 from typing import Any, Literal
 
 import torch
@@ -21,7 +22,7 @@ from certimetric.deep.losses import (
     triplet_margins,
 )
 from certimetric.deep.mining import Strategy, TripletMiner, Triplets
-from certimetric.exceptions import InputError
+from certimetric.exceptions import CollapsedModelError, InputError
 
 __all__ = [
     "ACT",
@@ -78,7 +79,12 @@ class Scheme:
     def quality(self, model: nn.Module, images: Tensor, labels: Tensor) -> float:
         """How good a model is by images that it was not trained on: mAP@R, or what the scheme is about."""
         embeddings = embed_all(model, images)
-        return retrieval_scores(embeddings, labels, nmi=False, n_jobs=torch.get_num_threads()).map_at_r
+        try:
+            found = retrieval_scores(embeddings, labels, nmi=False, n_jobs=torch.get_num_threads())
+        except CollapsedModelError:
+            # It may get over it.
+            return 0.0
+        return found.map_at_r
 
     def settings(self) -> dict[str, object]:
         """What tells this scheme from others: its fields, and numbers and words of its loss and its miner."""
@@ -119,12 +125,15 @@ class Scheme:
 
 
 def _plain(part: object) -> dict[str, object]:
-    """The type of an object, and its attributes that are plain values."""
+    """The type of an object and its attributes that are plain values, also of parts; a function's name."""
+    if isinstance(part, FunctionType):
+        return {"type": part.__qualname__}
     values = {
         name: value for name, value in vars(part).items() if isinstance(value, bool | int | float | str)
     }
     known = {name: value for name, value in values.items() if not name.startswith("_") and name != "training"}
-    return {"type": type(part).__name__, **dict(sorted(known.items()))}
+    parts = part.named_children() if isinstance(part, nn.Module) else ()
+    return {"type": type(part).__name__, **dict(sorted(known.items())), **{k: _plain(v) for k, v in parts}}
 
 
 class Plain(Scheme):

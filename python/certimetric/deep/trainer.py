@@ -30,8 +30,7 @@ class Trainer:
 
     On the CPU a run that was stopped and goes on from its checkpoint ends at the same bits as one that was
     not. Ctrl-C, which waits for the end of a step, and the time limit end it with a checkpoint; a loss or a
-    gradient that is not finite ends it with a warning and the weights of the last whole epoch, of which the
-    checkpoint is.
+    gradient that is not finite ends it with a warning, and model and checkpoint are of the last whole epoch.
 
     Parameters
     ----------
@@ -103,8 +102,7 @@ class Trainer:
     stop_reason_: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        names = ("clip", "time_limit", "checkpoint_minutes", "patience")
-        numbers = {name: getattr(self, name) for name in names}
+        numbers = {n: getattr(self, n) for n in ("clip", "time_limit", "checkpoint_minutes", "patience")}
         paths = {"checkpoint": self.checkpoint, "log": self.log}
         check_settings(self.epochs, self.schedule, numbers, paths, self.about, self.validate is not None)
 
@@ -137,15 +135,17 @@ class Trainer:
             load_run(Path(self.checkpoint), self._key, run)
         self.history_, self.stop_reason_ = run.history, ""
         line: Any = progress_line(label="train", unit="batches") if self.progress else nullcontext()
-        try:
-            with patient() as wish, line as report:
+        with patient() as wish, line as report:
+            run.held = wish.held
+            try:
                 while not self.stop_reason_ and not run.place.is_last(self.patience, self.epochs):
                     self._epoch((images, codes), sampler, report, wish)
-        except KeyboardInterrupt:
-            self.stop_reason_ = "interrupted"
-        is_whole = run.place.epoch >= self.epochs
-        self.stop_reason_ = self.stop_reason_ or ("epochs" if is_whole else "patience")
-        self._finish()
+            except KeyboardInterrupt:
+                self.stop_reason_ = "interrupted"
+            is_whole = run.place.epoch >= self.epochs
+            self.stop_reason_ = self.stop_reason_ or ("epochs" if is_whole else "patience")
+            with wish.held():
+                self._finish()
         return self
 
     def _epoch(self, data: tuple[Tensor, Tensor], sampler: PairSampler, report: Any, wish: Wish) -> None:
@@ -192,7 +192,7 @@ class Trainer:
         if self.stop_reason_ in ("epochs", "patience", "callback"):
             self._run.take_best()
         warn_of(self.stop_reason_, self._run.place.epoch + 1)
-        if self.stop_reason_ in ("interrupted", "time_limit"):
+        if self.stop_reason_ in ("interrupted", "time_limit", "not_finite"):
             self._save()
 
     def _save(self) -> None:

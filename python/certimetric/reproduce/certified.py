@@ -129,8 +129,8 @@ class Experiment:
                 clf.fit_embeddings(loss.points.detach().numpy(), train.classes[loss.labels])
             else:
                 chosen = self._far_inside() if is_edited else torch.ones(len(train.codes), dtype=torch.bool)
-                clf.fit(train.images[chosen], train.classes[train.codes[chosen]])
-            return clf.certify(test.images, test.classes[test.codes], **settings)
+                clf.fit(train.images[chosen], train.labels[chosen.numpy()])
+            return clf.certify(test.images, test.labels, **settings)
 
         rows = "points" if n_neighbors is None else "edited" if is_edited else "all"
         return self._kept({"network": self._key, "rows": rows}, n_neighbors or 1, ask)

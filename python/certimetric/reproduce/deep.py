@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -117,7 +118,9 @@ class Experiment:
         stem = self.folder / f"deep-{self.name}-{key}"
         path = stem.with_name(f"{stem.name}-{self.points}.json")
         if path.is_file():
-            return Outcome(**json.loads(path.read_text()))
+            # What is damaged is made again.
+            with suppress(ValueError, TypeError):
+                return Outcome(**json.loads(path.read_text(encoding="utf-8")))
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.seed)
         model = ConvNet28()
