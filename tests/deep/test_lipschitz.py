@@ -457,7 +457,7 @@ def test_bad_input_is_refused(fitted):
     with pytest.raises(InputError, match=r"images must lie in \[0, 1\]"):
         clf.certify(images + 1)
     with pytest.raises(InputError, match=r"network does not take images of shape \(1, 5, 5\)"):
-        clf.certify(torch.rand(2, 1, 5, 5))
+        CertifiedEmbeddingClassifier(clf.network).fit(torch.rand(2, 1, 5, 5), [0, 1])
     with pytest.raises(InputError, match="channels and kernel_size must be integers, 1 or more"):
         AOLConv2d(1, 2, 0)
     with pytest.raises(InputError, match="n_components of a Lipschitz network must be even, got 7"):
@@ -469,3 +469,15 @@ def test_bad_input_is_refused(fitted):
     with pytest.raises(InputError, match="channels must be even"):
         Householder(3)
     assert isinstance(clf.certify(images), cm.Certification)
+
+
+def test_images_and_embeddings_of_another_size_are_refused(small):
+    images, codes = small
+    network = LipschitzNetwork(torch.nn.Flatten(), OrthogonalLinear(36, 8))
+    clf = CertifiedEmbeddingClassifier(network).fit(images, codes)
+    with pytest.raises(InputError, match=r"images must have shape \(n, 1, 6, 6\), got \(3, 4, 3, 3\)"):
+        clf.certify(torch.rand(3, 4, 3, 3))
+    points = torch.randn(8, 5, requires_grad=True)
+    clf.fit_embeddings(points, np.arange(8))
+    with pytest.raises(InputError, match=r"network gives 8 numbers .* that were fitted have 5"):
+        clf.certify(images)

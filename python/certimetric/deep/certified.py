@@ -76,7 +76,9 @@ class CertifiedEmbeddingClassifier:
         images : tensor or array of shape (n, C, H, W), in [0, 1]
         y : array-like of shape (n,)
         """
-        rows, _ = self._frozen()(check_images(images))
+        images = check_images(images)
+        rows, _ = self._frozen()(images)
+        self._shape: tuple[int, ...] | None = tuple(images.shape[1:])
         return self._with_rows(rows, y)
 
     def fit_embeddings(self, rows: ArrayLike, y: ArrayLike) -> "CertifiedEmbeddingClassifier":
@@ -88,7 +90,8 @@ class CertifiedEmbeddingClassifier:
         y : array-like of shape (n,)
         """
         self._frozen()
-        return self._with_rows(rows, y)
+        self._shape = None
+        return self._with_rows(rows.detach().cpu().numpy() if isinstance(rows, Tensor) else rows, y)
 
     def _frozen(self) -> Frozen:
         self._function = freeze(self.network)
@@ -105,7 +108,16 @@ class CertifiedEmbeddingClassifier:
     def _embedded(self, images: Tensor | NDArray[np.floating]) -> tuple[NDArray[np.float64], float]:
         if not hasattr(self, "classifier_"):
             raise InputError("CertifiedEmbeddingClassifier is not fitted: call fit first.")
-        rows, error = self._function(check_images(images))
+        images = check_images(images)
+        if self._shape not in (None, tuple(images.shape[1:])):
+            wanted = ", ".join(map(str, self._shape or ()))
+            raise InputError(f"images must have shape (n, {wanted}), got {tuple(images.shape)}.")
+        rows, error = self._function(images)
+        if rows.shape[1] != self.classifier_.n_features_in_:
+            raise InputError(
+                f"network gives {rows.shape[1]} numbers for images of shape {tuple(images.shape[1:])}, but "
+                f"the embeddings that were fitted have {self.classifier_.n_features_in_}."
+            )
         return rows, error
 
     def transform(self, images: Tensor | NDArray[np.floating]) -> NDArray[np.float64]:
