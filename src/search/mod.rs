@@ -1,4 +1,5 @@
-//! Over data sets: the prepared training rows, lower bounds that skip most of them, nearest neighbours.
+//! Over data sets: the prepared training rows, lower bounds that skip most of them, nearest neighbours,
+//! places in rankings.
 
 pub mod arrange;
 pub mod distance;

@@ -151,6 +151,7 @@ def test_a_network_without_a_known_constant_is_not(trained, data):
         (["--preset", "32"], "--preset must be 28, 224, panum, certified, got '32'"),
         (["--scheme", "HM"], "unknown scheme 'HM'"),
         (["--set", "train.learning_rate=-1"], "train.learning_rate must be positive and finite, got -1"),
+        (["--set", "model.size=0"], "model.size must be 1 or more, got 0"),
         (
             ["--set", "train.schedule=cosine"],
             "train.schedule must be 'constant' or 'one-cycle', got 'cosine'",

@@ -161,6 +161,8 @@ class Configuration:
             except InputError as error:
                 raise InputError(f"{name}: {error}") from error
         values = self.train
+        if self.model.size < 1:
+            raise InputError(f"model.size must be 1 or more, got {self.model.size}.")
         if not 0 < values.learning_rate < math.inf:
             raise InputError(f"train.learning_rate must be positive and finite, got {values.learning_rate}.")
         if not 0 <= values.weight_decay < math.inf:

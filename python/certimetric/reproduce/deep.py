@@ -12,7 +12,7 @@ import json
 import math
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ class Experiment:
         trainer = Trainer(
             model,
             make_scheme(scheme, attack=self._attack(scheme)),
-            optimizer=torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-7),
+            optimizer=partial(torch.optim.Adam, lr=1e-3, weight_decay=1e-7),
             epochs=self.epochs,
             seed=self.seed,
             checkpoint=stem.with_suffix(".pt"),
