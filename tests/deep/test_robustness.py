@@ -1,6 +1,7 @@
 """The ten attacks: their numbers without an attack, their direction with one, and runs that go on."""
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -81,6 +82,19 @@ def test_each_attack_moves_its_number_the_way_it_wants(network, many):
     assert after.clean == before.clean == retrieval_scores(embed_all(network, many[0]), many[1])
     assert "ERS" in str(after)
     assert "mAP" in str(after)
+
+
+def test_a_stronger_attack_does_not_succeed_less(network, many):
+    """Larger balls, then more steps: each of the ten scores falls, but for noise."""
+    budgets = [(0.03, 8), (0.1, 8), (0.3, 8), (0.3, 32)]
+    found = [
+        robustness_score(network, *many, attack=PGD(eps, step=1.25 * eps / steps, steps=steps))
+        for eps, steps in budgets
+    ]
+    for weak, strong in pairwise(found):
+        assert strong.ers < weak.ers + 0.5
+        for name, score in strong.scores.items():
+            assert score < weak.scores[name] + 4, name
 
 
 def test_batches_do_not_matter(network, many):
