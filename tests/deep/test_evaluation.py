@@ -50,7 +50,7 @@ def test_queries_may_stand_for_rows():
     rows, labels = data(7)
     own = np.array([4, 50, 12])
     queries = rows[own] + 0.5
-    scores = retrieval_scores(rows, labels, queries=queries, own=own, ks=(1, 3), nmi=False)
+    scores = retrieval_scores(rows, labels, queries=queries, own=own, ks=np.array([1, 3]), nmi=False)
     assert scores.nmi is None
     found = [scores.recall[1], scores.recall[3], scores.map, scores.map_at_r]
     np.testing.assert_allclose(found, brute_force(rows, labels, queries, own), rtol=1e-12)

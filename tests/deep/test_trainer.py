@@ -14,7 +14,12 @@ from sklearn.exceptions import ConvergenceWarning
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
 
+from pytorch_metric_learning.losses import ProxyAnchorLoss, TripletMarginLoss
+from pytorch_metric_learning.miners import BatchHardMiner
+from pytorch_metric_learning.reducers import AvgNonZeroReducer, MeanReducer, MultipleReducers
+
 from certimetric.deep import (
+    EST,
     PGD,
     CertifiedEmbeddingClassifier,
     CertifiedPrototypes,
@@ -36,6 +41,19 @@ from certimetric.deep import (
 from certimetric.exceptions import DataError, InputError
 
 pytestmark = pytest.mark.torch
+
+
+class Bare:
+    """An attack without a description of its own."""
+
+    def __call__(self, objective, images, generator=None):
+        return images
+
+
+def triplet_loss(embeddings, labels, triplets, margin):
+    anchors, positives, negatives = (embeddings[rows] for rows in triplets)
+    gap = (anchors - positives).norm(dim=1) - (anchors - negatives).norm(dim=1)
+    return (gap + margin).clamp(min=0).mean()
 
 
 def fresh(dropout=False):
@@ -375,6 +393,60 @@ def test_weights_that_overflow_end_a_run_of_any_triplets(name, small):
     assert trainer.stop_reason_ == "not_finite"
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        Plain,
+        scheme,
+        lambda: make_scheme("none[D]"),
+        lambda: Plain(miner=BatchHardMiner()),
+        lambda: Plain(loss=ProxyAnchorLoss(4, 8, reducer=MultipleReducers({"a": MeanReducer()}))),
+        lambda: Plain(loss=TripletMarginLoss(reducer=AvgNonZeroReducer(collect_stats=True))),
+        lambda: EST(attack=Bare()),
+    ],
+)
+def test_a_scheme_that_was_used_goes_on_from_its_own_checkpoint(make, small, tmp_path):
+    path, kind = tmp_path / "run.pt", make()
+    before = str(kind.settings())
+    settings = {"scheme": kind, "checkpoint": path, "optimizer": partial(torch.optim.Adam, lr=1e-3)}
+    assert run(small, time_limit=1e-9, **settings).stop_reason_ == "time_limit"
+    assert str(kind.settings()) == before
+    assert run(small, **settings).stop_reason_ == "epochs"
+    # And so does another of the same settings.
+    run(small, **{**settings, "scheme": make()}, epochs=4)
+
+
+def test_functions_with_other_arguments_are_other_settings():
+    losses = [partial(triplet_loss, margin=margin) for margin in (0.1, 0.2)]
+    assert Plain(loss=losses[0]).settings() != Plain(loss=losses[1]).settings()
+    assert Plain(loss=len).settings() != Plain(loss=sum).settings()
+
+
+def test_warnings_that_are_errors_lose_no_state(small, tmp_path):
+    path = tmp_path / "run.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ConvergenceWarning, match="was interrupted"):
+            Trainer(fresh(True), Stopping(scheme(), 6), epochs=3, batch_size=16, checkpoint=path).fit(*small)
+    assert torch.equal(weights(run(small, checkpoint=path).model), weights(run(small).model))
+
+
+def test_lists_of_parameters_and_shares_of_dropout_do_not_make_another_model(small, tmp_path):
+    class Listed(torch.nn.Sequential):
+        def __init__(self, share, kind=torch.float32):
+            super().__init__(*fresh(), torch.nn.Dropout(share))
+            self.more = torch.nn.ParameterList([torch.zeros(2, dtype=kind)])
+
+        def forward(self, values):
+            for layer in list(self)[:-1]:
+                values = layer(values)
+            return values
+
+    path = tmp_path / "run.pt"
+    run(small, Listed(0.1), checkpoint=path)
+    load_model(Listed(0.5, torch.float64), path)
+
+
 def test_an_error_in_a_batch_says_in_which(small):
     class Refusing(Plain):
         count = 0
@@ -402,7 +474,6 @@ def test_a_checkpoint_of_other_layers_of_the_same_shapes_is_refused(small, tmp_p
 
 def test_the_parts_of_a_loss_tell_runs_apart(small, tmp_path):
     from pytorch_metric_learning.distances import CosineSimilarity, LpDistance
-    from pytorch_metric_learning.losses import TripletMarginLoss
 
     path = tmp_path / "run.pt"
     run(small, scheme=Plain(loss=TripletMarginLoss(distance=LpDistance())), checkpoint=path)

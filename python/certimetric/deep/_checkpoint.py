@@ -20,7 +20,7 @@ from certimetric.exceptions import DataError
 __all__ = ["digest_of", "load_model", "load_run", "read_about", "read_prototypes", "save_run"]
 
 _FORMAT, _VERSION = "certimetric.deep", 3
-_PARTS = {"key", "model", "shape", "about", "weights", "place"}
+_PARTS = {"key", "layers", "shape", "about", "weights", "place"}
 _ERRORS = (
     OSError,
     RuntimeError,
@@ -37,9 +37,8 @@ _ERRORS = (
 
 def save_run(path: Path, key: str, run: Run, about: dict[str, Any]) -> None:
     """Write the state of a run; the key says of which."""
-    known = {"key": key, "model": text_of(run.model), "shape": shape_of(run.model), "about": about}
-    with run.held():
-        _write(path, {**known, **run.state()})
+    known = {"key": key, "layers": layers_of(run.model), "shape": shape_of(run.model), "about": about}
+    _write(path, {**known, **run.state()})
 
 
 def load_run(path: Path, key: str, run: Run) -> None:
@@ -156,9 +155,15 @@ def shape_of(model: nn.Module) -> dict[str, list[int]]:
     return {name: list(value.shape) for name, value in model.state_dict().items()}
 
 
-def text_of(model: nn.Module) -> str:
-    """Its layers in words, without its own name and where they are in memory."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(model).partition("\n")[2])
+def layers_of(model: nn.Module) -> list[str]:
+    """Names and types of its parts, and what those of PyTorch say of themselves, but for what may change."""
+    varying = (nn.ParameterList, nn.ParameterDict, nn.modules.dropout._DropoutNd)
+    found = []
+    for name, part in model.named_modules():
+        is_known = type(part).__module__.startswith("torch.nn.") and not isinstance(part, varying)
+        found.append(f"{name}: {type(part).__name__}({part.extra_repr() if is_known else ''})")
+    # Its own name does not matter.
+    return found[1:]
 
 
 def _check_model(model: nn.Module, state: dict[str, Any], path: str | Path) -> None:
@@ -170,15 +175,15 @@ def _check_model(model: nn.Module, state: dict[str, Any], path: str | Path) -> N
                 f"{path}: is of another model: {name} has shape {known.get(name, 'none')} there and "
                 f"{own.get(name, 'none')} here."
             )
-    lines = zip_longest(state["model"].splitlines(), text_of(model).splitlines(), fillvalue="nothing")
-    for there, here in lines:
+    for there, here in zip_longest(state["layers"], layers_of(model), fillvalue="nothing"):
         if there != here:
-            raise DataError(f"{path}: is of another model: {there.strip()} there and {here.strip()} here.")
+            raise DataError(f"{path}: is of another model: {there} there and {here} here.")
 
 
 def digest_of(tensors: tuple[Tensor, ...], settings: object) -> str:
     """A hash of values and settings."""
-    digest = hashlib.sha256(repr(settings).encode())
+    # Where something is in memory is no setting.
+    digest = hashlib.sha256(re.sub(r" at 0x[0-9a-fA-F]+", "", repr(settings)).encode())
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

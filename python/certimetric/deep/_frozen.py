@@ -131,7 +131,7 @@ class _Exact(_Layer):
         self.layer = type(layer)(*factor)
 
     def __call__(self, values: Tensor) -> Tensor:
-        found: Tensor = self.layer(values)
+        found: Tensor = self.layer.forward(values)
         return found
 
 
@@ -227,7 +227,7 @@ class _Reflection(_Layer):
         self.layer.angle.data = _fixed(layer.angle)
 
     def __call__(self, values: Tensor) -> Tensor:
-        found: Tensor = self.layer(values)
+        found: Tensor = self.layer.forward(values)
         return found
 
     def rounding(self, length: float, count: int) -> float:  # noqa: ARG002 - other layers need it

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
@@ -27,7 +28,6 @@ __all__ = [
     "Run",
     "Wish",
     "check_settings",
-    "described",
     "one_cycle",
     "patient",
     "warn_of",
@@ -77,7 +77,7 @@ class Run:
         make = partial(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
         self.optimizer = make if isinstance(make, torch.optim.Optimizer) else make(self.parameters)
         _check_optimizer(self.optimizer, model, self.loss)
-        self.held: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.open: Callable[[], AbstractContextManager[None]] = nullcontext
         self.generator = torch.Generator().manual_seed(seed)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.place, self.history = Place(), list[dict[str, float]]()
@@ -102,7 +102,7 @@ class Run:
         """To the weights that were kept, at the first batch of the epoch."""
         self.model.load_state_dict(self.good[0])
         self.loss.load_state_dict(self.good[1])
-        self.place.batch, self.place.total, self.place.seconds = 0, 0.0, 0.0
+        self.place.batch, self.place.total = 0, 0.0
 
     def end_epoch(self, row: dict[str, float]) -> None:
         """Note an epoch, and its state where it is the best so far."""
@@ -133,23 +133,24 @@ class Run:
         """
         before, place = self._drawn(), self.place
         try:
-            self.model.train()
-            images = images if augment is None else augment(images, self.generator)
-            self.optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cuda", torch.bfloat16) if is_mixed and images.is_cuda else nullcontext():
-                loss = self.scheme(self.model, images, labels, self.generator)
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(self.parameters, math.inf if clip is None else clip)
+            with self.open():
+                self.model.train()
+                images = images if augment is None else augment(images, self.generator)
+                self.optimizer.zero_grad(set_to_none=True)
+                with torch.autocast("cuda", torch.bfloat16) if is_mixed and images.is_cuda else nullcontext():
+                    loss = self.scheme(self.model, images, labels, self.generator)
+                loss.backward()
+                norm = nn.utils.clip_grad_norm_(self.parameters, math.inf if clip is None else clip)
+                is_finite = bool(torch.isfinite(loss) and torch.isfinite(norm))
         except InputError as error:
             self._undraw(before)
             raise InputError(f"epoch {place.epoch + 1}, batch {place.batch + 1}: {error}") from error
         except BaseException:
             self._undraw(before)
             raise
-        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        if not is_finite:
             return math.nan
-        with self.held():
-            self.optimizer.step()
+        self.optimizer.step()
         return float(loss.detach())
 
     def _drawn(self) -> tuple[Any, ...]:
@@ -225,14 +226,14 @@ def check_settings(
     InputError
         A number that is not positive and finite, a folder that is not there, or values that are not plain.
     """
-    if not isinstance(epochs, int) or epochs < 1:
+    if not isinstance(epochs, int | np.integer) or epochs < 1:
         raise InputError(f"epochs must be an integer, 1 or more, got {epochs!r}.")
     if schedule not in ("constant", "one-cycle"):
         raise InputError(f"schedule must be 'constant' or 'one-cycle', got {schedule!r}.")
     if numbers.get("patience") is not None and not validates:
         raise InputError("patience needs validate, which tells what is better.")
     for name, value in numbers.items():
-        if value is not None and not (isinstance(value, int | float) and 0 < value < math.inf):
+        if value is not None and not (isinstance(value, int | float | np.number) and 0 < value < math.inf):
             raise InputError(f"{name} must be positive and finite, got {value!r}.")
     for name, path in paths.items():
         if path is not None and not Path(path).absolute().parent.is_dir():
@@ -243,13 +244,6 @@ def check_settings(
         json.dumps(about)
     except TypeError as error:
         raise InputError(f"about must have plain values: {error}.") from error
-
-
-def described(function: Callable[..., Any] | None) -> str:
-    """What tells a function from another one: its name and what it was given beforehand."""
-    if isinstance(function, partial):
-        return f"{described(function.func)}{function.args}{sorted(function.keywords.items())}"
-    return getattr(function, "__qualname__", type(function).__name__)
 
 
 _REASONS = {
@@ -276,27 +270,27 @@ def one_cycle(share: float) -> float:
 
 
 class Wish:
-    """Whether Ctrl-C was pressed, and whether it has to wait even when it is pressed again."""
+    """Whether Ctrl-C was pressed, and whether it may end what is being done when it is pressed again."""
 
-    is_there = is_held = False
+    is_there = is_open = False
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Nothing in here is left half done."""
-        before, self.is_held = self.is_held, True
+    def open(self) -> Iterator[None]:
+        """What is in here may be left half done."""
+        self.is_open = True
         try:
             yield
         finally:
-            self.is_held = before
+            self.is_open = False
 
 
 @contextmanager
 def patient() -> Iterator[Wish]:
-    """Ctrl-C waits for the end of a step; pressed again, only for what must not be left half done."""
+    """Ctrl-C waits for the end of a step; pressed again, only for what may not be left half done."""
     wish = Wish()
 
     def note(number: int, frame: Any) -> None:  # noqa: ARG001 - what a handler is called with
-        if wish.is_there and not wish.is_held:
+        if wish.is_there and wish.is_open:
             raise KeyboardInterrupt
         wish.is_there = True
 

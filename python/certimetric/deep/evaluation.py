@@ -1,6 +1,6 @@
 """Retrieval: recall at k, mean average precision and clusters, without a matrix of all distances."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,7 +103,7 @@ def retrieval_scores(
         or not 0 <= rows.min() <= rows.max() < len(gallery)
     ):
         raise InputError(f"own must name a row of embeddings for each of {len(asked)} queries.")
-    ks = tuple(ks) if isinstance(ks, Sequence) else (ks,)
+    ks = tuple(ks) if isinstance(ks, Iterable) else (ks,)
     if not ks or not all(isinstance(k, int | np.integer) and k >= 1 for k in ks):
         raise InputError(f"ks must be integers, 1 or more, got {ks}.")
     if (gallery == gallery[0]).all():

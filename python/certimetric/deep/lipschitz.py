@@ -292,7 +292,7 @@ def _check_convolution(layer: AOLConv2d) -> None:
     """Refuse what the scale of its weights is not about."""
     height, width = layer.weight.shape[2:]
     plain = (layer.dilation, layer.groups, layer.padding_mode) == ((1, 1), 1, "zeros")
-    if height != width or tuple(layer.stride) not in ((1, 1), (height, width)) or not plain:
+    if height != width or layer.stride not in ((1, 1), (height, width)) or not plain:
         raise InputError(
             "AOLConv2d must have a square kernel, a stride of 1 or of its size, padding by zeros, and "
             f"neither dilation nor groups; got {layer}."

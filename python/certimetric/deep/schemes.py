@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from types import FunctionType
+from functools import partial
+from inspect import signature
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, Literal
 
 import torch
@@ -124,14 +126,21 @@ class Scheme:
         return embeddings, self._mine(embeddings, labels, generator)
 
 
+def described(function: Callable[..., Any] | None) -> str:
+    """What tells a function from another one: its name and what it was given beforehand."""
+    if isinstance(function, partial):
+        return f"{described(function.func)}{function.args}{sorted(function.keywords.items())}"
+    return getattr(function, "__qualname__", type(function).__name__)
+
+
 def _plain(part: object) -> dict[str, object]:
-    """The type of an object and its attributes that are plain values, also of parts; a function's name."""
-    if isinstance(part, FunctionType):
-        return {"type": part.__qualname__}
-    values = {
-        name: value for name, value in vars(part).items() if isinstance(value, bool | int | float | str)
-    }
-    known = {name: value for name, value in values.items() if not name.startswith("_") and name != "training"}
+    """The type of an object, what it and its parts were made with where that is plain; a function's name."""
+    if isinstance(part, FunctionType | BuiltinFunctionType | partial):
+        return {"type": described(part)}
+    # Other attributes may count what is found in batches.
+    made = [signature(kind).parameters for kind in type(part).__mro__ if "__init__" in vars(kind)][:-1]
+    values = {name: getattr(part, name, None) for names in made for name in names}
+    known = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
     parts = part.named_children() if isinstance(part, nn.Module) else ()
     return {"type": type(part).__name__, **dict(sorted(known.items())), **{k: _plain(v) for k, v in parts}}
 

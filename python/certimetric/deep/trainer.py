@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from certimetric._progress import progress_line
 from certimetric.deep._checkpoint import digest_of, load_run, save_run
 from certimetric.deep._log import write_log
-from certimetric.deep._run import Make, Run, Wish, check_settings, described, one_cycle, patient, warn_of
+from certimetric.deep._run import Make, Run, Wish, check_settings, one_cycle, patient, warn_of
 from certimetric.deep.data import PairSampler
 from certimetric.deep.embedding import check_images, check_labels, check_model, place_of
-from certimetric.deep.schemes import Scheme
+from certimetric.deep.schemes import Scheme, described
 
 __all__ = ["Trainer"]
 
@@ -29,8 +29,8 @@ class Trainer:
     """Train a network by a scheme.
 
     On the CPU a run that was stopped and goes on from its checkpoint ends at the same bits as one that was
-    not. Ctrl-C, which waits for the end of a step, and the time limit end it with a checkpoint; a loss or a
-    gradient that is not finite ends it with a warning, and model and checkpoint are of the last whole epoch.
+    not. Ctrl-C, which waits for the end of a step, and the time limit end it with a checkpoint; a loss that
+    is not finite ends it with a warning and a checkpoint of the weights of the last whole epoch.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class Trainer:
         self.history_, self.stop_reason_ = run.history, ""
         line: Any = progress_line(label="train", unit="batches") if self.progress else nullcontext()
         with patient() as wish, line as report:
-            run.held = wish.held
+            run.open = wish.open
             try:
                 while not self.stop_reason_ and not run.place.is_last(self.patience, self.epochs):
                     self._epoch((images, codes), sampler, report, wish)
@@ -144,8 +144,7 @@ class Trainer:
                 self.stop_reason_ = "interrupted"
             is_whole = run.place.epoch >= self.epochs
             self.stop_reason_ = self.stop_reason_ or ("epochs" if is_whole else "patience")
-            with wish.held():
-                self._finish()
+            self._finish()
         return self
 
     def _epoch(self, data: tuple[Tensor, Tensor], sampler: PairSampler, report: Any, wish: Wish) -> None:
@@ -179,7 +178,8 @@ class Trainer:
         row = {"epoch": run.place.epoch + 1, "loss": loss, "seconds": run.place.seconds}
         # First of all: what interrupts it finds all batches of the epoch done, and validates again.
         if self.validate is not None:
-            row["validation"] = float(self.validate(self.model))
+            with run.open():
+                row["validation"] = float(self.validate(self.model))
         run.end_epoch(row)
         self._save()
         if self.log is not None:
@@ -191,9 +191,9 @@ class Trainer:
         self._run.set_rate(1.0)
         if self.stop_reason_ in ("epochs", "patience", "callback"):
             self._run.take_best()
-        warn_of(self.stop_reason_, self._run.place.epoch + 1)
-        if self.stop_reason_ in ("interrupted", "time_limit", "not_finite"):
+        else:
             self._save()
+        warn_of(self.stop_reason_, self._run.place.epoch + 1)
 
     def _save(self) -> None:
         if self.checkpoint is not None:
