@@ -23,7 +23,8 @@
 //!   program, exact comparisons.
 //! * [`metric`]: what defines it, components or a matrix, and bounds on its norm.
 //! * [`embedding`]: the coordinates of the search, and their errors.
-//! * [`search`]: the prepared rows, lower bounds that skip most of them, exact neighbours.
+//! * [`search`]: the prepared rows, lower bounds that skip most of them, exact neighbours, places in
+//!   rankings.
 //! * [`certify`]: the radius of 1-NN, from screening to the proven interval.
 //! * [`learning`]: near rows, margins of triplets, distances of pairs and radii with their gradients, for learners.
 

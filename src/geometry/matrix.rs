@@ -29,7 +29,7 @@ pub fn product_nt_fast(a: &[f64], b: &[f64], k: usize, c: &mut [f64]) {
     product_in_chunks(a, b, k, k.max(1), c);
 }
 
-/// `C = A Bᵀ` in binary32, for row-major `A (m, k)`, `B (n, k)`, `C (m, n)`.
+/// `C = A Bᵀ` in binary32, without a bound of its own, for row-major `A (m, k)`, `B (n, k)`, `C (m, n)`.
 pub fn product_nt32(a: &[f32], b: &[f32], k: usize, c: &mut [f32]) {
     let (m, n) = (a.len() / k, b.len() / k);
     assert!(a.len() == m * k && b.len() == n * k && c.len() == m * n);

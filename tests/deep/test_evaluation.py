@@ -94,8 +94,7 @@ def test_clusters_that_are_the_classes_have_all_the_information():
 def test_ties_count_against_the_query():
     # On a circle about the two queries.
     circle = [[3, 4], [4, 3], [-3, 4], [-5, 0], [0, 5]]
-    rows, labels = np.array([[0, 0], *circle, [0, 0]]) + 0.1, np.array([0, 0, 0, 1, 1, 1, 2])
-    labels[-1] = 1
+    rows, labels = np.array([[0, 0], *circle, [0, 0]]) + 0.1, np.array([0, 0, 0, 1, 1, 1, 1])
     scores = retrieval_scores(rows, labels, own=np.array([0]), queries=rows[:1], ks=(1, 4, 5), nmi=False)
     # Four of the other class come first, then the two of the own: (1/5 + 2/6) / 2.
     assert scores.recall == {1: 0.0, 4: 0.0, 5: 1.0}

@@ -96,6 +96,21 @@ def Stopping(kind, count):  # noqa: N802
     return kind
 
 
+def Acting(count, act):  # noqa: N802
+    """The plain scheme, which does something at the beginning of one of its steps."""
+
+    class _Acting(Plain):
+        calls = 0
+
+        def __call__(self, *arguments):
+            self.calls += 1
+            if self.calls == count:
+                act()
+            return super().__call__(*arguments)
+
+    return _Acting()
+
+
 def weights(model):
     return torch.cat([value.flatten() for value in model.state_dict().values()])
 
@@ -162,20 +177,11 @@ def test_ctrl_c_twice_leaves_no_step_half_done(small, tmp_path):
 
 
 def test_ctrl_c_waits_for_the_end_of_a_step(small):
-    class Pressed(Plain):
-        count = 0
-
-        def __call__(self, *arguments):
-            self.count += 1
-            if self.count == 2:
-                signal.raise_signal(signal.SIGINT)
-            return super().__call__(*arguments)
-
     handler = signal.getsignal(signal.SIGINT)
-    scheme = Pressed()
+    scheme = Acting(2, lambda: signal.raise_signal(signal.SIGINT))
     trainer = run(small, scheme=scheme)
     assert trainer.stop_reason_ == "interrupted"
-    assert scheme.count == trainer._run.place.batch == 2
+    assert scheme.calls == trainer._run.place.batch == 2
     assert signal.getsignal(signal.SIGINT) is handler
 
 
@@ -448,17 +454,11 @@ def test_lists_of_parameters_and_shares_of_dropout_do_not_make_another_model(sma
 
 
 def test_an_error_in_a_batch_says_in_which(small):
-    class Refusing(Plain):
-        count = 0
-
-        def __call__(self, *arguments):
-            self.count += 1
-            if self.count == 6:
-                raise InputError("no triplet in the batch.")
-            return super().__call__(*arguments)
+    def refuse():
+        raise InputError("no triplet in the batch.")
 
     with pytest.raises(InputError, match="epoch 2, batch 2: no triplet in the batch"):
-        Trainer(fresh(), Refusing(), epochs=3, batch_size=16).fit(*small)
+        Trainer(fresh(), Acting(6, refuse), epochs=3, batch_size=16).fit(*small)
 
 
 def test_a_checkpoint_of_other_layers_of_the_same_shapes_is_refused(small, tmp_path):
