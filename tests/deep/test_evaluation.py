@@ -10,7 +10,8 @@ from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
 from sklearn.metrics import normalized_mutual_info_score
 
-from certimetric.deep import retrieval_scores
+from certimetric import _native
+from certimetric.deep import _device, retrieval_scores
 from certimetric.deep.evaluation import check_spread
 from certimetric.exceptions import InputError
 
@@ -124,6 +125,33 @@ def test_what_is_near_in_groups_far_apart_is_told_apart(scale):
     places, own = rng.normal(size=(10, 8)), rng.normal(size=(40, 8))
     rows = places[labels % 10] + scale * (own[labels] + 0.01 * rng.normal(size=(200, 8)))
     assert retrieval_scores(rows, labels, nmi=False).map == pytest.approx(1)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-200, 1.0, 3e303])
+@pytest.mark.parametrize("seed", range(4))
+def test_sorts_on_a_device_find_what_the_core_counts(monkeypatch, seed, scale):
+    monkeypatch.setattr(_device, "_TILE", 700)
+    rng = np.random.default_rng(seed)
+    # Whole numbers, of which many are as far away as others.
+    rows, codes = rng.integers(8, size=(120, 3)) * scale, np.arange(120) % (seed + 2)
+    own = rng.integers(120, size=50)
+    queries = rows[own] + rng.integers(2, size=(50, 3)) * scale
+    core = _native.average_precision(rows, codes, seed + 2, queries, own)
+    there = _device.precisions(*map(torch.from_numpy, (rows, codes, queries, own)))
+    for expected, found in zip(core, there, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert core[0].std() > 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_on_cuda_are_those_of_the_processor(seed):
+    rows, labels = data(seed, n=500)
+    here = retrieval_scores(rows, labels)
+    there = retrieval_scores(torch.from_numpy(rows).cuda(), labels)
+    assert there.recall == here.recall
+    found, expected = [there.map, there.map_at_r, there.nmi], [here.map, here.map_at_r, here.nmi]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_one_row_far_away_changes_little():

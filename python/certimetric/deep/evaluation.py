@@ -12,6 +12,7 @@ from torch import Tensor
 
 from certimetric._native import average_precision
 from certimetric._validation import effective_jobs
+from certimetric.deep import _device
 from certimetric.deep.embedding import check_labels
 from certimetric.exceptions import CollapsedModelError, InputError
 
@@ -65,12 +66,13 @@ def retrieval_scores(
     Rows are ranked by Euclidean distance in binary64; rows at the same distance, to some p 2⁻⁵² of their
     squared distances from the median, count against the query. The cost is n m p for the distances; how many
     rows come before each relevant one is counted, without a sort. Memory is that of the embeddings in
-    binary64, and of a tile of distances for each thread.
+    binary64, and of a tile of distances for each thread. Embeddings on a CUDA device are ranked there, with
+    sorts; the same rows tie, but for rounding, and clusters are always sought on the processor.
 
     Parameters
     ----------
     embeddings : tensor or array of shape (n, p)
-        On any device.
+        On any device; on CUDA the ranking runs there.
     labels : array-like of shape (n,)
     queries : tensor or array of shape (m, p), optional
         What stands for rows of the gallery when they ask, such as embeddings under attack; default: the rows.
@@ -106,19 +108,31 @@ def retrieval_scores(
     ks = tuple(ks) if isinstance(ks, Iterable) else (ks,)
     if not ks or not all(isinstance(k, int | np.integer) and k >= 1 for k in ks):
         raise InputError(f"ks must be integers, 1 or more, got {ks}.")
-    if (gallery == gallery[0]).all():
+    if bool((gallery == gallery[0]).all()):
         raise CollapsedModelError(
             f"embeddings are {len(gallery)} times the same: no score of them means anything."
         )
-    average, average_at_r, first = average_precision(
-        gallery, codes.numpy(), int(codes.max()) + 1, asked, rows.astype(np.int64), effective_jobs(n_jobs)
-    )
-    found = _clusters(asked, codes.numpy()[rows], seed) if nmi else None
+    average, average_at_r, first = _precisions(gallery, codes, asked, rows.astype(np.int64), n_jobs)
+    found = _clusters(asked.cpu().numpy(), codes.numpy()[rows], seed) if nmi else None
     recall = {int(k): float(np.mean(first < k)) for k in ks}
     return RetrievalScores(recall, float(average.mean()), float(average_at_r.mean()), found)
 
 
-def _matrix(values: Tensor | NDArray[np.floating], name: str) -> NDArray[np.float64]:
+def _precisions(
+    gallery: Tensor, codes: Tensor, asked: Tensor, own: NDArray[np.int64], n_jobs: int | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Of each query: average precision, that of the R nearest, and rows before the first relevant one."""
+    if gallery.is_cuda:
+        there = gallery.device
+        found = _device.precisions(gallery, codes.to(there), asked.to(there), torch.from_numpy(own).to(there))
+        return tuple(part.cpu().numpy() for part in found)
+    classes = int(codes.max()) + 1
+    return average_precision(
+        gallery.numpy(), codes.numpy(), classes, asked.cpu().numpy(), own, effective_jobs(n_jobs)
+    )
+
+
+def _matrix(values: Tensor | NDArray[np.floating], name: str) -> Tensor:
     tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
     if tensor.ndim != 2 or 0 in tensor.shape or not tensor.is_floating_point():
         raise InputError(
@@ -127,8 +141,9 @@ def _matrix(values: Tensor | NDArray[np.floating], name: str) -> NDArray[np.floa
     if not torch.isfinite(tensor).all():
         row = int((~torch.isfinite(tensor).all(dim=1)).nonzero()[0])
         raise InputError(f"{name} must be finite; row {row} is not.")
-    found: NDArray[np.float64] = tensor.detach().cpu().double().contiguous().numpy()
-    return found
+    # Other devices than these two lack binary64.
+    tensor = tensor.detach() if tensor.is_cuda else tensor.detach().cpu()
+    return tensor.double().contiguous()
 
 
 def _clusters(rows: NDArray[np.float64], codes: NDArray[np.int64], seed: int) -> float | None:
