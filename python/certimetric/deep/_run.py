@@ -19,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from certimetric.deep._log import check_log
+from certimetric.deep.embedding import place_of
 from certimetric.deep.schemes import Scheme
 from certimetric.exceptions import InputError
 
@@ -73,6 +74,7 @@ class Run:
     ) -> None:
         self.model, self.scheme = model, scheme
         self.loss = scheme.loss if isinstance(scheme.loss, nn.Module) else nn.Module()
+        self.loss.to(place_of(model)["device"])
         self.parameters = [*model.parameters(), *self.loss.parameters()]
         make = partial(torch.optim.Adam, lr=1e-3) if optimizer is None else optimizer
         self.optimizer = make if isinstance(make, torch.optim.Optimizer) else make(self.parameters)

@@ -40,11 +40,11 @@ class TorchTriplets:
         self.dtype = getattr(torch, dtype)
         # Differences do not change, and those of centred rows keep more digits.
         self.rows = self._tensor(rows - rows.mean(axis=0))
-        self.codes = torch.as_tensor(codes, device=self.device)
+        self.codes = torch.as_tensor(codes).to(self.device)
         self.k = k
 
     def _tensor(self, array: FloatArray) -> Any:
-        return self.torch.as_tensor(array, dtype=self.dtype, device=self.device)
+        return self.torch.as_tensor(array, dtype=self.dtype).to(self.device)
 
     def neighbors(self, components: FloatArray) -> tuple[IntArray, IntArray]:
         """See :class:`~certimetric.learning._triplets.TripletBackend`."""
@@ -59,11 +59,10 @@ class TorchTriplets:
         torch = self.torch
         distances = torch.cdist(images[start:end], images)
         is_same = self.codes[start:end, None] == self.codes[None]
-        inf = torch.tensor(torch.inf, dtype=self.dtype, device=self.device)
-        same = torch.where(is_same, distances, inf)
+        same = distances.masked_fill(~is_same, torch.inf)
         rows = torch.arange(len(same), device=self.device)
         same[rows, rows + start] = torch.inf
-        return self._first(same), self._first(torch.where(is_same, inf, distances))
+        return self._first(same), self._first(distances.masked_fill(is_same, torch.inf))
 
     def _first(self, distances: Any) -> IntArray:
         k = min(self.k, distances.shape[1])
@@ -78,7 +77,7 @@ class TorchTriplets:
         """See :class:`~certimetric.learning._triplets.TripletBackend`."""
         torch = self.torch
         G = self._tensor(components).requires_grad_()
-        z, same, other = (self.rows[torch.as_tensor(rows, device=self.device)] for rows in triplets)
+        z, same, other = (self.rows[torch.as_tensor(rows).to(self.device)] for rows in triplets)
         # Triplets without a margin do not count, nor those whose lengths have squares that vanish.
         kind = torch.finfo(self.dtype)
         counted = ((other - same) @ G.detach().T @ G.detach()).norm(dim=1) > kind.tiny**0.5 / kind.eps
