@@ -203,6 +203,7 @@ def radius_objective(
     anchor_codes: NDArray[np.int64],  # (m,)
     worth: tuple[float, float, float],  # low, cap and decay of the weight of a radius; any may be infinite
     itself: NDArray[np.int64] | None = None,  # (m,) a point to leave out, -1: none
+    nearest: int | None = None,  # points of each kind that an anchor is measured against; None: all
     by_components: bool = False,
     by_points: bool = False,
     n_jobs: int = 1,

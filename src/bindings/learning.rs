@@ -213,7 +213,7 @@ type Radii<'py> =
     (f64, Bound<'py, PyArray1<f64>>, Option<Bound<'py, PyArray2<f64>>>, Option<Bound<'py, PyArray2<f64>>>);
 
 #[pyfunction]
-#[pyo3(signature = (points, codes, components, anchors, anchor_codes, worth, itself = None, by_components = false, by_points = false, n_jobs = 1))]
+#[pyo3(signature = (points, codes, components, anchors, anchor_codes, worth, itself = None, nearest = None, by_components = false, by_points = false, n_jobs = 1))]
 pub fn radius_objective<'py>(
     py: Python<'py>,
     points: PyReadonlyArray2<'py, f64>,
@@ -223,6 +223,7 @@ pub fn radius_objective<'py>(
     anchor_codes: PyReadonlyArray1<'py, i64>,
     worth: (f64, f64, f64),
     itself: Option<PyReadonlyArray1<'py, i64>>,
+    nearest: Option<usize>,
     by_components: bool,
     by_points: bool,
     n_jobs: usize,
@@ -243,7 +244,8 @@ pub fn radius_objective<'py>(
         return Err(PyValueError::new_err("itself is not a point, or -1, for each anchor"));
     }
     let points = labelled("points", &points, ours)?;
-    let anchors = Anchors { labelled: labelled("anchors", &anchors, theirs)?, itself };
+    let nearest = nearest.unwrap_or(usize::MAX);
+    let anchors = Anchors { labelled: labelled("anchors", &anchors, theirs)?, itself, nearest };
     let worth = Worth { low: worth.0, cap: worth.1, decay: worth.2 };
     let wanted = Wanted { components: by_components, points: by_points };
     let call = Call { jobs: n_jobs, time_limit: None, progress: None };

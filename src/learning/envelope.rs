@@ -51,6 +51,8 @@ pub struct Anchors<'a> {
     pub labelled: Labelled<'a>,
     /// For each anchor the point that it is itself and is left out, −1 for none.
     pub itself: Option<&'a [i64]>,
+    /// So many nearest points of its class, and as many of the others, are all that an anchor is measured against.
+    pub nearest: usize,
 }
 
 /// What is to be differentiated by.
@@ -175,6 +177,7 @@ impl Anchors<'_> {
                 near.put(code, square, point);
             }
         }
+        near.keep(self.nearest);
     }
 }
 
@@ -290,7 +293,7 @@ mod tests {
     }
 
     fn everything(rows: &[f64]) -> Anchors<'_> {
-        Anchors { labelled: labelled(rows), itself: None }
+        Anchors { labelled: labelled(rows), itself: None, nearest: usize::MAX }
     }
 
     /// The bits of all that comes back.
@@ -337,10 +340,28 @@ mod tests {
                 let (rest, codes) = ([&points[..3 * i], &points[3 * i + 3..]].concat(), [&CODES[..i], &CODES[i + 1..]].concat());
                 let rest = Labelled { rows: &rest, codes: &codes, features: 3 };
                 let alone = Labelled { rows: &points[3 * i..3 * i + 3], codes: &CODES[i..=i], features: 3 };
-                let alone = Anchors { labelled: alone, itself: None };
+                let alone = Anchors { labelled: alone, ..everything(&[]) };
                 let found = objective(rest, Some(&g), alone, AREA, BOTH, &Team::new(1).unwrap(), &Control::default()).unwrap();
                 prop_assert!((found.radii[0] - radius).abs() < 1e-9 * (1.0 + radius.abs()));
             }
+        }
+
+        #[test]
+        fn only_the_nearest_of_each_kind_count(points in numbers(36), z in numbers(3), g in numbers(9), nearest in 1usize..6) {
+            let near = mean(&points, &g, Anchors { nearest, ..everything(&z) }, AREA, 1);
+            let reference = Reference::new(labelled(&points), Some(&g), &Team::new(1).unwrap(), &Control::default()).unwrap();
+            let image = reference.embed(reference.centre(&z));
+            let mut order: Vec<usize> = (0..12).collect();
+            let square = |k: usize| -> f64 { reference.image(k).iter().zip(&image).map(|(x, z)| (x - z) * (x - z)).sum() };
+            order.sort_by(|&a, &b| square(a).total_cmp(&square(b)));
+            let is_own = |k: usize| CODES[k] == CODES[0];
+            let of = |kind: bool| order.iter().copied().filter(move |&k| is_own(k) == kind).take(nearest);
+            let kept: Vec<usize> = of(true).chain(of(false)).collect();
+            let rows: Vec<f64> = kept.iter().flat_map(|&k| points[3 * k..3 * k + 3].to_vec()).collect();
+            let codes: Vec<i64> = kept.iter().map(|&k| CODES[k]).collect();
+            let rest = Labelled { rows: &rows, codes: &codes, features: 3 };
+            let alone = objective(rest, Some(&g), everything(&z), AREA, BOTH, &Team::new(1).unwrap(), &Control::default()).unwrap();
+            prop_assert!((alone.radii[0] - near.radii[0]).abs() < 1e-9 * (1.0 + near.radii[0].abs()));
         }
 
         #[test]
@@ -375,7 +396,7 @@ mod tests {
         let found = |jobs| {
             let points = Labelled { rows: &points, codes: &ours, features: 3 };
             let anchors = Labelled { rows: &z, codes: &theirs, features: 3 };
-            let anchors = Anchors { labelled: anchors, itself: None };
+            let anchors = Anchors { labelled: anchors, ..everything(&[]) };
             let g = [1.0, 0.5, 0.0, 0.0, 1.0, 0.25];
             let worth = Worth { low: 0.1, cap: 0.5, decay: 0.1 };
             let team = Team::new(jobs).unwrap();

@@ -63,6 +63,16 @@ impl Near {
         let list = if class == self.class { &mut self.own } else { &mut self.others };
         list.push((square, point));
     }
+
+    /// Forgets all but the nearest points of each kind.
+    pub fn keep(&mut self, most: usize) {
+        for list in [&mut self.own, &mut self.others] {
+            if list.len() > most {
+                list.select_nth_unstable_by(most, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                list.truncate(most);
+            }
+        }
+    }
 }
 
 /// The search for one thread.

@@ -104,7 +104,7 @@ def _try(model: "RobustPrototypes", splits: Sequence[Split], decay: float, end: 
     """What prototypes that are learned with a decay have wrong."""
     wrong = apart = 0
     for place, split in enumerate(splits):
-        trial = clone(model).set_params(objective="area", decay=decay, metric=split.metric)
+        trial = clone(model).set_params(decay=decay, metric=split.metric)
         trial.set_params(callback=None, checkpoint=None, early_stopping=False, warm_start=False)
         trial.set_params(precision="float64")
         # What each of the splits that are left may take.

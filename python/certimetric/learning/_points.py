@@ -18,9 +18,14 @@ _MOVED = 0.4
 """Share of the images that are moved: few prototypes cannot follow many."""
 
 
-def default_count(data: Labelled) -> int:
-    """Prototypes a class that suit so many rows: 5 times the root of a class's rows."""
-    return max(1, round(5 * math.sqrt(len(data.rows) / len(data.classes))))
+def default_count(data: Labelled, *, is_varied: bool) -> int:
+    """Prototypes a class that suit so many rows: 5 times the root of a class's rows.
+
+    Of varied rows, which stand for more than themselves, up to twice as many, a quarter of the rows at most.
+    """
+    rows = len(data.rows) / len(data.classes)
+    few, many = 5 * math.sqrt(rows), 10 * math.sqrt(rows)
+    return max(1, round(max(few, min(many, rows / 4)) if is_varied else few))
 
 
 def centres(data: Labelled, per_class: int, seed: int) -> tuple[FloatArray, IntArray]:

@@ -13,7 +13,6 @@ __all__ = ["RadiusLoss", "Worth", "anneal", "radius_loss", "reach", "signed_radi
 _SAMPLE = 2000
 """Rows whose radii say how far radii go."""
 
-
 Points = tuple[FloatArray, IntArray]
 """Rows (n, d) and their class codes (n,)."""
 
@@ -45,13 +44,15 @@ def radius_loss(
     worth: Worth,
     *,
     itself: IntArray | None = None,
+    nearest: int | None = None,
     by: tuple[str, ...] = (),
     n_jobs: int = 1,
 ) -> RadiusLoss:
     """The loss of anchors before points, and its gradients by "points" or "components".
 
     Radii are no more than the cap; NaN where there is none: no point of the class, or points that coincide.
-    ``itself`` has for each anchor the point that is left out, −1 for none.
+    ``itself`` has for each anchor the point that is left out, −1 for none; with ``nearest`` the others that
+    are not among so many nearest of their kind, of the anchor's class or not, are left out as well.
     """
     loss, radii, by_components, by_points = _native.radius_objective(
         *points,
@@ -59,6 +60,7 @@ def radius_loss(
         *anchors,
         (worth.low, worth.cap, worth.decay),
         itself=itself,
+        nearest=nearest,
         by_components="components" in by,
         by_points="points" in by,
         n_jobs=n_jobs,

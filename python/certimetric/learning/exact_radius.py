@@ -10,16 +10,25 @@ from numpy.typing import ArrayLike
 
 from certimetric._validation import FloatArray
 from certimetric.exceptions import InputError
-from certimetric.learning._auto import check_auto_count, check_auto_length, given
+from certimetric.learning._auto import check_auto_count, check_auto_length, check_auto_rate, given
 from certimetric.learning._base import Labelled
 from certimetric.learning._descent import Callback, Epoch, State, Values
-from certimetric.learning._fitting import GradientLearner, check_rate, initial_components
+from certimetric.learning._fitting import GradientLearner, initial_components
 from certimetric.learning._radii import Worth, anneal, radius_loss, reach, signed_radii, spread
 
 __all__ = ["ExactRadius", "normed"]
 
 _STEPS = 1000
 """Steps of a fit by default."""
+
+_NEAREST = 128
+"""Rows of each kind that a row is measured against: farther ones hardly ever decide."""
+
+_MOST_ROWS = 20_000
+"""Rows of a step that others are measured against."""
+
+_LENGTH = 1.2
+"""Of a first step at most, as a spectral norm: one of Adam with a rate η may be as long as η d."""
 
 _GIVEN_UP = 0.05
 """Rows that are wrong by such a part of the cap do not count: few will ever be right."""
@@ -33,6 +42,7 @@ class _Plan:
     cap: float
     batch: int
     epochs: int
+    rate: float
 
     def share(self, done: float) -> float:
         """The share of the rows that are measured against, after a part of the steps."""
@@ -61,13 +71,14 @@ class ExactRadius(GradientLearner):
     reference_share : float, tuple of 2 floats, or "auto", default="auto"
         Probability with which a row is one that others are measured against, in every step anew; of two, the
         first is that of the first step and the second that of the last. "auto" is (0.05, 0.3), or as much
-        more as 30 rows take and as much less as 3,000 do.
+        more as 30 rows take and as much less as 20,000 do. Of these the nearest 128 of each kind count.
     cap : float or "auto", default="auto"
         Radius beyond which nothing is gained. "auto" is 1.25 times the 95 % quantile before learning.
     max_iter : int or "auto", default="auto"
         Epochs. "auto" makes 1,000 steps.
-    learning_rate : float, default=1e-2
-        Of the first step, for components with a Frobenius norm of √p, which every step restores.
+    learning_rate : float or "auto", default="auto"
+        Of the first step, for components with a Frobenius norm of √p, which every step restores. "auto" is
+        0.01, and beyond 120 features 1.2 / d: a step of Adam may be as long as its rate times d.
     batch_size : int or "auto", default="auto"
         Rows of a step. "auto" is a quarter of the rows, and no more than 512.
     init : "auto", "identity", "pca" or array-like of shape (p, d), default="auto"
@@ -99,7 +110,7 @@ class ExactRadius(GradientLearner):
     components_ : ndarray of shape (p, d)
         G. Radii do not depend on its scale.
     reference_share_ : tuple of 2 floats
-    cap_, batch_size_, max_iter_ : float or int
+    cap_, batch_size_, max_iter_, learning_rate_ : float or int
         What the fit went by.
     n_iter_, best_iter_ : int
         Epochs made, and the one that ``components_`` is of.
@@ -130,7 +141,7 @@ class ExactRadius(GradientLearner):
         reference_share: float | tuple[float, float] | Literal["auto"] = "auto",
         cap: float | Literal["auto"] = "auto",
         max_iter: int | Literal["auto"] = "auto",
-        learning_rate: float = 1e-2,
+        learning_rate: float | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
         init: str | ArrayLike = "auto",
         warm_start: bool = False,
@@ -177,7 +188,7 @@ class ExactRadius(GradientLearner):
 
     def _check_steps(self) -> None:
         check_auto_count(self.max_iter, "max_iter")
-        check_rate(self.learning_rate)
+        check_auto_rate(self.learning_rate)
 
     def _settle(self, data: Labelled, jobs: int) -> None:
         n = len(data.rows)
@@ -188,9 +199,11 @@ class ExactRadius(GradientLearner):
             self._reach(data, jobs) if self.cap == "auto" else float(self.cap),
             batch,
             given(self.max_iter, math.ceil(_STEPS / math.ceil(n / batch))),
+            given(self.learning_rate, min(1e-2, _LENGTH / data.rows.shape[1])),
         )
         self.reference_share_, self.cap_ = self._plan.shares, self._plan.cap
         self.batch_size_, self.max_iter_ = self._plan.batch, self._plan.epochs
+        self.learning_rate_ = self._plan.rate
 
     def _reach(self, data: Labelled, jobs: int) -> float:
         """How far radii go before anything is learned."""
@@ -230,10 +243,11 @@ class ExactRadius(GradientLearner):
                 (data.rows[batch], data.codes[batch]),
                 Worth(low=_GIVEN_UP * plan.cap, cap=plan.cap),
                 itself=place[batch],
+                nearest=_NEAREST,
                 by=("components",),
                 n_jobs=jobs,
             )
-            moved = state.adam.step(state.values, found.gradients, anneal(self.learning_rate, done))
+            moved = state.adam.step(state.values, found.gradients, anneal(plan.rate, done))
             state.values = {"components": normed(moved["components"])}
             total += found.loss * len(batch)
         return total / n
@@ -246,5 +260,5 @@ def normed(components: FloatArray) -> FloatArray:
 
 def _shares(n: int) -> tuple[float, float]:
     """Shares of the rows, from few to many."""
-    first, last = (min(1.0, max(min(share, 3000 / n), 30 / n)) for share in (0.05, 0.3))
+    first, last = (min(1.0, max(min(share, _MOST_ROWS / n), 30 / n)) for share in (0.05, 0.3))
     return first, last

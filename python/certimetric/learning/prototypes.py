@@ -16,7 +16,7 @@ from certimetric._resolve import MetricLike, as_fitted_metric
 from certimetric._validation import FloatArray, IntArray, as_positive, check_count
 from certimetric.certification import Certification
 from certimetric.exceptions import InputError
-from certimetric.learning._auto import check_auto_count, check_auto_length, given
+from certimetric.learning._auto import check_auto_count, check_auto_rate, given
 from certimetric.learning._base import Labelled
 from certimetric.learning._decay import choose_decay
 from certimetric.learning._descent import Callback, Epoch, State, Values
@@ -75,7 +75,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     Parameters
     ----------
     n_prototypes : int or "auto", default="auto"
-        Prototypes of each class. "auto" is 5 times the root of the mean number of rows of a class.
+        Prototypes of each class. "auto" is 5 times the root of the mean number of rows of a class; for
+        "clean" with ``shifts`` up to twice as many, a quarter of these rows at most.
     eps : float, optional
         The one radius, ℓ2 in input space, that matters: radii of 1.5 times as much and beyond count alike.
         Default: as far as the radii go.
@@ -99,7 +100,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         What prototypes are rounded to at the end, for a small file; the rounded ones are certified.
         "float16" has three digits, enough for features between 0 and 1.
     max_iter : int or "auto", default="auto"
-        Epochs. "auto" makes 800 steps, and 10 epochs at least.
+        Epochs. "auto" makes 800 steps and 10 epochs at least, and for "clean" with ``shifts`` twice that.
     learning_rate : float or "auto", default="auto"
         Of each coordinate in the first step, in units of the data. "auto" is a 180th of how far radii go, and
         beyond 36 features that over 30 √d: steps of Adam grow with √d.
@@ -233,7 +234,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
 
     def _check_steps(self) -> None:
         check_auto_count(self.max_iter, "max_iter")
-        check_auto_length(self.learning_rate, "learning_rate")
+        check_auto_rate(self.learning_rate)
 
     def _settle(self, data: Labelled, jobs: int) -> None:
         n, features = data.rows.shape
@@ -241,14 +242,16 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
             raise InputError(f"shifts is {self.shifts}, but X has {features} features.")
         metric = as_fitted_metric(self.metric, data.rows, data.codes)
         seed = int(self._generator().integers(2**31))
-        points = centres(data, given(self.n_prototypes, default_count(data)), seed)
+        # To be right where all rows are takes more points if images that were moved are to be right as well.
+        is_varied = self.objective == "clean" and self.shifts is not None
+        points = centres(data, given(self.n_prototypes, default_count(data, is_varied=is_varied)), seed)
         self._check_warm_start(points[1])
         rows = spread(n)
         anchors = data.rows[rows], data.codes[rows]
         far = reach(signed_radii(points, components_of(metric), anchors, n_jobs=jobs))
         self._check_precision(data.rows, far)
         batch = min(given(self.batch_size, min(256, math.ceil(n / 4))), n)
-        epochs = max(_FEWEST_EPOCHS, math.ceil(_STEPS / math.ceil(n / batch)))
+        epochs = (2 if is_varied else 1) * max(_FEWEST_EPOCHS, math.ceil(_STEPS / math.ceil(n / batch)))
         eps = as_positive(self.eps, "eps")
         cap = far if eps is None else 1.5 * eps
         decay = as_positive(self.decay, "decay") or math.inf
