@@ -96,19 +96,18 @@ def Stopping(kind, count):  # noqa: N802
     return kind
 
 
-def Acting(count, act):  # noqa: N802
+class Acting(Plain):
     """The plain scheme, which does something at the beginning of one of its steps."""
 
-    class _Acting(Plain):
-        calls = 0
+    def __init__(self, count, act):
+        super().__init__()
+        self.calls, self.count, self.act = 0, count, act
 
-        def __call__(self, *arguments):
-            self.calls += 1
-            if self.calls == count:
-                act()
-            return super().__call__(*arguments)
-
-    return _Acting()
+    def __call__(self, *arguments):
+        self.calls += 1
+        if self.calls == self.count:
+            self.act()
+        return super().__call__(*arguments)
 
 
 def weights(model):

@@ -5,8 +5,8 @@ from torch import Tensor
 
 __all__ = ["precisions"]
 
-_TILE = 1 << 24
-"""Distances that are held at a time."""
+_TILE = 1 << 22
+"""Distances of a tile, of which some ten numbers each are held."""
 
 
 def precisions(gallery: Tensor, codes: Tensor, queries: Tensor, own: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -108,7 +108,7 @@ def retrieval_scores(
     ks = tuple(ks) if isinstance(ks, Iterable) else (ks,)
     if not ks or not all(isinstance(k, int | np.integer) and k >= 1 for k in ks):
         raise InputError(f"ks must be integers, 1 or more, got {ks}.")
-    if bool((gallery == gallery[0]).all()):
+    if (gallery == gallery[0]).all():
         raise CollapsedModelError(
             f"embeddings are {len(gallery)} times the same: no score of them means anything."
         )
