@@ -17,6 +17,9 @@ pub struct Control {
     done: AtomicUsize,
     total: AtomicUsize,
     deadline: Option<Instant>,
+    /// Threads that take part in what others share out, and how many there may be.
+    helpers: AtomicUsize,
+    most_helpers: AtomicUsize,
 }
 
 impl Control {
@@ -62,6 +65,47 @@ impl Control {
     /// Says that `rows` more are done.
     pub fn advance(&self, rows: usize) {
         self.done.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Asks for help with long work in so many parts, until what is returned is dropped.
+    #[must_use]
+    pub fn ask_for_help(&self, parts: usize) -> Request<'_> {
+        self.most_helpers.fetch_add(parts - 1, Ordering::Relaxed);
+        Request { control: self, helpers: parts - 1 }
+    }
+
+    /// Takes part in long work of other threads, as long as there is any that lacks threads: what many wait for comes
+    /// first, so that no thread is left alone with it in the end.
+    pub fn help(&self) {
+        if rayon::current_thread_index().is_none() {
+            return;
+        }
+        let (most, order) = (|| self.most_helpers.load(Ordering::Relaxed), Ordering::Relaxed);
+        let joined = self.helpers.fetch_update(order, order, |now| (now < most()).then_some(now + 1));
+        if joined.is_err() {
+            return;
+        }
+        while !self.is_interrupted() && self.helpers.load(order) <= most() {
+            if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                std::thread::sleep(BETWEEN_PARTS);
+            }
+        }
+        self.helpers.fetch_sub(1, order);
+    }
+}
+
+/// What a thread with nothing to take over sleeps before it looks again.
+const BETWEEN_PARTS: Duration = Duration::from_micros(50);
+
+/// Long work that other threads may take part in.
+pub struct Request<'c> {
+    control: &'c Control,
+    helpers: usize,
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        self.control.most_helpers.fetch_sub(self.helpers, Ordering::Relaxed);
     }
 }
 
@@ -170,6 +214,41 @@ mod tests {
         control.interrupt();
         let result = Team::new(2).unwrap().for_chunks(100, 1, &control, || (), |(), _| (), |_, ()| ());
         assert_eq!(result, Err(Error::Interrupted));
+    }
+
+    #[test]
+    fn a_thread_helps_before_it_goes_on() {
+        let (control, begun, threads) = (Control::default(), AtomicBool::new(false), Mutex::new(Vec::new()));
+        let part = |_: usize, (): &mut ()| {
+            begun.store(true, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(5));
+            threads.lock().unwrap().push(rayon::current_thread_index());
+        };
+        let work = |(): &mut (), range: Range<usize>| {
+            if range.start == 0 {
+                let _request = control.ask_for_help(4);
+                share_out(&mut [(); 8], part);
+            } else {
+                while !begun.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
+                control.help();
+                assert_eq!(threads.lock().unwrap().len(), 8, "went on before the work was done");
+            }
+        };
+        Team::new(2).unwrap().for_chunks(2, 1, &control, || (), work, |_, ()| ()).unwrap();
+        let mut threads = threads.into_inner().unwrap();
+        threads.sort_unstable();
+        threads.dedup();
+        assert_eq!(threads.len(), 2);
+    }
+
+    #[test]
+    fn nobody_waits_where_no_help_is_asked_for() {
+        let control = Control::default();
+        Team::new(2).unwrap().for_chunks(8, 1, &control, || (), |(), _| control.help(), |_, ()| ()).unwrap();
+        drop(control.ask_for_help(4));
+        Team::new(1).unwrap().for_chunks(8, 1, &control, || (), |(), _| control.help(), |_, ()| ()).unwrap();
     }
 
     #[test]

@@ -14,8 +14,13 @@ mod metric;
 mod proof;
 mod search;
 
+use mimalloc::MiMalloc;
 use pyo3::prelude::*;
 use std::collections::BTreeMap;
+
+/// Nodes of a search are made by one thread and dropped by another, where many allocators wait for each other.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Facts about this build, for `show_versions` and for the warning about debug builds.
 #[pyfunction]

@@ -232,6 +232,8 @@ impl Batch<'_> {
             if control.must_stop() {
                 break;
             }
+            // Another thread's long search comes before the next point.
+            control.help();
             let (clock, query) = (Instant::now(), embedded.query(i, row));
             // The class comes with the neighbours.
             let scene = Scene { index, kernels, scores: tile.scores(i), query: &query, class: 0..0, control };
