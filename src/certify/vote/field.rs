@@ -329,6 +329,13 @@ impl<'a> Field<'a> {
         self.products[k].is_some()
     }
 
+    /// Whether two rows lie in the same place.
+    #[must_use]
+    pub fn are_copies(&self, k: usize, l: usize) -> bool {
+        let place = |k: usize| self.index.canonical(self.entries[k].position);
+        k == l || self.index.has_copies() && place(k) == place(l)
+    }
+
     /// `‖M(x_k − x_l)‖²`, nearly.
     #[must_use]
     pub fn apart(&self, k: usize, l: usize) -> f64 {

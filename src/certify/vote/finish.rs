@@ -12,6 +12,7 @@ use crate::geometry::rounding::up;
 use crate::search::distance::{length_up, multiply};
 use crate::search::embed::Query;
 use crate::search::neighbors::nearest_beside;
+use std::collections::HashSet;
 
 /// How often a point that is not lost yet is taken further beyond its leaf.
 const ATTEMPTS: usize = 8;
@@ -63,33 +64,47 @@ impl Case<'_> {
 
     /// A point in binary64 a little beyond the leaf's, where the vote is lost when it is taken again.
     pub fn finish(&self, field: &mut Field, leaf: &Leaf) -> Option<Witness> {
-        let Scene { index, query, .. } = self.scene;
-        let mut program = Program::default();
         let mut growth = 1.0;
         for _ in 0..ATTEMPTS {
-            program.restart(field, &leaf.active);
-            let place = index.place_rounding(query.row)
-                + 1e-15 * index.embedding().absolute_norm * norm_up(&field.combine(&weights(&program)).0);
-            let required = self.required(field, &program, leaf);
-            let halves = field.halves.clone();
-            for &(k, inside) in &required {
-                let margin = growth * field.margin(k, place);
+            match self.push(field, leaf, growth) {
+                Ok(witness) => return Some(witness),
+                Err(near) if field.add(near.iter().copied()) > 0 => (),
+                Err(_) => growth *= GROWTH,
+            }
+        }
+        None
+    }
+
+    /// The leaf's program with all rows farther from the threshold, by some times what rounding can take; or rows that
+    /// are in its point's way.
+    fn push(&self, field: &mut Field, leaf: &Leaf, growth: f64) -> Result<Witness, Vec<usize>> {
+        let Scene { index, query, .. } = self.scene;
+        let mut program = Program::default();
+        program.restart(field, &leaf.active);
+        let place = index.place_rounding(query.row)
+            + 1e-15 * index.embedding().absolute_norm * norm_up(&field.combine(&weights(&program)).0);
+        let required = self.required(field, &program, leaf);
+        let (tied, halves) = (tied(field, &required), field.halves.clone());
+        // Copies on both sides cannot be taken apart: they stay at the threshold, or else other rows give way.
+        let ways = if tied.is_empty() { &[false][..] } else { &[true, false] };
+        let mut outcome = Err(Vec::new());
+        for &stay in ways {
+            let stays = |k: usize| stay && tied.contains(&k);
+            let least =
+                tied.iter().filter(|&&k| stays(k)).map(|&k| field.margin(k, place)).fold(0.0, f64::max);
+            for &(k, inside) in required.iter().filter(|row| !stays(row.0)) {
+                let margin = growth * (field.margin(k, place) + least);
                 field.halves[k] += if inside { margin } else { -margin };
             }
             program.restart(field, &Default::default());
             program.solve(field, &required, f64::INFINITY);
-            field.halves = halves;
-            match self.try_point(field, &program) {
-                Ok(witness) => return Some(witness),
-                Err(near) => {
-                    if field.add(near) > 0 {
-                        continue;
-                    }
-                }
+            field.halves.clone_from(&halves);
+            outcome = self.try_point(field, &program);
+            if outcome.is_ok() {
+                break;
             }
-            growth *= GROWTH;
         }
-        None
+        outcome
     }
 
     /// The vote at the point that a program's weights give.
@@ -140,6 +155,13 @@ impl Case<'_> {
         }
         required
     }
+}
+
+/// Rows with copies on the other side.
+fn tied(field: &Field, required: &[(usize, bool)]) -> HashSet<usize> {
+    let side = |wanted: bool| required.iter().filter(move |row| row.1 == wanted).map(|row| row.0);
+    let copies = |k: usize| side(false).filter(move |&l| field.are_copies(k, l)).map(move |l| [k, l]);
+    side(true).flat_map(copies).flatten().collect()
 }
 
 fn weights(program: &Program) -> Vec<Weight> {

@@ -81,6 +81,9 @@ pub struct Step {
 /// Normals whose square is a smaller share of what it was depend on the others.
 pub(super) const DEPENDENT: f64 = 1e-12;
 
+/// The rounding of a curvature is a smaller share of the squares that it is made of.
+const ROUNDING: f64 = 8.0 * f64::EPSILON;
+
 impl Program {
     /// Starts from the rows that were active elsewhere (a subset of whose constraints is required here).
     pub fn restart(&mut self, field: &mut Field<'_>, active: &Active) {
@@ -166,7 +169,9 @@ impl Program {
             return (outside.0 + inside.0 > 0.0).then_some((inside.1, true));
         }
         let (violation, row) = if inside.0 > outside.0 { inside } else { outside };
-        let is_violated = violation > self.tolerance(field) && !self.active.rows.contains(&row);
+        // An active row and its copies are at the threshold.
+        let is_violated = violation > self.tolerance(field)
+            && !self.active.rows.iter().any(|&active| field.are_copies(active, row));
         is_violated.then_some((row, inside.0 > outside.0))
     }
 
@@ -206,9 +211,11 @@ impl Program {
     fn longest(&self, field: &Field<'_>, at: usize, rows: &[usize], inside: bool) -> Step {
         let violation = self.violation(rows[at], inside);
         let curvature = self.curvatures[at];
-        let apart =
-            (self.near[at] * -2.0 + field.squares[self.active.rows[0]] + field.squares[rows[at]]).max(0.0);
-        let full = if curvature > DEPENDENT * apart { violation / curvature } else { f64::INFINITY };
+        let size = field.squares[self.active.rows[0]] + field.squares[rows[at]];
+        let apart = (size - 2.0 * self.near[at]).max(0.0);
+        // Of rows that nearly coincide nothing is left but rounding.
+        let least = (DEPENDENT * apart).max(ROUNDING * size);
+        let full = if curvature > least { violation / curvature } else { f64::INFINITY };
         let (mut length, mut blocking) = (full, None);
         for i in 0..self.active.rows.len() {
             let share = self.shares[i * rows.len() + at];
