@@ -1,4 +1,4 @@
-# `make` lists the targets. Needed: Python 3.11 or newer, a Rust toolchain, make.
+# `make` lists the targets. Needed: Python 3.11 or newer, a Rust toolchain, a C compiler, make.
 # The environment is .venv; PYTHON=... picks another interpreter to make it with.
 
 PYTHON ?= python3

@@ -74,23 +74,37 @@ impl Control {
         Request { control: self, helpers: parts - 1 }
     }
 
-    /// Takes part in long work of other threads, as long as there is any that lacks threads: what many wait for comes
-    /// first, so that no thread is left alone with it in the end.
+    /// Takes part in long work of other threads, as long as some that asked for help has too few of them: what many
+    /// wait for comes first, so that no thread is left alone with it in the end. Where time is limited the many points
+    /// that are done at once come first.
     pub fn help(&self) {
-        if rayon::current_thread_index().is_none() {
+        if rayon::current_thread_index().is_none() || self.deadline.is_some() {
             return;
         }
-        let (most, order) = (|| self.most_helpers.load(Ordering::Relaxed), Ordering::Relaxed);
-        let joined = self.helpers.fetch_update(order, order, |now| (now < most()).then_some(now + 1));
-        if joined.is_err() {
+        let order = Ordering::Relaxed;
+        let most = || self.most_helpers.load(order);
+        if self.helpers.fetch_update(order, order, |now| (now < most()).then_some(now + 1)).is_err() {
             return;
         }
-        while !self.is_interrupted() && self.helpers.load(order) <= most() {
+        while !self.is_interrupted() {
+            // One after the other leaves, until no more are left than are wanted.
+            if self.helpers.fetch_update(order, order, |now| (now > most()).then(|| now - 1)).is_ok() {
+                return;
+            }
             if rayon::yield_now() != Some(rayon::Yield::Executed) {
                 std::thread::sleep(BETWEEN_PARTS);
             }
         }
         self.helpers.fetch_sub(1, order);
+    }
+
+    /// Says that a thread has nothing else to do until the end of the call, or at that end that none has.
+    fn set_idle(&self, is_idle: bool) {
+        if is_idle {
+            self.helpers.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.helpers.store(0, Ordering::Relaxed);
+        }
     }
 }
 
@@ -158,6 +172,7 @@ impl Team {
                 let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
                 sink(range, result);
             }
+            control.set_idle(true);
         };
         match &self.pool {
             Some(pool) if total > chunk => {
@@ -167,6 +182,7 @@ impl Team {
             Some(pool) => pool.install(worker),
             None => worker(),
         }
+        control.set_idle(false);
         if control.is_interrupted() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
@@ -177,7 +193,8 @@ impl Team {
     }
 }
 
-/// Calls `work` for each item, with its number. Threads of the caller's team that have nothing else to do take part.
+/// Calls `work` for each item, with its number. Threads of the caller's team that have nothing else to do take part, and
+/// those that [`Control::help`].
 pub fn share_out<T: Send>(items: &mut [T], work: impl Fn(usize, &mut T) + Sync) {
     // Outside a team there is only rayon's global pool, which is not ours.
     if rayon::current_thread_index().is_none() {
@@ -216,24 +233,33 @@ mod tests {
         assert_eq!(result, Err(Error::Interrupted));
     }
 
+    /// Waits for another thread, but not for ever.
+    fn wait_for(flag: &AtomicBool) {
+        let begun = Instant::now();
+        while !flag.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(20) {
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn a_thread_helps_before_it_goes_on() {
-        let (control, begun, threads) = (Control::default(), AtomicBool::new(false), Mutex::new(Vec::new()));
+        let (control, there, begun) = (Control::default(), AtomicBool::new(false), AtomicBool::new(false));
+        let threads = Mutex::new(Vec::new());
         let part = |_: usize, (): &mut ()| {
             begun.store(true, Ordering::Relaxed);
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(20));
             threads.lock().unwrap().push(rayon::current_thread_index());
         };
         let work = |(): &mut (), range: Range<usize>| {
             if range.start == 0 {
+                wait_for(&there);
                 let _request = control.ask_for_help(4);
-                share_out(&mut [(); 8], part);
+                share_out(&mut [(); 16], part);
             } else {
-                while !begun.load(Ordering::Relaxed) {
-                    std::thread::yield_now();
-                }
+                there.store(true, Ordering::Relaxed);
+                wait_for(&begun);
                 control.help();
-                assert_eq!(threads.lock().unwrap().len(), 8, "went on before the work was done");
+                assert_eq!(threads.lock().unwrap().len(), 16, "went on before the work was done");
             }
         };
         Team::new(2).unwrap().for_chunks(2, 1, &control, || (), work, |_, ()| ()).unwrap();
@@ -245,10 +271,20 @@ mod tests {
 
     #[test]
     fn nobody_waits_where_no_help_is_asked_for() {
+        let help = |control: &Control, jobs: usize| {
+            let work = |(): &mut (), _: Range<usize>| control.help();
+            Team::new(jobs).unwrap().for_chunks(8, 1, control, || (), work, |_, ()| ()).unwrap();
+        };
         let control = Control::default();
-        Team::new(2).unwrap().for_chunks(8, 1, &control, || (), |(), _| control.help(), |_, ()| ()).unwrap();
+        help(&control, 2);
         drop(control.ask_for_help(4));
-        Team::new(1).unwrap().for_chunks(8, 1, &control, || (), |(), _| control.help(), |_, ()| ()).unwrap();
+        help(&control, 2);
+        // One thread has nobody to help, and where time is limited everybody goes on.
+        let _request = control.ask_for_help(4);
+        help(&control, 1);
+        let limited = Control::new(Some(Duration::from_secs(3600)));
+        let _request = limited.ask_for_help(4);
+        help(&limited, 2);
     }
 
     #[test]

@@ -60,6 +60,19 @@ def test_a_long_search_is_shared_out_without_a_change_of_a_bit(long_search, n_jo
         assert getattr(again, column)[0] == getattr(whole, column)[0]
 
 
+@pytest.mark.parametrize("n_jobs", [2, 5])
+def test_threads_that_help_with_long_searches_change_no_bit(long_search, n_jobs):
+    model, point, _ = long_search
+    rng = np.random.default_rng(1)
+    points = np.vstack(
+        [np.repeat(point, 2, axis=0) + 0.01 * rng.normal(size=(2, 12)), rng.normal(size=(30, 12))]
+    )
+    alone, together = (model.certify(points, n_jobs=jobs) for jobs in (1, n_jobs))
+    assert (alone.nodes > 1000).sum() >= 2
+    for column in ("lower", "upper", "nodes", "status"):
+        np.testing.assert_array_equal(getattr(together, column), getattr(alone, column))
+
+
 @pytest.mark.parametrize("node_limit", [999, 1003, 1500, 3001])
 def test_a_node_limit_holds_in_a_search_that_is_shared_out(long_search, node_limit):
     model, point, whole = long_search

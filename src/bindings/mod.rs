@@ -18,7 +18,7 @@ use mimalloc::MiMalloc;
 use pyo3::prelude::*;
 use std::collections::BTreeMap;
 
-/// Nodes of a search are made by one thread and dropped by another, where many allocators wait for each other.
+/// Nodes of a search are made by one thread and dropped by another, which makes the threads of many allocators wait.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

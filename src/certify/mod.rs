@@ -229,11 +229,11 @@ impl Batch<'_> {
         let mut radii = vec![Radius::default(); embedded.points.len()];
         tile.compute(index, kernels, &embedded.points);
         for (i, (radius, row)) in radii.iter_mut().zip(rows.chunks_exact(index.features())).enumerate() {
+            // Another thread's long search comes before the next point.
+            control.help();
             if control.must_stop() {
                 break;
             }
-            // Another thread's long search comes before the next point.
-            control.help();
             let (clock, query) = (Instant::now(), embedded.query(i, row));
             // The class comes with the neighbours.
             let scene = Scene { index, kernels, scores: tile.scores(i), query: &query, class: 0..0, control };

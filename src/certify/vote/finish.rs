@@ -100,7 +100,9 @@ impl Case<'_> {
             program.solve(field, &required, f64::INFINITY);
             field.halves.clone_from(&halves);
             outcome = self.try_point(field, &program);
-            if outcome.is_ok() {
+            // Rows that were not known are looked at before anything else is tried.
+            let known = |near: &Vec<usize>| near.iter().all(|&position| field.find(position).is_some());
+            if !outcome.as_ref().is_err_and(known) {
                 break;
             }
         }

@@ -81,7 +81,7 @@ pub struct Step {
 /// Normals whose square is a smaller share of what it was depend on the others.
 pub(super) const DEPENDENT: f64 = 1e-12;
 
-/// The rounding of a curvature is a smaller share of the squares that it is made of.
+/// A curvature that is a smaller share of the squares that it is made of is taken for rounding.
 const ROUNDING: f64 = 8.0 * f64::EPSILON;
 
 impl Program {
@@ -184,7 +184,7 @@ impl Program {
         let (Some(high), Some(low)) = (pick(true), pick(false)) else { return false };
         field.prepare(&[high, low]);
         let (violation, apart) = (self.levels[high] - self.levels[low], field.apart(high, low));
-        if apart <= 0.0 {
+        if apart <= ROUNDING * (field.squares[high] + field.squares[low]) {
             return false;
         }
         let weight = violation / apart;
