@@ -97,15 +97,6 @@ impl Control {
         }
         self.helpers.fetch_sub(1, order);
     }
-
-    /// Says that a thread has nothing else to do until the end of the call, or at that end that none has.
-    fn set_idle(&self, is_idle: bool) {
-        if is_idle {
-            self.helpers.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.helpers.store(0, Ordering::Relaxed);
-        }
-    }
 }
 
 /// What a thread with nothing to take over sleeps before it looks again.
@@ -172,7 +163,8 @@ impl Team {
                 let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
                 sink(range, result);
             }
-            control.set_idle(true);
+            // Until the end of the call this thread has nothing else to do than to help.
+            control.helpers.fetch_add(1, Ordering::Relaxed);
         };
         match &self.pool {
             Some(pool) if total > chunk => {
@@ -182,7 +174,7 @@ impl Team {
             Some(pool) => pool.install(worker),
             None => worker(),
         }
-        control.set_idle(false);
+        control.helpers.store(0, Ordering::Relaxed);
         if control.is_interrupted() { Err(Error::Interrupted) } else { Ok(()) }
     }
 

@@ -228,13 +228,12 @@ impl<'a> Field<'a> {
     /// Rows in one place come in the order of their indices.
     fn order_copies(&mut self, number: usize) {
         let index = self.index;
-        let place = |k: usize, entries: &[Entry]| index.canonical(entries[k].position);
         let rank = |k: usize, entries: &[Entry]| index.row_index(entries[k].position);
         if !index.has_copies() {
             return;
         }
         for other in 0..number {
-            if place(other, &self.entries) != place(number, &self.entries) {
+            if !self.are_copies(other, number) {
                 continue;
             }
             let (first, last) = if rank(other, &self.entries) < rank(number, &self.entries) {

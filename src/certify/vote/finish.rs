@@ -161,6 +161,9 @@ impl Case<'_> {
 
 /// Rows with copies on the other side.
 fn tied(field: &Field, required: &[(usize, bool)]) -> HashSet<usize> {
+    if !field.index.has_copies() {
+        return HashSet::new();
+    }
     let side = |wanted: bool| required.iter().filter(move |row| row.1 == wanted).map(|row| row.0);
     let copies = |k: usize| side(false).filter(move |&l| field.are_copies(k, l)).map(move |l| [k, l]);
     side(true).flat_map(copies).flatten().collect()

@@ -49,12 +49,11 @@ impl<'f, 'a> Tree<'f, 'a> {
         for (i, node) in nodes.into_iter().enumerate() {
             lanes[i % LANES].open(node);
         }
-        let help = self.case.scene.control.ask_for_help(LANES);
+        let _request = self.case.scene.control.ask_for_help(LANES);
         let end = run_rounds(&mut lanes, most - self.nodes);
         if end == End::Stopped {
             share_out(&mut lanes, |_, lane| lane.lift());
         }
-        drop(help);
         lanes.into_iter().for_each(|lane| self.take_over(lane));
         end
     }
