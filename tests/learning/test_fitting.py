@@ -139,7 +139,8 @@ def test_interrupts_leave_what_was_learned(blobs, monkeypatch, place):
             learner = fit(blobs, callback=interrupt)
     (warning,) = caught
     epoch = 4 if place == "in an epoch" else 5
-    expected = f"ARML was interrupted in epoch {epoch + 1}: what was learned is those of epoch {epoch}."
+    left = f"what was learned by the end of epoch {epoch} is kept."
+    expected = f"ARML was interrupted in epoch {epoch + 1}: {left}"
     assert (str(warning.message), warning.category) == (expected, ConvergenceWarning)
     assert learner.stop_reason_ == "interrupted"
     # The epoch that was broken off has left no trace.
@@ -150,7 +151,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_metric(blobs):
     rows, labels = blobs
     far = rows * 1e4
     with pytest.warns(
-        ConvergenceWarning, match="ARML has a loss of inf in epoch 1 and stops: .* it began with"
+        ConvergenceWarning, match="ARML has a loss of inf in epoch 1 and stops: what it began with is kept"
     ):
         learner = fit((far, labels), loss="exponential")
     assert learner.stop_reason_ == "loss not finite"
@@ -158,7 +159,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_metric(blobs):
     # Where the radii have grown before, the last good metric is left.
     learner = fit(blobs, max_iter=3, warm_start=True).set_params(loss="exponential", max_iter=9)
     good = learner.components_
-    with pytest.warns(ConvergenceWarning, match="in epoch 4 and stops: what was learned is those of epoch 3"):
+    with pytest.warns(ConvergenceWarning, match="in epoch 4 and stops: .* by the end of epoch 3 is kept"):
         learner.fit(far, labels)
     np.testing.assert_array_equal(learner.components_, good)
 

@@ -63,7 +63,7 @@ class Best(NamedTuple):
 
 @dataclass
 class State:
-    """All that the next epoch depends on. Arrays are replaced, never written to."""
+    """All that the next epoch depends on. Its arrays are its own: an epoch writes to those of a copy."""
 
     values: Values
     rng: np.random.Generator
@@ -81,10 +81,9 @@ class State:
         # Seeded, because the system's entropy takes its time.
         rng = np.random.Generator(type(self.rng.bit_generator)(0))
         rng.bit_generator.state = self.rng.bit_generator.state
-        adam = Adam(self.adam.decay, self.adam.epsilon)
-        adam.count, adam.moments = self.adam.count, dict(self.adam.moments)
         history = {name: list(numbers) for name, numbers in self.history.items()}
-        return replace(self, values=dict(self.values), rng=rng, adam=adam, history=history)
+        values = {name: value.copy() for name, value in self.values.items()}
+        return replace(self, values=values, rng=rng, adam=self.adam.copy(), history=history)
 
     def is_finite(self) -> bool:
         """Whether there is neither NaN nor infinity in what is learned."""
@@ -199,8 +198,8 @@ class Descent:
 
     def _warn(self, state: State, what: str) -> None:
         kept = state.epoch if state.best is None else state.best.epoch
-        left = f"those of epoch {kept}" if kept else "those that it began with"
-        warnings.warn(f"{self.name} {what}: what was learned is {left}.", ConvergenceWarning, stacklevel=5)
+        left = f"what was learned by the end of epoch {kept}" if kept else "what it began with"
+        warnings.warn(f"{self.name} {what}: {left} is kept.", ConvergenceWarning, stacklevel=5)
 
     @contextmanager
     def _reporting(self) -> Iterator[Report]:

@@ -178,7 +178,7 @@ class ARML(GradientLearner):
             loss, gradient, _ = backend.objective(
                 state.values["components"], triplets, (self.loss, float(self.hinge))
             )
-            state.values = state.adam.step(state.values, {"components": gradient}, self.learning_rate)
+            state.adam.step(state.values, {"components": gradient}, self.learning_rate)
             total += loss * len(rows)
         return total / len(order)
 

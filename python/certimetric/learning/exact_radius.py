@@ -247,8 +247,8 @@ class ExactRadius(GradientLearner):
                 by=("components",),
                 n_jobs=jobs,
             )
-            moved = state.adam.step(state.values, found.gradients, anneal(plan.rate, done))
-            state.values = {"components": normed(moved["components"])}
+            state.adam.step(state.values, found.gradients, anneal(plan.rate, done))
+            state.values["components"] = normed(state.values["components"])
             total += found.loss * len(batch)
         return total / n
 

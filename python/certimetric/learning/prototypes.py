@@ -313,7 +313,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     def _epoch(self, state: State, data: Labelled, plan: Plan, jobs: int) -> float:
         n = len(data.rows)
         batches = np.array_split(state.rng.permutation(n), math.ceil(n / plan.batch))
-        total = 0.0
+        total, slopes = 0.0, np.zeros_like(plan.start)
         for batch in batches:
             rows = data.rows[batch]
             if self.shifts is not None:
@@ -327,16 +327,16 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
                 by=("points", "components") if self.learn_metric else ("points",),
                 n_jobs=jobs,
             )
-            gradients = {**found.gradients, "points": np.zeros_like(plan.start)}
-            gradients["points"][kept] = found.gradients["points"]
+            slopes[kept] = found.gradients["points"]
+            gradients = {**found.gradients, "points": slopes}
             self._step(state, gradients, anneal(1.0, state.adam.count / (len(batches) * plan.epochs)))
+            slopes[kept] = 0.0
             total += found.loss * len(batch)
         return total / n
 
     def _step(self, state: State, gradients: Values, share: float) -> None:
-        learned = {name: state.values[name] for name in gradients}
         rates = {"points": share * self._plan.rate, "components": share * _METRIC_RATE}
-        state.values |= state.adam.step(learned, gradients, rates)
+        state.adam.step(state.values, gradients, rates)
         if self.learn_metric:
             state.values["components"] = normed(state.values["components"])
 
