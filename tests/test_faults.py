@@ -21,10 +21,13 @@ from certimetric.exceptions import OutputError
 
 POINTS = 150
 
+KEPT = 2 + 4
+"""Points of the first two parts."""
+
 
 @pytest.fixture
 def files(tmp_path, rng, monkeypatch):
-    """An empty folder to work in, with data that takes some parts: 16, 32, 64 and 38 points."""
+    """An empty folder to work in, with data that takes some parts: of 2, 4, 8 points and so on."""
     labels = np.arange(60 + POINTS) % 3
     rows = rng.normal(size=(60 + POINTS, 4)) + labels[:, None]
     monkeypatch.chdir(tmp_path)
@@ -99,11 +102,11 @@ def test_a_run_that_is_killed_and_resumed_writes_the_bytes_of_one_that_was_not(f
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, *command(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while parts.count() < 48 and process.poll() is None:
+    while parts.count() < KEPT and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert 48 <= parts.count() < POINTS, errors
+    assert KEPT <= parts.count() < POINTS, errors
     assert not Path(out).exists()
     if number == signal.SIGINT:
         assert process.returncode == 130
@@ -168,7 +171,7 @@ def test_only_what_is_missing_is_computed(files, stopped, monkeypatch):
 
     monkeypatch.setattr(cm.CertifiedKNeighborsClassifier, "certify", counted)
     done("run.npz", "--resume")
-    assert sum(asked) == POINTS - 48
+    assert sum(asked) == POINTS - KEPT
 
 
 def test_a_part_that_is_lost_or_damaged_is_computed_again(files, stopped):
@@ -189,7 +192,7 @@ def test_without_resume_finished_points_are_neither_used_nor_lost(files, stopped
     result = run("run.npz")
     assert result.exit_code == 2
     assert the_line(result.stderr) == (
-        "certimetric: error: --out: run.npz.parts has 48 finished points of a run that was stopped. "
+        f"certimetric: error: --out: run.npz.parts has {KEPT} finished points of a run that was stopped. "
         "Add --resume to go on from there, or remove that folder to begin again.\n"
     )
     assert {path: path.read_bytes() for path in Path("run.npz.parts").iterdir()} == before
@@ -228,7 +231,7 @@ def test_another_run_is_not_gone_on_with(files, stopped, options, difference):
     result = run("run.npz", "--resume", *options)
     assert result.exit_code == 2
     assert f"run.npz.parts is of another run: {difference}" in the_line(result.stderr)
-    assert Parts(Path("run.npz.parts")).count() == 48
+    assert Parts(Path("run.npz.parts")).count() == KEPT
 
 
 def test_another_version_does_not_go_on(files, stopped):

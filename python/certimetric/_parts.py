@@ -4,7 +4,7 @@
 
     run.parquet.parts/
         run.json                          what determines the answers: hashes of the data, settings, versions
-        points-000000000-000000016.npz    the answers for some consecutive points
+        points-000000000-000000004.npz    the answers for some consecutive points
         ...
 """
 

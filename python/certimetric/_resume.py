@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from certimetric._batches import FIRST, batches, remaining
+from certimetric._batches import batches, remaining
 from certimetric._certificates import numbered
 from certimetric._parts import Parts
 from certimetric._progress import Report, progress_line
@@ -24,6 +24,9 @@ from certimetric.certification import Certification
 from certimetric.neighbors import CertifiedKNeighborsClassifier
 
 __all__ = ["certify_in_parts"]
+
+_FIRST = 2
+"""Points of the first part, per thread: where each of them takes its time, little is lost."""
 
 _QUICK, _SLOW = 2.0, 8.0
 """Seconds of a part: what a kill costs, unless a point takes longer, without too many files."""
@@ -49,7 +52,7 @@ def certify_in_parts(
     begun = time.perf_counter()
     with progress_line() if progress else nullcontext() as line:
         tally = _Tally(line, sum(gap.stop - gap.start for gap in gaps))
-        for rows in batches(gaps, FIRST * effective_jobs(classifier.n_jobs), _QUICK, _SLOW):
+        for rows in batches(gaps, _FIRST * effective_jobs(classifier.n_jobs), _QUICK, _SLOW):
             labels = None if y is None else y[rows]
             left = remaining(time_limit, begun)
             # With several radii each point is asked about more than once, so that there is no count within.
