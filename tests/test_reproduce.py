@@ -195,7 +195,7 @@ def test_a_second_run_computes_nothing_and_writes_the_same(folder, computed):
     assert len(computed) == 2 * 6
     assert again == first
     assert shown.count("kept from an earlier run") == 12
-    done("--data", "data", "-k", 3, 5, "--only", "splice")
+    done("--data", "data", "-k", "3,5", "--only", "splice")
     assert {cell.n_neighbors for cell in computed[12:]} == {5}
 
 

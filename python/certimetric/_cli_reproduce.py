@@ -37,20 +37,24 @@ __all__ = ["OUT", "Data", "Lists", "Only", "Out", "app", "check_folder"]
 
 _LISTS = ("--only", "-k", "--neighbors", "--rule", "--metric", "--scheme", "--row")
 
+_WITH_COMMAS = ("--scheme", "--row")
+"""Lists of names that may have commas in them."""
+
 
 class Lists(TyperCommand):
-    """A command whose lists may be written ``-k 3 5 7`` instead of ``-k 3 -k 5 -k 7``."""
+    """A command whose lists may be written ``-k 3 5 7`` or ``-k 3,5,7`` instead of ``-k 3 -k 5 -k 7``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the option before each value that follows it; no command here has plain arguments."""
         repeated: list[str] = []
         option = None
-        for position, word in enumerate(args):
+        for word in args:
             if word.startswith("-"):
                 option = word if word in _LISTS else None
-            elif option is not None and args[position - 1] != option:
-                repeated.append(option)
-            repeated.append(word)
+                repeated.append(word)
+                continue
+            for value in word.split(",") if option and option not in _WITH_COMMAS else [word]:
+                repeated += [value] if option is None or repeated[-1] == option else [option, value]
         return super().parse_args(ctx, repeated)
 
 
