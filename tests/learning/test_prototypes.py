@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import certimetric as cm
 from certimetric._cli_app import app
 from certimetric.exceptions import DataError
-from certimetric.learning import ExactRadius, RobustPrototypes
+from certimetric.learning import ExactRadius, RobustPrototypes, _decay
 from certimetric.learning._points import shifted
 
 
@@ -67,6 +67,40 @@ def test_a_learner_of_metrics_is_cloned_and_fitted():
     train, learner = rings(0), ExactRadius(max_iter=3, random_state=0)
     model = RobustPrototypes(4, metric=learner, max_iter=3, random_state=0).fit(*train)
     assert np.array_equal(model.components_, learner.fit(*train).components_)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "share"),
+    [
+        # The longest with which fewer are wrong than by the plain 1-NN, 100, by a standard error.
+        ([140, 120, 80], 4),
+        ([140, 120, 80, 80], 4),
+        ([80], 1),
+        # A tenth fewer are worth half a decay, and another tenth the half of that.
+        ([80, 71], 2),
+        ([80, 73], 1),
+        ([80, 71, 62, 57], 4),
+        # No fewer but by chance: the longest that does no harm, else the best.
+        ([140, 130, 99, 98, 97, 96], 4),
+        ([140, 130, 120, 119, 118, 117], 32),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_decay_is_chosen_by_what_is_wrong(monkeypatch, wrong, share):
+    rows, labels = rings(0)
+    plain, some = np.arange(1000) < 100, []
+
+    def tried(model, splits, decay, end):
+        some.append(decay)
+        # One between two is like the longer one.
+        count = wrong[min(int(np.log2(1 / decay)), len(wrong) - 1)]
+        return _decay.Trial((np.arange(1000) >= 60) & (np.arange(1000) < 60 + count))
+
+    monkeypatch.setattr(_decay, "_splits", lambda *_: [_decay.Split(None, None, None, plain, 0)])
+    monkeypatch.setattr(_decay, "_try", tried)
+    model = RobustPrototypes(2, objective="clean", random_state=0)
+    assert _decay.choose_decay(model, (rows, labels), 1.0) == pytest.approx(1 / share)
+    assert len(set(some)) == len(some) <= 7
 
 
 def test_ctrl_c_while_the_decay_is_chosen_is_raised(monkeypatch):

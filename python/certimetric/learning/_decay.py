@@ -4,6 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -27,6 +28,9 @@ __all__ = ["choose_decay"]
 _SHARES = (1, 2, 4, 8, 16, 32)
 """Decays that may be tried, as parts of the cap, the longest first."""
 
+_WORTH_HALF = 0.9
+"""Where half a decay leaves so many of the rows wrong, it is worth the radii that it costs."""
+
 _HELD_OUT = 6000
 """Rows held out in all, as far as a third at a time and three times go: few errors are mostly chance."""
 
@@ -41,22 +45,88 @@ class Split(NamedTuple):
     seed: int
 
 
-class Trial(NamedTuple):
-    """Held out rows that prototypes have wrong, and those that they or the plain 1-NN alone have wrong."""
+@dataclass(frozen=True)
+class Trial:
+    """Which held out rows prototypes have wrong."""
 
-    wrong: int
-    apart: int
+    wrong: NDArray[np.bool_]
 
-    def serves(self, most: int) -> bool:
-        """Whether no more are wrong than by the plain 1-NN, by a standard error of the difference."""
-        return self.wrong + math.sqrt(self.apart) <= most
+    @property
+    def count(self) -> int:
+        return int(self.wrong.sum())
+
+    def is_right_as_often_as(self, plain: "Trial") -> bool:
+        """Whether no more are wrong, by a standard error of the difference."""
+        return self.count + math.sqrt((self.wrong != plain.wrong).sum()) <= plain.count
+
+    def pays_after(self, longer: "Trial") -> bool:
+        """Whether much fewer are wrong, and not by chance."""
+        return self.count <= _WORTH_HALF * longer.count and self.is_right_as_often_as(longer)
+
+
+@dataclass
+class Trials:
+    """Fits by decays of which half is a share of two, a quarter of four; each is made once."""
+
+    model: "RobustPrototypes"
+    splits: Sequence[Split]
+    cap: float
+    end: float
+    """By the monotonic clock. The first trial has a little time in any case."""
+    known: dict[float, Trial] = field(default_factory=dict)
+
+    def of(self, share: float) -> Trial:
+        """The cap over ``share`` is the decay."""
+        if share not in self.known:
+            self.known[share] = _try(self.model, self.splits, self.cap / share, self.end)
+        return self.known[share]
+
+    def has_time(self) -> bool:
+        return time.monotonic() < self.end
 
 
 def choose_decay(model: "RobustPrototypes", data: Labelled, cap: float) -> float:
-    """The longest decay with which fewer held out rows are wrong than by the plain 1-NN of the others."""
-    rng = np.random.default_rng(model._generator().integers(2**31))
+    """The longest decay with which held out rows are as often right as by the plain 1-NN of the others.
+
+    Half of it, and half of that, where much fewer are wrong then.
+    """
     # Half of the time that there is, whatever it is.
     end = time.monotonic() + (as_positive(model.time_limit, "time_limit") or math.inf) / 2
+    splits = _splits(model, data)
+    plain = Trial(np.concatenate([split.wrong for split in splits]))
+    trials = Trials(model, splits, cap, end)
+    share = _longest(trials, plain)
+    while 2 * share <= _SHARES[-1] and trials.has_time():
+        if not trials.of(2 * share).pays_after(trials.of(share)):
+            break
+        share *= 2
+    if (count := trials.of(share).count) > plain.count:
+        warnings.warn(
+            f"RobustPrototypes has {count} of {len(plain.wrong)} held out rows wrong, and the plain 1-NN "
+            f"{plain.count}. More prototypes or epochs may help.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    return cap / share
+
+
+def _longest(trials: Trials, plain: Trial) -> float:
+    """The share of the longest decay that serves; else of one that does no harm, else of the best."""
+    for share in map(float, _SHARES):
+        if trials.known and not trials.has_time():
+            break
+        if trials.of(share).is_right_as_often_as(plain):
+            # Perhaps one between the two on whose sides the standard lies.
+            longer = share / math.sqrt(2)
+            has_more = share > 1 and trials.has_time() and trials.of(longer).is_right_as_often_as(plain)
+            return longer if has_more else share
+    harmless = [share for share, tried in trials.known.items() if tried.count <= plain.count]
+    return min(harmless) if harmless else min(trials.known, key=lambda share: trials.known[share].count)
+
+
+def _splits(model: "RobustPrototypes", data: Labelled) -> list[Split]:
+    """Rows held out, as few times as it takes to have many of them."""
+    rng = np.random.default_rng(model._generator().integers(2**31))
     n, most_rows = len(data.rows), int(np.bincount(data.codes).max())
     if most_rows < 3:
         raise InputError(
@@ -64,31 +134,7 @@ def choose_decay(model: "RobustPrototypes", data: Labelled, cap: float) -> float
         )
     times = min(3, math.ceil(3 * _HELD_OUT / n))
     fraction = min(1 / 3, _HELD_OUT / (times * n))
-    splits = [_split(model, data, fraction, rng) for _ in range(times)]
-    most = sum(int(split.wrong.sum()) for split in splits)
-    trials: dict[int, Trial] = {}
-    for share in _SHARES:
-        if trials and time.monotonic() >= end:
-            break
-        trials[share] = _try(model, splits, cap / share, end)
-        if trials[share].serves(most):
-            # One between the two on whose sides the standard lies.
-            longer = share / math.sqrt(2)
-            between = share > 1 and time.monotonic() < end and _try(model, splits, cap / longer, end)
-            return cap / (longer if between and between.serves(most) else share)
-    # None better by more than chance: the longest that is no worse, or the best.
-    as_good = [share for share, trial in trials.items() if trial.wrong <= most]
-    if as_good:
-        return cap / min(as_good)
-    best = min(trials, key=lambda share: trials[share])
-    count = sum(len(split.wrong) for split in splits)
-    warnings.warn(
-        f"RobustPrototypes has {trials[best].wrong} of {count} held out rows wrong, and the plain 1-NN "
-        f"{most}. More prototypes or epochs may help.",
-        ConvergenceWarning,
-        stacklevel=4,
-    )
-    return cap / best
+    return [_split(model, data, fraction, rng) for _ in range(times)]
 
 
 def _split(model: "RobustPrototypes", data: Labelled, fraction: float, rng: np.random.Generator) -> Split:
@@ -102,7 +148,7 @@ def _split(model: "RobustPrototypes", data: Labelled, fraction: float, rng: np.r
 
 def _try(model: "RobustPrototypes", splits: Sequence[Split], decay: float, end: float) -> Trial:
     """What prototypes that are learned with a decay have wrong."""
-    wrong = apart = 0
+    wrong = []
     for place, split in enumerate(splits):
         trial = clone(model).set_params(decay=decay, metric=split.metric)
         trial.set_params(callback=None, checkpoint=None, early_stopping=False, warm_start=False)
@@ -114,6 +160,5 @@ def _try(model: "RobustPrototypes", splits: Sequence[Split], decay: float, end: 
         if trial.stop_reason_ == "interrupted":
             # Nothing of the fit itself is there to be kept.
             raise KeyboardInterrupt
-        found = trial.predict(split.held_out.rows) != split.held_out.codes
-        wrong, apart = wrong + int(found.sum()), apart + int((found != split.wrong).sum())
-    return Trial(wrong, apart)
+        wrong.append(trial.predict(split.held_out.rows) != split.held_out.codes)
+    return Trial(np.concatenate(wrong))
