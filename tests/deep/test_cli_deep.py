@@ -150,13 +150,14 @@ def test_a_network_without_a_known_constant_is_not(trained, data):
     [
         (["--preset", "32"], "--preset must be 28, 224, panum, certified, got '32'"),
         (["--scheme", "HM"], "unknown scheme 'HM'"),
-        (["--set", "train.learning_rate=-1"], "train.learning_rate must be positive and finite, got -1"),
+        (["--set", "train.learning_rate=-1"], "train.learning_rate must be positive and at most 1e+30, got -1"),
+        (["--set", "train.learning_rate=1e38"], "train.learning_rate must be positive and at most 1e+30"),
         (["--set", "model.size=0"], "model.size must be 1 or more, got 0"),
         (
             ["--set", "train.schedule=cosine"],
             "train.schedule must be 'constant' or 'one-cycle', got 'cosine'",
         ),
-        (["--set", "train.weight_decay=-1"], "train.weight_decay must be 0 or more"),
+        (["--set", "train.weight_decay=-1"], "train.weight_decay must be between 0 and 1e+30"),
         (["--set", "train.shift_share=2"], "train.shift_share must be between 0 and 1, got 2"),
         (["--set", "train.seed=-1"], "train.seed must be between 0 and 2^32 - 1, got -1"),
         (["--set", "train.margin=nan"], "margin must be positive and finite, got nan"),

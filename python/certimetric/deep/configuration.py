@@ -1,6 +1,5 @@
 """What a run is made of, as a file of TOML: sections, their defaults, and the settings of the papers."""
 
-import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -21,6 +20,9 @@ from certimetric.deep.trainer import Trainer
 from certimetric.exceptions import DataError, InputError
 
 __all__ = ["PRESETS", "Configuration"]
+
+_LARGEST = 1e30
+"""Of what single precision must hold with room to spare: the first steps of Adam are ten times a rate."""
 
 
 @dataclass(frozen=True)
@@ -163,10 +165,14 @@ class Configuration:
         values = self.train
         if self.model.size < 1:
             raise InputError(f"model.size must be 1 or more, got {self.model.size}.")
-        if not 0 < values.learning_rate < math.inf:
-            raise InputError(f"train.learning_rate must be positive and finite, got {values.learning_rate}.")
-        if not 0 <= values.weight_decay < math.inf:
-            raise InputError(f"train.weight_decay must be 0 or more, and finite, got {values.weight_decay}.")
+        if not 0 < values.learning_rate <= _LARGEST:
+            raise InputError(
+                f"train.learning_rate must be positive and at most {_LARGEST:g}, got {values.learning_rate}."
+            )
+        if not 0 <= values.weight_decay <= _LARGEST:
+            raise InputError(
+                f"train.weight_decay must be between 0 and {_LARGEST:g}, got {values.weight_decay}."
+            )
         if not 0 <= values.seed < 2**32:
             raise InputError(f"train.seed must be between 0 and 2^32 - 1, got {values.seed}.")
         if values.schedule not in ("constant", "one-cycle"):
