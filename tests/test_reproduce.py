@@ -298,6 +298,23 @@ def test_own_data_may_be_two_files_and_its_radii_round(folder):
     np.testing.assert_allclose(numbers(records, "certified_error", **chosen), cert.certified_error(radii))
 
 
+def test_labels_of_own_data_are_where_one_says(folder):
+    with np.load("mine.npz") as archive:
+        np.savez("named.npz", **archive, digit=archive["y_train"])
+        for half in ("train", "test"):
+            table = np.c_[archive[f"y_{half}"], archive[f"X_{half}"]]
+            names = ",".join(["digit", *(f"pixel{i}" for i in range(table.shape[1] - 1))])
+            np.savetxt(f"{half}.csv", table, delimiter=",", fmt="%.17g", header=names, comments="")
+    choice = ("-k", 3, "--eps", "0,0.25", "--rule", "majority")
+    known, _ = done("--data", "mine.npz", *choice)
+    for given in (
+        ("--data", "train.csv", "--test", "test.csv", "--label", "digit"),
+        ("--data", "named.npz", "--y-key", "digit"),
+    ):
+        records, _ = done(*given, *choice)
+        assert numbers(records, "certified_error") == numbers(known, "certified_error")
+
+
 def test_points_and_data_sets_that_are_there_are_taken(folder):
     records, shown = done("--data", "data", "-k", 3, "--points", 10)
     assert {(r["data_set"], r["points"]) for r in records} == {("pendigits", "10"), ("splice", "10")}
@@ -362,6 +379,9 @@ def test_pictures_have_a_panel_for_each_data_set_and_rule(folder, pictures):
         ),
         (("--data", "data", "--scale", "none"), "--scale is for a data file of your own"),
         (("--data", "data", "--eps", "0,1"), "--eps is for a data file of your own"),
+        (("--data", "data", "--y-key", "digit"), "--y-key is for a data file of your own"),
+        (("--data", "mine.npz", "--label", "digit"), "--label names the label column of a csv or parquet"),
+        (("--data", "mine.npz", "--y-key", "digit"), "has no array 'digit'"),
         (("--data", "mine.npz", "--eps", "0;1"), "--eps must be numbers separated by commas"),
         (("--data", "mine.npz", "--test", "none.csv"), "none.csv: no such file"),
         (("--data", "half.npz"), "half.npz: has no X_test, so --test must name a file of test data"),

@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 
 from certimetric._cli_frame import Quiet, friendly, takes
 from certimetric._cli_report import parse_radii
-from certimetric._cli_work import Jobs
+from certimetric._cli_work import Jobs, Label, XKey, YKey, check_keys
 from certimetric._optional import require
 from certimetric._question import CHOICES
 from certimetric._validation import as_limit, check_count, effective_jobs
@@ -109,8 +109,16 @@ class Work:
     eps: Annotated[
         str | None, Option("--eps", help="Radii for your own data, such as 0,0.5,1; default: round ones.")
     ] = None
+    x_key: XKey = None
+    y_key: YKey = None
+    label: Label = None
     out: Out = OUT
     jobs: Jobs = None
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """Where features and labels of one's own data are, as arguments of the readers."""
+        return {"x_key": self.x_key, "y_key": self.y_key, "label": self.label}
 
     def sources(self, table: Table) -> list[Source]:
         """The data sets that are meant; an error that names the option where there are none."""
@@ -122,11 +130,13 @@ class Work:
             raise InputError(f"--only chooses among the data sets of a folder, but --data is {self.data}.")
         points = Protocol.points if self.points is None else self.points
         protocol = Protocol(self.scale or Protocol.scale, points)
-        return [Source(self.data.stem, self.data, self.test, protocol)]
+        check_keys([self.data] if self.test is None else [self.data, self.test], self.keys)
+        return [Source(self.data.stem, self.data, self.test, protocol, keys=self.keys)]
 
     def _published(self, table: Table) -> list[Source]:
-        for option, value in (("--test", self.test), ("--scale", self.scale), ("--eps", self.eps)):
-            if value is not None:
+        for name in ("test", "scale", "eps", "x_key", "y_key", "label"):
+            if getattr(self, name) is not None:
+                option = f"--{name.replace('_', '-')}"
                 raise InputError(f"{option} is for a data file of your own, but --data is {self.data}.")
         available = [name for name in table.data_sets if self._file(name).is_file()]
         for name in self.only or ():

@@ -1,5 +1,6 @@
 """Which rows and which test points: data sets in [0, 1], test points shuffled, the first of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -81,6 +82,8 @@ class Source:
     protocol : Protocol
     published : bool
         Whether ``name`` is that of a data set which published tables have.
+    keys : mapping
+        ``x_key``, ``y_key`` and ``label`` as for :func:`certimetric.datasets.read`.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Source:
     test: Path | None = None
     protocol: Protocol = field(default_factory=Protocol)
     published: bool = False
+    keys: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ def load(source: Source, option: str = "test") -> Split:
     DataError
         As :func:`certimetric.datasets.read_halves`; also where test points have no labels.
     """
-    train, test = datasets.read_halves(source.train, source.test, option=option)
+    train, test = datasets.read_halves(source.train, source.test, **source.keys, option=option)
     test.labels()
     scaler = Scaler.fit(train.X, source.protocol.scale)
     chosen = test.sample(source.protocol.points, source.protocol.seed)
