@@ -372,6 +372,9 @@ def test_pictures_have_a_panel_for_each_data_set_and_rule(folder, pictures):
         (("--data", "empty"), "--data: empty has none of the data sets of the table, pendigits, satimage, "),
         (("--data", "data", "--only", "iris"), "--only must name data sets of the table, pendigits, "),
         (("--data", "data", "--only", "usps"), "--only: data/usps.npz: no such file"),
+        (("--data", "data", "--only", "pendigits,", "usps"), "--only: data/usps.npz: no such file"),
+        (("--data", "data", "--only=pendigits,usps"), "--only: data/usps.npz: no such file"),
+        (("--data", "data", "--only", ","), "--only must name data sets of the table, pendigits, "),
         (("--data", "mine.npz", "--only", "usps"), "--only chooses among the data sets of a folder, but"),
         (
             ("--data", "data", "--test", "mine.npz"),

@@ -35,10 +35,8 @@ from certimetric.reproduce.protocol import count_training_rows
 
 __all__ = ["OUT", "Data", "Lists", "Only", "Out", "app", "check_folder"]
 
-_LISTS = ("--only", "-k", "--neighbors", "--rule", "--metric", "--scheme", "--row")
-
-_WITH_COMMAS = ("--scheme", "--row")
-"""Lists of names that may have commas in them."""
+_WITH_COMMAS = "--scheme"
+"""A list of names that may have commas in them."""
 
 
 class Lists(TyperCommand):
@@ -46,16 +44,26 @@ class Lists(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the option before each value that follows it; no command here has plain arguments."""
+        lists = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
         repeated: list[str] = []
-        option = None
+        current = None
         for word in args:
-            if word.startswith("-"):
-                option = word if word in _LISTS else None
+            name, equals, value = word.partition("=")
+            if word.startswith("-") and not (equals and name in lists):
+                current = word if word in lists else None
                 repeated.append(word)
                 continue
-            for value in word.split(",") if option and option not in _WITH_COMMAS else [word]:
-                repeated += [value] if option is None or repeated[-1] == option else [option, value]
+            if word.startswith("-"):
+                current, word = name, value
+                repeated.append(name)
+            for item in [word] if current in (None, _WITH_COMMAS) else _parts(word):
+                repeated += [item] if current is None or repeated[-1] == current else [current, item]
         return super().parse_args(ctx, repeated)
+
+
+def _parts(word: str) -> list[str]:
+    """What stands between commas; a word of nothing else is left to complain about."""
+    return [part.strip() for part in word.split(",") if part.strip()] or [word]
 
 
 app = typer.Typer(

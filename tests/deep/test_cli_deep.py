@@ -291,6 +291,14 @@ def test_all_rows_of_certified_accuracies_are_about_the_same_images(data, tmp_pa
         assert certified.ROWS[row].certify(experiment).certified_error(0.0) < 0.5
 
 
+@pytest.mark.parametrize("table", ["deep-fashion", "deep-certified"])
+def test_a_table_of_one_data_set_is_not_asked_for_two(tmp_path, table):
+    call = ["reproduce", table, "--data", str(tmp_path), "--only", "mnist,fashion_mnist"]
+    result = CliRunner().invoke(app, call)
+    assert result.exit_code == 2
+    assert "--only must be fashion_mnist or mnist, got 'mnist,fashion_mnist'" in result.stderr
+
+
 def test_the_table_of_certified_accuracies_is_made_and_goes_on(data, tmp_path):
     with np.load(data) as archive:
         parts = {name: np.concatenate([archive[name]] * 4) for name in archive.files}

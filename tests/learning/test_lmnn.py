@@ -110,6 +110,19 @@ def test_the_objective_never_rises(blobs, perturbation):
     assert losses[-1] < 0.95 * losses[0]
 
 
+@pytest.mark.parametrize(("perturbation", "kind"), [(None, AllImpostors), (3.0, FixedTriplets)])
+def test_what_the_last_step_left_behind_is_not_computed_again(blobs, monkeypatch, perturbation, kind):
+    asked, objective = [], kind.__call__
+
+    def counted(self, components):
+        asked.append(components.tobytes())
+        return objective(self, components)
+
+    monkeypatch.setattr(kind, "__call__", counted)
+    LMNN(perturbation=perturbation, max_iter=20).fit(*blobs)
+    assert len(set(asked)) == len(asked) >= 20
+
+
 @given(seeds, st.floats(0.01, 100))
 def test_projections_are_semidefinite_and_nearest(seed, step):
     rng = np.random.default_rng(seed)

@@ -69,38 +69,61 @@ def test_a_learner_of_metrics_is_cloned_and_fitted():
     assert np.array_equal(model.components_, learner.fit(*train).components_)
 
 
+def chosen(monkeypatch, wrong, plain=100, whole=lambda share: True, **options):
+    """The share of the cap that is chosen by what is wrong by share, of 1,000 rows; and the shares tried."""
+    tried, rows = [], np.arange(1000)
+
+    def trial(model, splits, decay, end):
+        share = round(1 / decay, 1)
+        tried.append(share)
+        # Forty of the rows that the plain 1-NN has wrong, if so many, and others.
+        return _decay.Trial((rows >= 60) & (rows < 60 + wrong[share]), whole(share))
+
+    monkeypatch.setattr(_decay, "_splits", lambda *_: [_decay.Split(None, None, None, rows < plain, 0)])
+    monkeypatch.setattr(_decay, "_try", trial)
+    model = RobustPrototypes(2, objective="clean", random_state=0, **options)
+    share = round(1 / _decay.choose_decay(model, rings(0), 1.0), 1)
+    assert len(set(tried)) == len(tried) <= 7
+    return share, tried
+
+
 @pytest.mark.parametrize(
     ("wrong", "share"),
     [
         # The longest with which fewer are wrong than by the plain 1-NN, 100, by a standard error.
-        ([140, 120, 80], 4),
-        ([140, 120, 80, 80], 4),
-        ([80], 1),
-        # A tenth fewer are worth half a decay, and another tenth the half of that.
-        ([80, 71], 2),
-        ([80, 73], 1),
-        ([80, 71, 62, 57], 4),
+        ({1: 140, 2: 120, 1.4: 130, 4: 80, 2.8: 95, 8: 80}, 4),
+        ({1: 140, 2: 120, 4: 80, 2.8: 85, 5.7: 80}, 2.8),
+        ({1: 80, 2: 80}, 1),
+        # A tenth fewer are worth half a decay, and another tenth the half of that; down to a 32nd.
+        ({1: 80, 2: 71, 4: 71}, 2),
+        ({1: 80, 2: 73}, 1),
+        ({1: 80, 2: 71, 4: 62, 8: 57}, 4),
+        ({1: 80, 2: 70, 4: 60, 8: 50, 16: 40, 32: 30}, 32),
+        ({1: 140, 2: 120, 4: 80, 2.8: 85, 5.7: 75, 11.3: 60, 22.6: 50}, 22.6),
+        # But one row is chance.
+        ({1: 10, 2: 9}, 1),
         # No fewer but by chance: the longest that does no harm, else the best.
-        ([140, 130, 99, 98, 97, 96], 4),
-        ([140, 130, 120, 119, 118, 117], 32),
+        ({1: 140, 2: 130, 4: 99, 8: 98, 16: 97, 32: 96}, 4),
+        ({1: 140, 2: 130, 4: 120, 8: 119, 16: 118, 32: 117}, 32),
     ],
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_decay_is_chosen_by_what_is_wrong(monkeypatch, wrong, share):
-    rows, labels = rings(0)
-    plain, some = np.arange(1000) < 100, []
+    assert chosen(monkeypatch, wrong)[0] == share
 
-    def tried(model, splits, decay, end):
-        some.append(decay)
-        # One between two is like the longer one.
-        count = wrong[min(int(np.log2(1 / decay)), len(wrong) - 1)]
-        return _decay.Trial((np.arange(1000) >= 60) & (np.arange(1000) < 60 + count))
 
-    monkeypatch.setattr(_decay, "_splits", lambda *_: [_decay.Split(None, None, None, plain, 0)])
-    monkeypatch.setattr(_decay, "_try", tried)
-    model = RobustPrototypes(2, objective="clean", random_state=0)
-    assert _decay.choose_decay(model, (rows, labels), 1.0) == pytest.approx(1 / share)
-    assert len(set(some)) == len(some) <= 7
+def test_nothing_is_better_than_no_row_wrong(monkeypatch):
+    assert chosen(monkeypatch, {1: 0, 2: 0}, plain=0) == (1, [1, 2])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_what_there_was_no_time_to_learn_says_nothing_of_its_decay(monkeypatch):
+    cut = {"whole": lambda share: share < 2}
+    assert chosen(monkeypatch, {1: 80, 2: 10}, **cut)[0] == 1
+    assert chosen(monkeypatch, {1: 140, **dict.fromkeys([2, 4, 8, 16, 32], 10)}, **cut)[0] == 1
+    # Without time there is one trial.
+    assert chosen(monkeypatch, {1: 80, 2: 10}, time_limit=1e-9) == (1, [1])
+    assert chosen(monkeypatch, {1: 140, 2: 10}, time_limit=1e-9) == (1, [1])
 
 
 def test_ctrl_c_while_the_decay_is_chosen_is_raised(monkeypatch):

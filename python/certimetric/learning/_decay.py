@@ -47,21 +47,26 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Trial:
-    """Which held out rows prototypes have wrong."""
+    """Which held out rows prototypes have wrong, and whether there was time to learn them."""
 
     wrong: NDArray[np.bool_]
+    is_whole: bool = True
 
     @property
     def count(self) -> int:
         return int(self.wrong.sum())
 
-    def is_right_as_often_as(self, plain: "Trial") -> bool:
-        """Whether no more are wrong, by a standard error of the difference."""
-        return self.count + math.sqrt((self.wrong != plain.wrong).sum()) <= plain.count
+    def lead(self, other: "Trial") -> float:
+        """How many fewer are wrong, less a standard error of the difference."""
+        return other.count - self.count - math.sqrt((self.wrong != other.wrong).sum())
+
+    def serves(self, plain: "Trial") -> bool:
+        """Whether no more are wrong than by the plain 1-NN."""
+        return self.is_whole and self.lead(plain) >= 0
 
     def pays_after(self, longer: "Trial") -> bool:
-        """Whether much fewer are wrong, and not by chance."""
-        return self.count <= _WORTH_HALF * longer.count and self.is_right_as_often_as(longer)
+        """Whether much fewer are wrong than with a longer decay, and not by chance."""
+        return self.is_whole and self.lead(longer) > 0 and self.count <= _WORTH_HALF * longer.count
 
 
 @dataclass
@@ -115,13 +120,15 @@ def _longest(trials: Trials, plain: Trial) -> float:
     for share in map(float, _SHARES):
         if trials.known and not trials.has_time():
             break
-        if trials.of(share).is_right_as_often_as(plain):
+        if trials.of(share).serves(plain):
             # Perhaps one between the two on whose sides the standard lies.
             longer = share / math.sqrt(2)
-            has_more = share > 1 and trials.has_time() and trials.of(longer).is_right_as_often_as(plain)
+            has_more = share > 1 and trials.has_time() and trials.of(longer).serves(plain)
             return longer if has_more else share
-    harmless = [share for share, tried in trials.known.items() if tried.count <= plain.count]
-    return min(harmless) if harmless else min(trials.known, key=lambda share: trials.known[share].count)
+    # What was learned in too little time says nothing of its decay.
+    whole = {share: tried for share, tried in trials.known.items() if tried.is_whole} or trials.known
+    harmless = [share for share, tried in whole.items() if tried.count <= plain.count]
+    return min(harmless) if harmless else min(whole, key=lambda share: whole[share].count)
 
 
 def _splits(model: "RobustPrototypes", data: Labelled) -> list[Split]:
@@ -148,7 +155,7 @@ def _split(model: "RobustPrototypes", data: Labelled, fraction: float, rng: np.r
 
 def _try(model: "RobustPrototypes", splits: Sequence[Split], decay: float, end: float) -> Trial:
     """What prototypes that are learned with a decay have wrong."""
-    wrong = []
+    wrong, is_whole = [], True
     for place, split in enumerate(splits):
         trial = clone(model).set_params(decay=decay, metric=split.metric)
         trial.set_params(callback=None, checkpoint=None, early_stopping=False, warm_start=False)
@@ -160,5 +167,6 @@ def _try(model: "RobustPrototypes", splits: Sequence[Split], decay: float, end: 
         if trial.stop_reason_ == "interrupted":
             # Nothing of the fit itself is there to be kept.
             raise KeyboardInterrupt
+        is_whole = is_whole and trial.stop_reason_ != "time_limit"
         wrong.append(trial.predict(split.held_out.rows) != split.held_out.codes)
-    return Trial(np.concatenate(wrong))
+    return Trial(np.concatenate(wrong), is_whole)

@@ -96,6 +96,6 @@ class LineDescent:
 
     def _at(self, components: FloatArray) -> tuple[float, FloatArray]:
         """The objective, which the last step may have left behind."""
-        if self._known is None or self._known[0] is not components:
+        if self._known is None or not np.array_equal(self._known[0], components):
             self._known = components, self.objective(components)
         return self._known[1]

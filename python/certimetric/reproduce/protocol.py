@@ -91,7 +91,7 @@ class Source:
     test: Path | None = None
     protocol: Protocol = field(default_factory=Protocol)
     published: bool = False
-    keys: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
