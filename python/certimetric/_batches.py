@@ -16,7 +16,7 @@ from certimetric._validation import FloatArray, IntArray
 if TYPE_CHECKING:
     from certimetric._native import Certificates
 
-__all__ = ["FIRST", "PROVEN", "ask", "batches", "remaining"]
+__all__ = ["PROVEN", "ask", "batches", "remaining"]
 
 FIRST = 16
 """Points of the first batch, per thread: so that there is a share soon."""

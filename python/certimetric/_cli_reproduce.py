@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from typer.core import TyperCommand
 
 from certimetric._cli_frame import Quiet, friendly, takes
 from certimetric._cli_report import parse_radii
-from certimetric._cli_work import Jobs, Label, XKey, YKey, check_keys
+from certimetric._cli_work import Jobs, Keys
 from certimetric._optional import require
 from certimetric._question import CHOICES
 from certimetric._validation import as_limit, check_count, effective_jobs
@@ -47,15 +48,13 @@ class Lists(TyperCommand):
         lists = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
         repeated: list[str] = []
         current = None
-        for word in args:
-            name, equals, value = word.partition("=")
-            if word.startswith("-") and not (equals and name in lists):
+        for word in chain.from_iterable(
+            word.split("=", 1) if word.partition("=")[0] in lists else [word] for word in args
+        ):
+            if word.startswith("-"):
                 current = word if word in lists else None
                 repeated.append(word)
                 continue
-            if word.startswith("-"):
-                current, word = name, value
-                repeated.append(name)
             for item in [word] if current in (None, _WITH_COMMAS) else _parts(word):
                 repeated += [item] if current is None or repeated[-1] == current else [current, item]
         return super().parse_args(ctx, repeated)
@@ -99,7 +98,7 @@ OUT = Path("certimetric-reproduced")
 
 
 @dataclass(frozen=True)
-class Work:
+class Work(Keys):
     """Data, places and threads: the options that all tables share."""
 
     data: Data
@@ -117,16 +116,8 @@ class Work:
     eps: Annotated[
         str | None, Option("--eps", help="Radii for your own data, such as 0,0.5,1; default: round ones.")
     ] = None
-    x_key: XKey = None
-    y_key: YKey = None
-    label: Label = None
     out: Out = OUT
     jobs: Jobs = None
-
-    @property
-    def keys(self) -> dict[str, Any]:
-        """Where features and labels of one's own data are, as arguments of the readers."""
-        return {"x_key": self.x_key, "y_key": self.y_key, "label": self.label}
 
     def sources(self, table: Table) -> list[Source]:
         """The data sets that are meant; an error that names the option where there are none."""
@@ -138,7 +129,7 @@ class Work:
             raise InputError(f"--only chooses among the data sets of a folder, but --data is {self.data}.")
         points = Protocol.points if self.points is None else self.points
         protocol = Protocol(self.scale or Protocol.scale, points)
-        check_keys([self.data] if self.test is None else [self.data, self.test], self.keys)
+        self.check_keys([self.data] if self.test is None else [self.data, self.test])
         return [Source(self.data.stem, self.data, self.test, protocol, keys=self.keys)]
 
     def _published(self, table: Table) -> list[Source]:

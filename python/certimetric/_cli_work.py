@@ -1,7 +1,7 @@
 """What the commands do: read, scale, fit, certify."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,17 +28,14 @@ from certimetric.neighbors import CertifiedKNeighborsClassifier
 __all__ = [
     "LARGEST_SEED",
     "Jobs",
-    "Label",
+    "Keys",
     "Prepared",
     "Reference",
     "Rows",
     "Search",
     "Source",
     "Training",
-    "XKey",
-    "YKey",
     "certify",
-    "check_keys",
     "demo",
     "fit_reference",
     "metric_of",
@@ -50,49 +47,54 @@ LARGEST_SEED = 2**32 - 1
 """What NumPy's generator takes."""
 
 Jobs = Annotated[int | None, Option("--jobs", help="Threads; -1: all processors.")]
-XKey = Annotated[str | None, Option("--x-key", help="Name of the features in an npz.")]
-YKey = Annotated[str | None, Option("--y-key", help="Name of the labels in an npz.")]
-Label = Annotated[str | None, Option("--label", help="Label column of a csv or parquet; default: the last.")]
 
 
-def check_keys(files: Sequence[Path], keys: Mapping[str, Any]) -> None:
-    """Raise on a name that no file has a use for, before anything is read."""
-    for name, purpose, kinds in (
-        ("x_key", "names the features in an npz", ("npz",)),
-        ("y_key", "names the labels in an npz", ("npz",)),
-        ("label", "names the label column of a csv or parquet", ("csv", "parquet")),
-    ):
-        given = [_formats.kind_of(path) for path in files]
-        if keys[name] is not None and not set(given) & set(kinds):
-            option = f"--{name.replace('_', '-')}"
-            raise InputError(f"{option} {purpose}, but the data is {' and '.join(dict.fromkeys(given))}.")
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """Where features and labels are in files of data: options that are seldom needed."""
+
+    x_key: Annotated[str | None, Option("--x-key", help="Name of the features in an npz.")] = None
+    y_key: Annotated[str | None, Option("--y-key", help="Name of the labels in an npz.")] = None
+    label: Annotated[
+        str | None, Option("--label", help="Label column of a csv or parquet; default: the last.")
+    ] = None
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """As arguments of the readers."""
+        return {"x_key": self.x_key, "y_key": self.y_key, "label": self.label}
+
+    def check_keys(self, files: Sequence[Path]) -> None:
+        """Raise on a name that no file has a use for, before anything is read."""
+        for option, value, purpose, kinds in (
+            ("--x-key", self.x_key, "names the features in an npz", ("npz",)),
+            ("--y-key", self.y_key, "names the labels in an npz", ("npz",)),
+            ("--label", self.label, "names the label column of a csv or parquet", ("csv", "parquet")),
+        ):
+            if value is None:
+                continue
+            given = [_formats.kind_of(path) for path in files]
+            if not set(given) & set(kinds):
+                raise InputError(f"{option} {purpose}, but the data is {' and '.join(dict.fromkeys(given))}.")
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(Keys):
     """Training data: the options of every command."""
 
     train: Annotated[Path, Option("--train", help="Training data: npz, npy, csv, parquet or libsvm.")]
     scale: Annotated[
         Literal["minmax", "255", "none"], Option("--scale", help="Scaling fitted on the training data.")
     ] = "none"
-    x_key: XKey = None
-    y_key: YKey = None
-    label: Label = None
 
     @property
     def files(self) -> list[Path]:
         """The files of data."""
         return [self.train]
 
-    @property
-    def keys(self) -> dict[str, Any]:
-        """Where features and labels are, as arguments of the readers."""
-        return {"x_key": self.x_key, "y_key": self.y_key, "label": self.label}
-
     def check(self) -> None:
         """Names that no file has a use for, before anything is read."""
-        check_keys(self.files, self.keys)
+        self.check_keys(self.files)
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,10 @@ def test_a_network_without_a_known_constant_is_not(trained, data):
     [
         (["--preset", "32"], "--preset must be 28, 224, panum, certified, got '32'"),
         (["--scheme", "HM"], "unknown scheme 'HM'"),
-        (["--set", "train.learning_rate=-1"], "train.learning_rate must be positive and at most 1e+30"),
+        (
+            ["--set", "train.learning_rate=-1"],
+            "train.learning_rate must be positive and at most 1e+30, got -1",
+        ),
         (["--set", "train.learning_rate=1e38"], "train.learning_rate must be positive and at most 1e+30"),
         (["--set", "model.size=0"], "model.size must be 1 or more, got 0"),
         (

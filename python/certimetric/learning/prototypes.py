@@ -84,9 +84,10 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         "area": the largest radii, whatever it costs at radius 0. "clean": the longest of some decays with
         which fewer rows that are held out are wrong than by the plain 1-NN of the others, by a standard error
         of the difference; where there is none, the longest with which no more are wrong. It is halved while
-        that leaves a tenth fewer wrong. Up to 6,000 rows are held out, a third at a time and up to three
-        times, and with each decay that is tried, seven at most, prototypes are learned as often; then the
-        fit is of all rows. A ``ConvergenceWarning`` tells where more are wrong with every decay.
+        that leaves a tenth fewer wrong, by more than chance. Up to 6,000 rows are held out, a third at a
+        time and up to three times, and with each decay that is tried, seven at most, prototypes are learned
+        as often; then the fit is of all rows. A ``ConvergenceWarning`` tells where more are wrong with every
+        decay.
     decay : float, optional
         A radius, for a user who wants none chosen. Default: infinite for "area".
     metric : "euclidean", Mahalanobis, array-like of shape (d, d), or learner, default="euclidean"
