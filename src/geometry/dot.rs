@@ -8,6 +8,7 @@ use super::rounding::{SLACK, exponent, gamma, scale_by, scale_up, up};
 
 /// Partial sums.
 pub const LANES: usize = 8;
+const HALF: usize = LANES / 2;
 
 /// Roundings on the way of any single term of [`dot`] or [`squared_distance`] over `len` entries.
 #[must_use]
@@ -18,17 +19,30 @@ pub fn depth(len: usize) -> usize {
 /// `Σ term(a_k, b_k)` with the fixed order of summation.
 #[inline(always)]
 fn sum_of(a: &[f64], b: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
-    assert_eq!(a.len(), b.len());
+    sum_of_three((a, b, b), |x, y, _| term(x, y))
+}
+
+/// The same for three rows.
+#[inline(always)]
+fn sum_of_three((a, b, c): (&[f64], &[f64], &[f64]), term: impl Fn(f64, f64, f64) -> f64) -> f64 {
+    assert!(a.len() == b.len() && a.len() == c.len());
     let mut lanes = [0.0; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let (a_rest, b_rest) = (a_chunks.remainder(), b_chunks.remainder());
-    for (x, y) in a_chunks.zip(b_chunks) {
+    let [(a, a_rest), (b, b_rest), (c, c_rest)] = [a, b, c].map(|row| row.as_chunks::<LANES>());
+    for ((a, b), c) in a.iter().zip(b).zip(c) {
         for lane in 0..LANES {
-            lanes[lane] += term(x[lane], y[lane]);
+            lanes[lane] += term(a[lane], b[lane], c[lane]);
         }
     }
-    for (lane, (&x, &y)) in a_rest.iter().zip(b_rest).enumerate() {
-        lanes[lane] += term(x, y);
+    // Half of the lanes at once, if there are as many left.
+    let [(a, a_rest), (b, b_rest), (c, c_rest)] = [a_rest, b_rest, c_rest].map(|row| row.as_chunks::<HALF>());
+    for ((a, b), c) in a.iter().zip(b).zip(c) {
+        for lane in 0..HALF {
+            lanes[lane] += term(a[lane], b[lane], c[lane]);
+        }
+    }
+    let first = HALF * a.len();
+    for (lane, ((&a, &b), &c)) in (first..).zip(a_rest.iter().zip(b_rest).zip(c_rest)) {
+        lanes[lane] += term(a, b, c);
     }
     sum_of_lanes(lanes)
 }
@@ -71,22 +85,29 @@ pub fn squared_distance(a: &[f64], b: &[f64], s: f64) -> f64 {
 /// `S` of `|a_k − b_k|(|a_k − u_k| + |b_k − u_k|)`: the error is at most `γ_(depth + 6) S`.
 #[must_use]
 pub fn square_gap(a: &[f64], b: &[f64], u: &[f64], s: f64) -> (f64, f64) {
-    assert!(a.len() == b.len() && a.len() == u.len());
-    let (mut value, mut size) = ([0.0; LANES], [0.0; LANES]);
-    let rows = [a, b, u].map(|row| row.as_chunks::<LANES>());
-    let mut add = |a: &[f64], b: &[f64], u: &[f64]| {
-        for lane in 0..a.len() {
-            let apart = (a[lane] - b[lane]) * s;
-            let (x, y) = ((a[lane] - u[lane]) * s, (b[lane] - u[lane]) * s);
-            value[lane] += apart * (x + y);
-            size[lane] += apart.abs() * (x.abs() + y.abs());
-        }
-    };
-    for i in 0..rows[0].0.len() {
-        add(&rows[0].0[i], &rows[1].0[i], &rows[2].0[i]);
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has the instructions.
+        return unsafe { square_gap_avx2(a, b, u, s) };
     }
-    add(rows[0].1, rows[1].1, rows[2].1);
-    (sum_of_lanes(value), sum_of_lanes(size))
+    gap_of(a, b, u, s)
+}
+
+/// The same sums in the same order, four lanes at a time.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn square_gap_avx2(a: &[f64], b: &[f64], u: &[f64], s: f64) -> (f64, f64) {
+    gap_of(a, b, u, s)
+}
+
+#[inline(always)]
+fn gap_of(a: &[f64], b: &[f64], u: &[f64], s: f64) -> (f64, f64) {
+    let rows = (a, b, u);
+    // Two sums side by side are not vectorised.
+    let value = sum_of_three(rows, |a, b, u| ((a - b) * s) * ((a - u) * s + (b - u) * s));
+    let size =
+        sum_of_three(rows, |a, b, u| ((a - b) * s).abs() * (((a - u) * s).abs() + ((b - u) * s).abs()));
+    (value, size)
 }
 
 /// `a + b` and its rounding error (Knuth).

@@ -50,7 +50,18 @@ impl Tree<'_, '_> {
                     self.compare_with_judges(row);
                     self.refined[row] = least;
                 }
+                self.limit_costs(pair, &rows[..rank]);
             }
+        }
+    }
+
+    /// Of the majority's pair the bound is no more than what all of some rows cost, as many as it needs: of a row that costs
+    /// as much no more has to be known.
+    fn limit_costs(&mut self, pair: &Pair, rows: &[usize]) {
+        let least = rows.iter().map(|&row| self.refined[row]).fold(0.0, f64::max);
+        if pair.rival.is_none() && least.is_finite() {
+            let most = rows.iter().map(|&row| self.triplet_cost(pair, row)).fold(0.0, f64::max);
+            self.enough = self.enough.min(most);
         }
     }
 
@@ -91,7 +102,9 @@ impl Tree<'_, '_> {
         }
         for j in self.triplets.len()..self.field.len() {
             let first = self.judges.len().min(self.case.question.k + JUDGES);
-            self.triplets.push(Vec::new());
+            // Rows of the class have none.
+            let most = if self.is_own(j) { 0 } else { self.case.most_own() + 1 };
+            self.triplets.push(Vec::with_capacity(most));
             self.compare(j, 0..first);
             self.judged.push(first);
             self.refined.push(f64::INFINITY);
@@ -116,6 +129,9 @@ impl Tree<'_, '_> {
         let (most, bounds) = (self.case.most_own() + 1, &mut self.triplets[j]);
         for &i in &self.judges[judges] {
             let least = bounds.get(most - 1).copied().unwrap_or(0.0);
+            if least >= self.enough {
+                return;
+            }
             let bound = self.field.triplet_bound_above(j, i, least);
             if bound > least {
                 let place = bounds.partition_point(|&known| known >= bound);

@@ -11,7 +11,7 @@ use crate::geometry::matrix::product_nt;
 use crate::search::distance::Measured;
 use crate::search::embed::Query;
 use crate::search::index::Index;
-use std::collections::HashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 /// A row's weight: positive for a row that is to be among the nearest, negative for one that is not.
 pub type Weight = (usize, f64);
@@ -44,7 +44,7 @@ pub struct Field<'a> {
     pub scale: f64,
     /// `‖M(x_k − x_o)‖²`, nearly.
     pub squares: Vec<f64>,
-    known: HashMap<usize, usize>,
+    known: FxHashMap<usize, usize>,
     /// `t − t_o`, and `BBᵀ(t − t_o)` where the metric is not the Euclidean.
     rows: Vec<f64>,
     duals: Vec<f64>,
@@ -73,7 +73,7 @@ impl<'a> Field<'a> {
             halves: Vec::with_capacity(USUAL),
             scale: 0.0,
             squares: Vec::with_capacity(USUAL),
-            known: HashMap::with_capacity(USUAL),
+            known: FxHashMap::with_capacity_and_hasher(USUAL, FxBuildHasher),
             rows: Vec::with_capacity(USUAL * index.embedding().dimensions()),
             duals: Vec::new(),
             products: Vec::with_capacity(USUAL),

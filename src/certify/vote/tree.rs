@@ -66,6 +66,8 @@ pub struct Tree<'f, 'a> {
     pub(super) judges: Vec<usize>,
     pub(super) judged: Vec<usize>,
     pub(super) refined: Vec<f64>,
+    /// Squared; what a row costs beyond this makes no difference.
+    pub(super) enough: f64,
     /// Of the program: what any further constraint is combined with.
     pub(super) base: Vec<Weight>,
     pub(super) weights: Vec<Weight>,
@@ -115,6 +117,7 @@ impl<'f, 'a> Tree<'f, 'a> {
             judges: Vec::new(),
             judged: Vec::new(),
             refined: Vec::new(),
+            enough: f64::INFINITY,
             base: Vec::new(),
             weights: Vec::new(),
             values: Vec::new(),
