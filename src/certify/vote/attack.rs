@@ -23,7 +23,7 @@ impl Effort {
 }
 
 /// For a point that is the answer.
-const QUICK: Effort = Effort { seeds: 4, seeds_per_vote: 0, leaves: 1, exchanged: 3 };
+const QUICK: Effort = Effort { seeds: 2, seeds_per_vote: 0, leaves: 1, exchanged: 2 };
 /// For one that a search prunes with: what it is too long by costs nodes.
 const THOROUGH: Effort = Effort { seeds: 6, seeds_per_vote: 1, leaves: 3, exchanged: 5 };
 /// Rounds of putting the nearest rows at the optimum inside.
@@ -148,7 +148,13 @@ impl Tree<'_, '_> {
     fn choose(&self, pair: &Pair, levels: &[f64]) -> Option<Vec<usize>> {
         let mut order: Vec<usize> =
             (0..self.field.len()).filter(|&k| self.kind(pair, k) != Kind::Own).collect();
-        order.sort_by(|&a, &b| levels[a].total_cmp(&levels[b]).then(a.cmp(&b)));
+        let by_level = |&a: &usize, &b: &usize| levels[a].total_cmp(&levels[b]).then(a.cmp(&b));
+        // Of rows of one kind the first ones are all that is needed.
+        if pair.rival.is_none() && order.len() > pair.others {
+            order.select_nth_unstable_by(pair.others, by_level);
+            order.truncate(pair.others);
+        }
+        order.sort_unstable_by(by_level);
         self.case.first_inside(self.field, pair, &order)
     }
 

@@ -120,8 +120,13 @@ impl Case<'_> {
     pub fn nearest_own(&self, field: &Field, most: usize) -> Vec<usize> {
         let is_own = |&k: &usize| field.classes[k] as usize == self.class;
         let mut rows: Vec<usize> = (0..field.len()).filter(is_own).collect();
-        rows.sort_by(|&a, &b| field.halves[a].total_cmp(&field.halves[b]).then(a.cmp(&b)));
-        rows.truncate(most);
+        let by_distance =
+            |&a: &usize, &b: &usize| field.halves[a].total_cmp(&field.halves[b]).then(a.cmp(&b));
+        if rows.len() > most {
+            rows.select_nth_unstable_by(most, by_distance);
+            rows.truncate(most);
+        }
+        rows.sort_unstable_by(by_distance);
         rows
     }
 }

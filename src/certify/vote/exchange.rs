@@ -5,13 +5,6 @@ use crate::certify::vote::program::Active;
 use crate::certify::vote::tree::{Leaf, Tree};
 use crate::certify::vote::{Kind, Pair};
 
-/// An active row of a leaf, the one that takes its place, if one has to, and what the leaf would then cost at least.
-struct Exchange {
-    row: usize,
-    other: Option<usize>,
-    cost: f64,
-}
-
 /// Rows of which the cheapest takes the place: those that violate their constraint the least.
 const LOOK: usize = 3;
 
@@ -39,22 +32,27 @@ impl Tree<'_, '_> {
         best
     }
 
-    /// A better leaf, if one exchange leads to one: that of the least cost is tried first.
+    /// A better leaf, if an exchange of an active row leads to one: those with the largest weights are tried first.
     fn exchange(&mut self, leaf: &Leaf) -> Option<Leaf> {
         self.program.restart(self.field, &leaf.active);
         let (inside, outside) = self.sides(leaf)?;
         let limit = leaf.value * (1.0 - 1e-9);
-        let mut offers = self.exchanges(leaf, &inside);
-        offers.retain(|offer| offer.cost < limit);
-        offers.sort_by(|a, b| a.cost.total_cmp(&b.cost).then(a.row.cmp(&b.row)));
-        for Exchange { row, other, .. } in offers {
+        let Active { rows, inside: sides, weights } = &leaf.active;
+        let mut slots: Vec<usize> = (0..rows.len()).collect();
+        slots.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]).then(a.cmp(&b)));
+        slots.truncate(self.effort().exchanged);
+        for (row, is_inside) in slots.into_iter().map(|slot| (rows[slot], sides[slot])) {
             if self.case.is_late() {
                 return None;
+            }
+            self.program.restart_without(self.field, &leaf.active, row);
+            let Some((other, cost)) = self.offer_for(leaf, (row, is_inside), &inside) else { continue };
+            if cost >= limit {
+                continue;
             }
             let put = |k: &usize| if *k == row { other } else { Some(*k) };
             let inside: Vec<usize> = inside.iter().filter_map(put).collect();
             let outside: Vec<usize> = outside.iter().filter_map(put).collect();
-            self.program.restart_without(self.field, &leaf.active, row);
             let better = self.descend(&leaf.pair, &inside, &outside, limit);
             if better.is_some() {
                 return better;
@@ -63,25 +61,21 @@ impl Tree<'_, '_> {
         None
     }
 
-    /// What can be had in place of the active rows of a leaf.
-    fn exchanges(&mut self, leaf: &Leaf, inside: &[usize]) -> Vec<Exchange> {
-        let Active { rows, inside: sides, weights } = &leaf.active;
-        let mut slots: Vec<usize> = (0..rows.len()).collect();
-        slots.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]).then(a.cmp(&b)));
-        slots.truncate(self.effort().exchanged);
-        let mut offers = Vec::new();
-        for (row, is_inside) in slots.into_iter().map(|slot| (rows[slot], sides[slot])) {
-            self.program.restart_without(self.field, &leaf.active, row);
-            let mut others = self.substitutes(&leaf.pair, (row, is_inside), inside);
-            let kind = self.kind(&leaf.pair, row);
-            let taken = inside.iter().filter(|&&k| self.kind(&leaf.pair, k) == kind).count();
-            if !is_inside && leaf.pair.most(kind).is_some_and(|most| others.len() + taken < most) {
-                offers.push(Exchange { row, other: None, cost: self.program.value });
-            } else if let Some((other, cost)) = self.cheapest(&mut others, is_inside) {
-                offers.push(Exchange { row, other: Some(other), cost });
-            }
+    /// What can be had in place of an active row, at the optimum without it: another row, if one has to come, and what the
+    /// leaf then costs at least.
+    fn offer_for(
+        &mut self,
+        leaf: &Leaf,
+        (row, is_inside): (usize, bool),
+        inside: &[usize],
+    ) -> Option<(Option<usize>, f64)> {
+        let mut others = self.substitutes(&leaf.pair, (row, is_inside), inside);
+        let kind = self.kind(&leaf.pair, row);
+        let taken = inside.iter().filter(|&&k| self.kind(&leaf.pair, k) == kind).count();
+        if !is_inside && leaf.pair.most(kind).is_some_and(|most| others.len() + taken < most) {
+            return Some((None, self.program.value));
         }
-        offers
+        self.cheapest(&mut others, is_inside).map(|(other, cost)| (Some(other), cost))
     }
 
     /// Rows that can take the place of an active one, at the optimum without it.
@@ -100,8 +94,12 @@ impl Tree<'_, '_> {
     fn cheapest(&mut self, rows: &mut Vec<usize>, is_inside: bool) -> Option<(usize, f64)> {
         let (value, program) = (self.program.value, &self.program);
         let over = |k: usize| program.violation(k, is_inside);
-        rows.sort_unstable_by(|&a, &b| over(a).total_cmp(&over(b)).then(a.cmp(&b)));
-        rows.truncate(LOOK);
+        let by_violation = |&a: &usize, &b: &usize| over(a).total_cmp(&over(b)).then(a.cmp(&b));
+        if rows.len() > LOOK {
+            rows.select_nth_unstable_by(LOOK, by_violation);
+            rows.truncate(LOOK);
+        }
+        rows.sort_unstable_by(by_violation);
         let first = *rows.first()?;
         if program.active.rows.is_empty() || over(first) <= 0.0 {
             return Some((first, value));
