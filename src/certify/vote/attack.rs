@@ -3,7 +3,7 @@
 use crate::certify::vote::case::Method;
 use crate::certify::vote::program::Outcome;
 use crate::certify::vote::tree::{Leaf, Tree};
-use crate::certify::vote::{Kind, Pair, State};
+use crate::certify::vote::{Kind, Pair, State, keep_least};
 
 /// How much is tried.
 pub(super) struct Effort {
@@ -47,8 +47,8 @@ impl Tree<'_, '_> {
             }
             let mut starts: Vec<Vec<usize>> = self.choose(&pair, &self.field.halves).into_iter().collect();
             // With one pair of many it is enough to begin where the test point is.
-            let mut rivals = self.nearest(|kind| kind == Kind::Rival, &pair);
-            rivals.truncate(if one { self.effort().seeds(&pair) } else { 1 });
+            let seeds = if one { self.effort().seeds(&pair) } else { 1 };
+            let rivals = self.nearest(|kind| kind == Kind::Rival, &pair, seeds);
             starts.extend(rivals.into_iter().filter_map(|seed| self.gather_around(&pair, seed)));
             for inside in starts {
                 if self.is_late_with(leaves.len()) {
@@ -129,10 +129,10 @@ impl Tree<'_, '_> {
         leaf
     }
 
-    /// Rows of a kind by their distance from the test point.
-    fn nearest(&self, wanted: impl Fn(Kind) -> bool, pair: &Pair) -> Vec<usize> {
+    /// The rows of a kind that are nearest to the test point, nearest first.
+    fn nearest(&self, wanted: impl Fn(Kind) -> bool, pair: &Pair, most: usize) -> Vec<usize> {
         let mut rows: Vec<usize> = (0..self.field.len()).filter(|&k| wanted(self.kind(pair, k))).collect();
-        rows.sort_by(|&a, &b| self.field.halves[a].total_cmp(&self.field.halves[b]).then(a.cmp(&b)));
+        keep_least(&mut rows, most, |k| self.field.halves[k]);
         rows
     }
 
@@ -148,13 +148,9 @@ impl Tree<'_, '_> {
     fn choose(&self, pair: &Pair, levels: &[f64]) -> Option<Vec<usize>> {
         let mut order: Vec<usize> =
             (0..self.field.len()).filter(|&k| self.kind(pair, k) != Kind::Own).collect();
-        let by_level = |&a: &usize, &b: &usize| levels[a].total_cmp(&levels[b]).then(a.cmp(&b));
         // Of rows of one kind the first ones are all that is needed.
-        if pair.rival.is_none() && order.len() > pair.others {
-            order.select_nth_unstable_by(pair.others, by_level);
-            order.truncate(pair.others);
-        }
-        order.sort_unstable_by(by_level);
+        let most = if pair.rival.is_none() { pair.others } else { order.len() };
+        keep_least(&mut order, most, |k| levels[k]);
         self.case.first_inside(self.field, pair, &order)
     }
 

@@ -55,11 +55,10 @@ impl Tree<'_, '_> {
         }
     }
 
-    /// Of the majority's pair the bound is no more than what all of some rows cost, as many as it needs: of a row that costs
-    /// as much no more has to be known.
+    /// Once as many rows as the majority's pair needs are compared with all that matter, the bound is no more than the most that
+    /// one of them costs: of a row that costs as much no more has to be known.
     fn limit_costs(&mut self, pair: &Pair, rows: &[usize]) {
-        let least = rows.iter().map(|&row| self.refined[row]).fold(0.0, f64::max);
-        if pair.rival.is_none() && least.is_finite() {
+        if pair.rival.is_none() && rows.iter().all(|&row| self.refined[row].is_finite()) {
             let most = rows.iter().map(|&row| self.triplet_cost(pair, row)).fold(0.0, f64::max);
             self.enough = self.enough.min(most);
         }

@@ -2,7 +2,7 @@
 
 use crate::certify::scene::Scene;
 use crate::certify::vote::field::Field;
-use crate::certify::vote::{Kind, Pair, Rule};
+use crate::certify::vote::{Kind, Pair, Rule, keep_least};
 use crate::search::index::Index;
 use std::time::{Duration, Instant};
 
@@ -120,13 +120,7 @@ impl Case<'_> {
     pub fn nearest_own(&self, field: &Field, most: usize) -> Vec<usize> {
         let is_own = |&k: &usize| field.classes[k] as usize == self.class;
         let mut rows: Vec<usize> = (0..field.len()).filter(is_own).collect();
-        let by_distance =
-            |&a: &usize, &b: &usize| field.halves[a].total_cmp(&field.halves[b]).then(a.cmp(&b));
-        if rows.len() > most {
-            rows.select_nth_unstable_by(most, by_distance);
-            rows.truncate(most);
-        }
-        rows.sort_unstable_by(by_distance);
+        keep_least(&mut rows, most, |k| field.halves[k]);
         rows
     }
 }

@@ -5,7 +5,7 @@ use crate::certify::vote::meeting::{Abreast, meet};
 use crate::certify::vote::node::Split;
 use crate::certify::vote::record::{Reason, Weights};
 use crate::certify::vote::tree::Tree;
-use crate::certify::vote::{Kind, Pair, State};
+use crate::certify::vote::{Kind, Pair, State, keep_least};
 
 /// Rows of each kind that are looked at for bounds, besides those that the counts ask for.
 const LOOK: usize = 6;
@@ -257,14 +257,7 @@ impl Tree<'_, '_> {
             }
         }
         let (levels, most) = (&self.program.levels, LOOK + pair.own + 1);
-        let order = |a: &usize, b: &usize| levels[*a].total_cmp(&levels[*b]).then(a.cmp(b));
-        let keep = |list: &mut Vec<usize>, most: usize| {
-            if list.len() > most {
-                list.select_nth_unstable_by(most, order);
-                list.truncate(most);
-            }
-            list.sort_unstable_by(order);
-        };
+        let keep = |list: &mut Vec<usize>, most: usize| keep_least(list, most, |k| levels[k]);
         keep(&mut near.free[0], most);
         self.field.prepare(&near.free[0]);
         // Products with rows of other classes are not worth making for this.

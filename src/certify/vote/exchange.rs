@@ -3,7 +3,7 @@
 use crate::certify::vote::attack::POLISH;
 use crate::certify::vote::program::Active;
 use crate::certify::vote::tree::{Leaf, Tree};
-use crate::certify::vote::{Kind, Pair};
+use crate::certify::vote::{Kind, Pair, keep_least};
 
 /// Rows of which the cheapest takes the place: those that violate their constraint the least.
 const LOOK: usize = 3;
@@ -94,12 +94,7 @@ impl Tree<'_, '_> {
     fn cheapest(&mut self, rows: &mut Vec<usize>, is_inside: bool) -> Option<(usize, f64)> {
         let (value, program) = (self.program.value, &self.program);
         let over = |k: usize| program.violation(k, is_inside);
-        let by_violation = |&a: &usize, &b: &usize| over(a).total_cmp(&over(b)).then(a.cmp(&b));
-        if rows.len() > LOOK {
-            rows.select_nth_unstable_by(LOOK, by_violation);
-            rows.truncate(LOOK);
-        }
-        rows.sort_unstable_by(by_violation);
+        keep_least(rows, LOOK, over);
         let first = *rows.first()?;
         if program.active.rows.is_empty() || over(first) <= 0.0 {
             return Some((first, value));

@@ -114,6 +114,16 @@ pub fn is_lost(rule: Rule, votes: &[usize], c: usize) -> bool {
     }
 }
 
+/// Keeps the least rows by some order, in that order: rows with the same key come by their numbers.
+fn keep_least(rows: &mut Vec<usize>, most: usize, key: impl Fn(usize) -> f64) {
+    let order = |&a: &usize, &b: &usize| key(a).total_cmp(&key(b)).then(a.cmp(&b));
+    if rows.len() > most {
+        rows.select_nth_unstable_by(most, order);
+        rows.truncate(most);
+    }
+    rows.sort_unstable_by(order);
+}
+
 /// How a row relates to a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
