@@ -114,8 +114,11 @@ fn run_rounds(lanes: &mut [Tree], most: u64) -> End {
     let begun = total(lanes);
     loop {
         let left = most - (total(lanes) - begun);
+        // The few nodes that are left at last are for lanes that have some: among the others they would never be done.
+        let busy: Vec<usize> = (0..lanes.len()).filter(|&i| lanes[i].open_nodes().next().is_some()).collect();
         share_out(lanes, |i, lane| {
-            let share = (left + i as u64) / LANES as u64;
+            let Some(rank) = busy.iter().position(|&number| number == i) else { return };
+            let share = left.saturating_add(rank as u64) / busy.len() as u64;
             lane.search(lane.nodes + share.min(ROUND));
         });
         let target = lanes.iter().map(|lane| lane.target).fold(f64::INFINITY, f64::min);

@@ -7,6 +7,7 @@ use crate::certify::vote::field::Field;
 use crate::certify::vote::tree::{End, Tree};
 use crate::certify::vote::{Rule, is_lost};
 use proptest::prelude::*;
+use std::time::Duration;
 
 /// The square of the least norm at which some set of `k` nearest rows loses the vote.
 fn least(plane: &Plane, case: &Case) -> f64 {
@@ -88,6 +89,20 @@ proptest! {
             prop_assert!(tree.nodes <= nodes);
             prop_assert!(unscaled(case, proven) <= least);
             prop_assert!(end != End::Complete || least > ORDINARY || unscaled(case, proven) >= least * (1.0 - 1e-9));
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn a_search_that_stops_has_done_all_nodes_it_may(plane in planes(40, 2), k in 5usize..=15, alone in alone(), nodes in 16u64..200) {
+        // Were it to wait for lanes without nodes, time would end it.
+        let patience = Some(Duration::from_secs(10));
+        let question = Question { time_limit: patience, ..question(k.min(plane.rows.len() - 1), Rule::Majority) };
+        plane.setting().with(question, |case, field| {
+            let mut tree = Tree::new(field, case, (&case.pairs, false), far(case));
+            tree.alone = alone;
+            let end = tree.run(nodes);
+            prop_assert!(end == End::Complete || tree.nodes == nodes, "{end:?} {}", tree.nodes);
             Ok(())
         })?;
     }
