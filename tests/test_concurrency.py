@@ -197,6 +197,20 @@ def test_time_limit_is_kept_and_what_is_known_is_right(rng):
     np.testing.assert_array_equal(cert.upper[some], again.upper)
 
 
+@pytest.mark.parametrize("options", [{"time_limit": 0.2}, {"point_time_limit": 0.2}])
+@pytest.mark.parametrize("method", ["exact", "bound", "attack"])
+def test_a_vote_of_thousands_keeps_its_time(rng, method, options):
+    rows, labels = rng.normal(size=(6000, 8)), np.arange(6000) % 2
+    rows[labels == 1, 0] += 3
+    model = cm.CertifiedKNeighborsClassifier(2501, n_jobs=1).fit(rows, labels)
+    point = np.full((1, 8), 0.1)
+    started = time.process_time()
+    cert = model.certify(point, method=method, **options)
+    # Half a second and less; every part of the work for so many neighbours takes one second or more where nothing ends it.
+    assert time.process_time() - started < 1.2
+    assert cert.lower <= cert.upper
+
+
 @pytest.mark.parametrize("rule", ["plurality", "majority"])
 def test_a_search_that_ends_early_has_proven_more_the_longer_it_was(rule):
     rng = np.random.default_rng(0)

@@ -284,8 +284,9 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
             memory but may visit many more nodes; the result is as valid. 0: depth first from the beginning.
         point_time_limit : float, optional
             Seconds of search for each point, as ``node_limit``; 0 as well. Up to an eighth more goes into
-            proofs of what the search found. How far a point comes in a given time is up to the machine: only
-            with a ``node_limit`` is the result the same each time.
+            proofs of what the search found, and up to a fifth of a second into the bound, or a first
+            adversarial point, where there is none by then. How far a point comes in a given time is up to the
+            machine: only with a ``node_limit`` is the result the same each time.
         time_limit : float, optional
             Wall-clock seconds after which points not done are returned as they are: status "unfinished", with
             an interval that is valid. 0: all of them, at once, with nothing known.

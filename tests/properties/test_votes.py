@@ -73,6 +73,35 @@ def test_bound_is_not_above_the_radius_nor_attack_below(election: Election) -> N
     assert_no_lower(attack, bound)
 
 
+@given(st.sampled_from([3, 5, 7]), st.integers(0, 2**32 - 1))
+def test_a_vote_that_is_won_without_a_majority_has_a_bound(k: int, seed: int) -> None:
+    """One class has (K − 1)/2 rows near by, and each of the far ones belongs to another class."""
+    rng = np.random.default_rng(seed)
+    near, far = (k - 1) // 2, (k + 1) // 2 + 3
+    place = np.vstack([rng.uniform(-1, 1, size=(near, 2)), rng.normal(size=(far, 2))])
+    place[near:] *= (5 + np.arange(far)[:, None]) / np.linalg.norm(place[near:], axis=1, keepdims=True)
+    labels = np.r_[np.zeros(near, np.int64), 1 + np.arange(far)]
+    model = cm.CertifiedKNeighborsClassifier(k).fit(place, labels)
+    assert model.certify(np.zeros((1, 2)), rule="majority").upper == 0
+    bound, exact = model.certify(np.zeros((1, 2)), method="bound"), model.certify(np.zeros((1, 2)))
+    # With three neighbours a class of one row is ahead by its label alone, wherever the point is.
+    assert 0 < bound.lower <= exact.upper
+    assert model.certify(np.zeros((1, 2)), node_limit=0).lower >= bound.lower * (1 - 1e-12)
+
+
+@given(st.integers(2, 12), st.sampled_from([21, 51]), st.integers(0, 2**32 - 1))
+def test_an_attack_knows_the_rows_at_which_the_vote_is_lost(places: int, k: int, seed: int) -> None:
+    """Many rows of all classes in each of a few places."""
+    rng = np.random.default_rng(seed)
+    rows, labels = np.repeat(rng.normal(size=(places, 3)), 100, axis=0), rng.integers(0, 3, 100 * places)
+    model = cm.CertifiedKNeighborsClassifier(k).fit(rows, labels)
+    points = rows[::100]
+    winners = model.predict(points)
+    attack = model.certify(points, method="attack")
+    for winner, upper in zip(winners, attack.upper, strict=True):
+        assert np.isfinite(upper) or np.all(winners == winner)
+
+
 @given(elections(most_neighbors=11))
 def test_bound_is_the_order_statistic_of_all_triplets(election: Election) -> None:
     """The s-th smallest over other rows of the (K // 2 + 1)-th largest over the class's; s = K - K // 2."""

@@ -6,6 +6,7 @@
 //! of all rows are looked at again with all rows of the class that can raise theirs.
 
 use crate::certify::probe::{Probe, combine_in_ladder};
+use crate::certify::vote::case::Clock;
 use crate::certify::vote::tree::Tree;
 use crate::certify::vote::{Kind, Pair};
 use std::ops::Range;
@@ -19,8 +20,14 @@ impl Tree<'_, '_> {
         // A few products of single rows are all that is needed here.
         self.choose_judges();
         self.compare_with_class();
-        let pairs = self.pairs;
-        pairs.iter().map(|pair| self.refined_bound(pair)).fold(f64::INFINITY, f64::min)
+        let mut least = f64::INFINITY;
+        for pair in self.pairs {
+            if self.case.is_overdue() {
+                return 0.0;
+            }
+            least = least.min(self.refined_bound(pair));
+        }
+        least
     }
 
     /// A pair's bound over all rows of the class.
@@ -39,7 +46,7 @@ impl Tree<'_, '_> {
             let least = cost(rows[rank - 1]);
             let mut open = rows[..rank].to_vec();
             open.retain(|&k| self.refined[k] > least);
-            if open.is_empty() {
+            if open.is_empty() || self.case.is_overdue() {
                 return self.pair_bound(pair);
             }
             // Rows that were found for another row often say most of what there is to say.
@@ -99,11 +106,14 @@ impl Tree<'_, '_> {
         if self.choose_judges() {
             self.field.prepare(&self.judges);
         }
+        let (case, first) = (self.case, self.judges.len().min(self.case.question.k + JUDGES));
+        let clock = Clock::new(first, || case.is_overdue());
         for j in self.triplets.len()..self.field.len() {
-            let first = self.judges.len().min(self.case.question.k + JUDGES);
             // Rows of the class have none.
             let most = if self.is_own(j) { 0 } else { self.case.most_own() + 1 };
             self.triplets.push(Vec::with_capacity(most));
+            // A row that was compared with none costs nothing.
+            let first = if clock.is_late() { 0 } else { first };
             self.compare(j, 0..first);
             self.judged.push(first);
             self.refined.push(f64::INFINITY);

@@ -2,7 +2,7 @@
 
 use crate::certify::scene::Scene;
 use crate::certify::screen::{Claim, Screen};
-use crate::certify::vote::case::{Case, Method};
+use crate::certify::vote::case::{Case, Clock, Method};
 use crate::certify::vote::field::Field;
 use crate::certify::vote::tree::Tree;
 use crate::geometry::rounding::up;
@@ -76,19 +76,23 @@ impl Case<'_> {
         judges
     }
 
-    /// Adds all rows of other classes that can be inside for some `δ` below the limit; `false`: too many.
-    pub(super) fn add_candidates(&self, field: &mut Field, limit: f64) -> bool {
+    /// Adds all rows of other classes that can be inside for some `δ` below the limit; `false`: there are too many, or
+    /// time is up.
+    pub(super) fn add_candidates(&self, field: &mut Field, limit: f64, is_late: impl Fn() -> bool) -> bool {
         let most_own = self.most_own();
         let judges = if limit.is_finite() { self.nearest_own(field, most_own + 1 + JUDGES) } else { vec![] };
+        let clock = Clock::new(judges.len(), is_late);
         let mut found = self.passing(field, judges.get(..=most_own), limit);
-        self.screen(field, &judges, limit, &mut found);
+        self.screen(field, &judges, limit, (&mut found, &clock));
         // What the screen lets through is compared again without its tangents: of outlying points little is left.
         let target = up(limit * limit);
         field.add_where(found, |field, j| {
             let beyond = judges.iter().filter(|&&i| field.triplet_bound(j, i) >= target);
-            field.len() <= MOST_CANDIDATES + 1 && beyond.take(most_own + 1).count() <= most_own
+            field.len() <= MOST_CANDIDATES + 1
+                && !clock.is_late()
+                && beyond.take(most_own + 1).count() <= most_own
         });
-        field.len() <= MOST_CANDIDATES
+        field.len() <= MOST_CANDIDATES && !clock.is_over()
     }
 
     /// Positions of other classes that one test for the first judges lets through: it drops most.
@@ -121,7 +125,13 @@ impl Case<'_> {
     }
 
     /// Drops the positions that are beyond the limit for too many of the judges.
-    fn screen(&self, field: &Field, judges: &[usize], limit: f64, found: &mut Vec<usize>) {
+    fn screen(
+        &self,
+        field: &Field,
+        judges: &[usize],
+        limit: f64,
+        (found, clock): (&mut Vec<usize>, &Clock<impl Fn() -> bool>),
+    ) {
         let Scene { index, kernels, .. } = self.scene;
         let most_own = self.most_own();
         // Few positions meet the later judges.
@@ -137,7 +147,7 @@ impl Case<'_> {
                 beyond += usize::from(is_beyond(screen, position));
                 beyond > most_own
             };
-            !screens.iter().zip(judges).any(&mut drops)
+            clock.is_late() || !screens.iter().zip(judges).any(&mut drops)
         });
     }
 

@@ -4,6 +4,7 @@ use crate::certify::scene::Scene;
 use crate::certify::vote::field::Field;
 use crate::certify::vote::{Kind, Pair, Rule, keep_least};
 use crate::search::index::Index;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// How much of an answer is wanted.
@@ -47,6 +48,39 @@ pub struct Case<'a> {
     pub begun: Instant,
 }
 
+/// Comparisons of two rows between two looks at the time.
+const UNWATCHED: usize = 4096;
+
+/// Looks at the time now and then, and remembers that it is up.
+pub struct Clock<F> {
+    is_late: F,
+    every: usize,
+    asked: Cell<usize>,
+    is_over: Cell<bool>,
+}
+
+impl<F: Fn() -> bool> Clock<F> {
+    /// For work in steps of so many comparisons.
+    pub fn new(comparisons: usize, is_late: F) -> Self {
+        let every = (UNWATCHED / comparisons.max(1)).max(1);
+        Self { is_late, every, asked: Cell::new(0), is_over: Cell::new(false) }
+    }
+
+    /// To be asked before each step.
+    pub fn is_late(&self) -> bool {
+        let asked = self.asked.replace(self.asked.get() + 1);
+        if asked.is_multiple_of(self.every) && !self.is_over.get() {
+            self.is_over.set((self.is_late)());
+        }
+        self.is_over.get()
+    }
+
+    /// Whether a step was told that it is late.
+    pub fn is_over(&self) -> bool {
+        self.is_over.get()
+    }
+}
+
 /// The votes of some rows, by class.
 #[must_use]
 pub fn votes(index: &Index, positions: &[usize]) -> Vec<usize> {
@@ -77,6 +111,12 @@ impl Case<'_> {
     fn is_late_by(&self, time: Duration) -> bool {
         let limit = self.question.time_limit.map(|limit| limit.saturating_add(time));
         self.scene.control.must_stop() || limit.is_some_and(|limit| self.begun.elapsed() >= limit)
+    }
+
+    /// Whether more than half of the neighbours are of the class.
+    #[must_use]
+    pub fn has_majority(&self) -> bool {
+        2 * votes(self.scene.index, &self.nearest)[self.class] > self.question.k
     }
 
     /// How a row of the field relates to a pair.

@@ -13,12 +13,16 @@ use crate::certify::{Radius, Status};
 use crate::geometry::rounding::{scale_by, scale_down, up};
 use crate::search::index::Index;
 use crate::search::neighbors::{NeighborSearch, high};
+use std::collections::HashSet;
 use std::time::Instant;
 
 /// Radii beyond this many times the extent of the data are not looked for at first, and at last.
 const FAR: [f64; 2] = [60.0, 1e4];
 /// Searches of one point before it is left with the interval it has.
 const ROUNDS: usize = 4;
+
+/// Training rows that are tried where no way to lose leads to an adversarial point.
+const MOST_ROWS: usize = 200;
 
 /// The certifier of one thread.
 #[derive(Default)]
@@ -177,7 +181,8 @@ impl Case<'_> {
             return;
         }
         // A class with more than half of the votes has most of them: one pair instead of many, and often the last word.
-        if self.question.rule == Rule::Plurality && !self.question.k.is_multiple_of(2) {
+        let is_odd = !self.question.k.is_multiple_of(2);
+        if self.question.rule == Rule::Plurality && is_odd && self.has_majority() {
             let majority = [Pair::majority(self.question.k)];
             let limit = self.attack_unverified(field, known, &majority);
             if !self.is_open(known) {
@@ -216,7 +221,7 @@ impl Case<'_> {
         (pairs, verify): (&[Pair], bool),
         limit: f64,
     ) -> bool {
-        if !self.add_candidates(field, limit) {
+        if !self.add_candidates(field, limit, || self.is_late()) {
             return false;
         }
         let mut target = up(limit * limit);
@@ -250,11 +255,13 @@ impl Case<'_> {
     /// The order-statistic bound over triplets: the bounds of the roots.
     fn bound(&self, field: &mut Field, known: &mut Known) {
         let majority = [Pair::majority(self.question.k)];
-        let pairs = if !self.question.k.is_multiple_of(2) { &majority[..] } else { &self.pairs[..] };
+        // The majority is lost before the vote is: one pair instead of many, where there is a majority.
+        let is_odd = !self.question.k.is_multiple_of(2);
+        let pairs = if is_odd && self.has_majority() { &majority[..] } else { &self.pairs[..] };
         // Rows that are not here yet can only lower the bound: it says which of them might.
         let mut tree = Tree::new(field, self, (pairs, false), f64::INFINITY);
         let first = tree.root_bound();
-        if self.add_candidates(tree.field, up(first.sqrt())) {
+        if self.add_candidates(tree.field, up(first.sqrt()), || self.is_overdue()) {
             let lower = tree.root_bound().min(first).sqrt() * (1.0 - f64::EPSILON);
             known.raise(lower, || Ground::new(self.all_judges(&tree), pairs, Record::default()));
         }
@@ -274,20 +281,23 @@ impl Case<'_> {
                 return tree.witness;
             }
         }
-        self.nearest_lost_row(field)
+        self.nearest_lost_row()
     }
 
-    /// The nearest training row of another class at which the vote is lost.
-    fn nearest_lost_row(&self, field: &Field) -> Option<Witness> {
+    /// The nearest training row of another class at which the vote is lost, of those that are nearest.
+    fn nearest_lost_row(&self) -> Option<Witness> {
         let Scene { index, query, .. } = self.scene;
-        let mut rows: Vec<usize> = (0..field.len())
-            .map(|k| field.entries[k].position)
-            .filter(|&position| index.class_of(position) != self.class)
+        // Of rows in one place one is enough.
+        let mut places = HashSet::new();
+        let others = self.scene.others().into_iter().flatten();
+        let mut rows: Vec<(f64, usize)> = others
+            .filter(|&position| places.insert(index.canonical(position)))
+            .map(|position| (index.squared_distance(position, query).value, position))
             .collect();
-        let distance = |position: usize| index.squared_distance(position, query).value;
-        rows.sort_by(|&a, &b| distance(a).total_cmp(&distance(b)));
+        rows.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         rows.into_iter()
+            .take(MOST_ROWS)
             .take_while(|_| !self.is_overdue())
-            .find_map(|position| self.witness(&index.seen_row(position, query.row)).ok())
+            .find_map(|(_, position)| self.witness(&index.seen_row(position, query.row)).ok())
     }
 }

@@ -68,6 +68,7 @@ impl Case<'_> {
         for _ in 0..ATTEMPTS {
             match self.push(field, leaf, growth) {
                 Ok(witness) => return Some(witness),
+                Err(_) if self.is_overdue() => return None,
                 Err(near) if field.add(near.iter().copied()) > 0 => (),
                 Err(_) => growth *= GROWTH,
             }

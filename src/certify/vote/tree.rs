@@ -142,7 +142,7 @@ impl<'f, 'a> Tree<'f, 'a> {
         self.compare_with_class();
         for pair in 0..self.pairs.len() {
             let number = self.number();
-            let proven = self.pair_bound(&self.pairs[pair]);
+            let proven = if self.case.is_overdue() { 0.0 } else { self.pair_bound(&self.pairs[pair]) };
             if proven >= self.target {
                 continue;
             }
