@@ -45,6 +45,11 @@ BAD_ROWS = {
         "(object array that holds|argument must be a string)",
     ),
     "objects of strings": (np.array([["a", 1.0]] * 6, dtype=object), (TypeError, ValueError), "'a'"),
+    "numbers as text": ([["1.5", "2"]] * 6, InputTypeError, "holds strings"),
+    "objects that are numbers as text": (np.array([["1.5", 1.0]] * 6, dtype=object), InputTypeError, "'1.5'"),
+    "dates": (np.full((6, 2), "2020-01-01", dtype="datetime64[D]"), InputTypeError, "holds dates"),
+    "time spans": (np.full((6, 2), 5, dtype="timedelta64[s]"), InputTypeError, "holds time spans"),
+    "a huge integer": ([[10**400, 1]] * 6, InputError, "contains a number that is too large for binary64"),
     "ragged": ([[1.0, 2.0], [3.0]], ValueError, "(not a rectangular array|inhomogeneous)"),
 }
 
@@ -282,6 +287,7 @@ def test_bad_metrics_are_refused_everywhere(metric, error, message):
         ({"rule": "unanimity"}, InputError, "rule must be 'plurality' or 'majority'; got 'unanimity'"),
         ({"time_limit": -1}, InputError, r"time_limit must be at least 0 and not NaN, got -1\.0"),
         ({"time_limit": np.nan}, InputError, "time_limit must be at least 0 and not NaN"),
+        ({"time_limit": 10**400}, InputError, "time_limit contains a number that is too large for binary64"),
         ({"time_limit": "1"}, InputTypeError, "time_limit must be a number or None"),
         ({"n_jobs": 0}, InputError, "n_jobs must not be 0"),
         ({"n_jobs": 1.5}, InputTypeError, "n_jobs must be an integer or None"),

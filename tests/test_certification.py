@@ -102,6 +102,20 @@ def test_summary_of_several_neighbors_tells_of_the_search(mixed):
     assert "nodes" not in mixed.summary()
 
 
+def test_summary_says_nothing_of_the_radii_of_points_that_are_not_finished(mixed):
+    done = mixed.status != "unfinished"
+    assert not done.all()
+    radii = [line for line in mixed[done].summary().splitlines() if line.startswith("  radius")]
+    assert radii == [line for line in mixed.summary().splitlines() if line.startswith("  radius")]
+    assert "radius         unknown: no point is finished" in mixed[~done].summary()
+
+
+def test_summary_says_what_is_an_error(mixed):
+    assert "(misclassified or tied)" in mixed.summary()
+    by_majority = replace(mixed, run=replace(VOTES, rule="majority"))
+    assert "(misclassified, or without a majority)" in by_majority.summary()
+
+
 def test_summary_of_one_radius_tells_its_shares_instead_of_radii(mixed):
     text = replace(mixed, run=replace(VOTES, eps=1.0)).summary()
     assert "radius 1       20.0% proven robust, 40.0% broken, 40.0% open (l2 norm)" in text

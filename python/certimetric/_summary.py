@@ -22,11 +22,17 @@ def summary(cert: Certification) -> str:
             f"  classifier     {run.n_neighbors}-nearest neighbours, {run.rule} rule, metric {run.metric}",
             *_search(cert),
             f"  points         {_shares(cert)}",
-            f"  clean error    {clean}  (misclassified or tied)",
+            f"  clean error    {clean}  ({_lost(cert)})",
             *_radii(cert),
             *_time(run.elapsed, finished),
         )
     )
+
+
+def _lost(cert: Certification) -> str:
+    """What counts as an error at radius 0."""
+    by_rule = cert.run.rule == "majority" and cert.run.n_neighbors > 1
+    return "misclassified, or without a majority" if by_rule else "misclassified or tied"
 
 
 def _time(elapsed: float | None, finished: int) -> list[str]:
@@ -79,13 +85,15 @@ def _answer(cert: Certification, radius: float) -> str:
 
 
 def _ends(cert: Certification) -> list[str]:
-    run = cert.run
+    run, done = cert.run, cert[cert.status != "unfinished"]
+    if len(done) == 0:
+        return ["  radius         unknown: no point is finished"]
     if run.method == "bound":
-        return [f"  radius         at least: {_quantiles(cert, cert.lower)}"]
+        return [f"  radius         at least: {_quantiles(done, done.lower)}"]
     if run.method == "attack":
-        return [f"  radius         at most: {_quantiles(cert, cert.upper)}"]
+        return [f"  radius         at most: {_quantiles(done, done.upper)}"]
     return [
-        f"  radius         {_quantiles(cert, cert.midpoints)}",
+        f"  radius         {_quantiles(done, done.midpoints)}",
         f"  intervals      widest {widest_relative_interval(cert):.2g} of the upper end",
     ]
 

@@ -1,5 +1,6 @@
 """The one place where arguments become what the Rust core takes: C-contiguous float64, finite, in range."""
 
+import datetime as dt
 from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -28,6 +29,7 @@ __all__ = [
     "check_magnitude",
     "check_objects",
     "effective_jobs",
+    "refuse_text",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -44,6 +46,8 @@ _KINDS = {
     "m": "time spans",
     "V": "records",
 }
+
+_NOT_NUMBERS = (str, bytes, dt.date, dt.timedelta, np.datetime64, np.timedelta64)
 
 
 def as_rows(rows: ArrayLike, name: str, n_features: int | None = None) -> FloatArray:
@@ -107,7 +111,32 @@ def _from_objects(array: NDArray[Any], name: str) -> FloatArray:
             raise InputTypeError(
                 f"{name} is an object array that holds {value!r}, but real numbers are needed."
             )
+        _float(value, name)
     return array.astype(np.float64)
+
+
+def refuse_text(rows: ArrayLike, name: str) -> None:
+    """Raise on text and dates, which scikit-learn's validation would quietly turn into numbers.
+
+    So it does with numbers in objects, but not with those that are too large.
+    """
+    if sparse.issparse(rows):
+        return
+    try:
+        array = np.asarray(rows)
+    except ValueError:
+        # Not rectangular, say: scikit-learn's message is the better one.
+        return
+    kind = array.dtype.kind
+    if kind in "USMm":
+        raise InputTypeError(f"{name} holds {_KINDS[kind]} ({array.dtype}), but real numbers are needed.")
+    if kind != "O":
+        return
+    for value in array.flat:
+        if isinstance(value, _NOT_NUMBERS):
+            raise InputTypeError(f"{name} holds {value!r}, but real numbers are needed.")
+        if isinstance(value, Integral):
+            _float(value, name)
 
 
 def check_columns(array: FloatArray, name: str, n_features: int | None) -> None:
@@ -210,7 +239,14 @@ def as_limit(value: object, name: str) -> float | None:
 def _as_number(value: object, name: str, kind: str) -> float:
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
         raise InputTypeError(f"{name} must be {kind}, got {value!r} of type {type(value).__name__}.")
-    return float(value)
+    return _float(value, name)
+
+
+def _float(value: Real | np.bool_, name: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise InputError(f"{name} contains a number that is too large for binary64.") from error
 
 
 def as_radii(radii: ArrayLike, name: str = "radii") -> FloatArray:

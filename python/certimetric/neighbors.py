@@ -25,10 +25,10 @@ from certimetric._validation import (
     check_magnitude,
     check_objects,
     effective_jobs,
+    refuse_text,
 )
 from certimetric._versions import versions
 from certimetric.certification import Certification, RunInfo
-from certimetric.exceptions import InputTypeError
 
 __all__ = ["CertifiedKNeighborsClassifier"]
 
@@ -120,7 +120,7 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         -----
         O(n d p) for the embedding and O(p³) for the principal axes that order the search.
         """
-        _refuse_text(X)
+        refuse_text(X, "X")
         check_choices(weights=self.weights)
         rows, labels = validate_data(self, X, y, dtype=np.float64, order="C")
         rows = np.asarray(rows)
@@ -167,7 +167,7 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         return check_count(given, "n_neighbors", limit, limit_name)
 
     def _queries(self, X: ArrayLike) -> FloatArray:
-        _refuse_text(X)
+        refuse_text(X, "X")
         rows = np.asarray(validate_data(self, X, dtype=np.float64, order="C", reset=False))
         check_magnitude(rows, "X")
         check_range(self.metric_, rows, "X")
@@ -400,12 +400,6 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
             elapsed=elapsed,
             versions=versions(),
         )
-
-
-def _refuse_text(X: ArrayLike) -> None:
-    # validate_data would quietly turn "1.5" into 1.5; a column of text is a mistake here.
-    if isinstance(X, np.ndarray) and X.dtype.kind in "US":
-        raise InputTypeError(f"X holds strings ({X.dtype}), but real numbers are needed.")
 
 
 def _without_self(distances: FloatArray, neighbors: IntArray) -> tuple[FloatArray, IntArray]:
