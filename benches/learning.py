@@ -22,6 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from _data import Skipped, folder, locate
 from certimetric import CertifiedKNeighborsClassifier
+from certimetric._fit import fit_whole
 from certimetric.reproduce import PROTOCOLS, Source, load
 from certimetric.reproduce.metrics import METRICS, PROTOTYPES
 from certimetric.reproduce.protocol import Split
@@ -52,7 +53,7 @@ def measure(split: Split, name: str, seed: int, jobs: int) -> Row:
     begun = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(split.X, split.y)
+        fit_whole(model, split.X, split.y)
     seconds = time.perf_counter() - begun
     if name in METRICS:
         model = CertifiedKNeighborsClassifier(metric=model, n_jobs=jobs).fit(split.X, split.y)

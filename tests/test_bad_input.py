@@ -350,7 +350,7 @@ def test_scorers_refuse_what_is_no_radius(radius):
 
 
 def test_scores_refuse_other_estimators_and_infinite_caps(model):
-    with pytest.raises(InputTypeError, match="must end in a CertifiedKNeighborsClassifier; got object"):
+    with pytest.raises(InputTypeError, match="or RobustPrototypes; got object"):
         metrics.certified_accuracy(object(), GOOD, LABELS, 0.1)
     with pytest.raises(InputError, match="cap must be finite"):
         metrics.mean_certified_radius(model, GOOD, LABELS, np.inf)

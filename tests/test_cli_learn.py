@@ -93,6 +93,9 @@ def test_ctrl_c_writes_what_was_learned(train, monkeypatch):
         (["--out", "nowhere/metric.npz"], "the folder nowhere does not exist"),
         (["--label", "y"], "--label names the label column"),
         (["--n-components", "9"], "n_components must be at most n_features = 4"),
+        (["--device", "cuda"], "device='cuda' needs backend='torch'"),
+        (["--checkpoint", "nowhere/fit.npz"], "checkpoint: nowhere/fit.npz cannot be written"),
+        (["--checkpoint", "fit.ckpt"], "checkpoint must be a file .npz, got fit.ckpt"),
     ],
 )
 def test_mistakes_are_one_line(train, options, message):
@@ -107,3 +110,14 @@ def test_data_that_cannot_be_learned_from_is_one_line(tmp_path):
     result = learn(tmp_path / "one.npz", "-q")
     assert result.exit_code == 2
     assert "y has one class" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("n-components", "9"), ("init", "foo"), ("max-iter", "0"), ("tol", "-1")]
+)
+def test_mistakes_about_nca_are_one_line(train, option, value):
+    out = train.with_name("metric.npz")
+    result = run("learn", "nca", "--train", train, "--out", out, "-q", f"--{option}", value)
+    assert result.exit_code == 2
+    assert option.replace("-", "_") in result.stderr
+    assert len(result.stderr.splitlines()) == 1

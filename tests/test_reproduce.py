@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import certimetric as cm
 from certimetric._cli_app import app
-from certimetric.learning import ARML
+from certimetric.learning import ARML, ExactRadius
 from certimetric.reproduce import METRICS, PROTOCOLS, TABLES, Cell, Protocol, Source, Store, load, report
 from certimetric.reproduce.metrics import MOST_ROWS
 from certimetric.reproduce.picture import draw
@@ -315,6 +315,12 @@ def test_labels_of_own_data_are_where_one_says(folder):
         assert numbers(records, "certified_error") == numbers(known, "certified_error")
 
 
+def test_one_neighbor_has_one_row_whatever_the_rules():
+    cells = TABLES["knn-table"].cells((1, 3), ("majority", "plurality"), None)
+    assert len({str(cell) for cell in cells}) == len(cells)
+    assert [cell.rule for cell in cells if cell.n_neighbors == 3] == ["majority", "majority", "plurality"]
+
+
 def test_points_and_data_sets_that_are_there_are_taken(folder):
     records, shown = done("--data", "data", "-k", 3, "--points", 10)
     assert {(r["data_set"], r["points"]) for r in records} == {("pendigits", "10"), ("splice", "10")}
@@ -520,6 +526,16 @@ def test_ctrl_c_in_a_fit_keeps_its_checkpoint(folder, quick_fits, monkeypatch):
     whole, _ = done(*choice, table="arml-table1", out="other")
     assert numbers(records, "certified_error") == numbers(whole, "certified_error")
     assert [path.suffixes for path in (folder / "certimetric-reproduced" / "metrics").iterdir()] == [[".npz"]]
+
+
+def test_ctrl_c_in_the_metric_of_prototypes_keeps_none(folder, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ExactRadius, "_epoch", interrupted)
+    choice = ("--data", "data", "--only", "pendigits", "--metric", "prototypes-area")
+    assert run(*choice, table="arml-table1").exit_code == 130
+    assert not list((folder / "certimetric-reproduced" / "metrics").iterdir())
 
 
 def test_unknown_metrics_are_named(folder):

@@ -12,6 +12,7 @@ import certimetric as cm
 from certimetric._cli_app import app
 from certimetric.datasets import Scaler
 from certimetric.learning import LMNN
+from certimetric.learning._line_descent import LineDescent
 from certimetric.reproduce.perturbed import LEARNERS, Study
 
 
@@ -120,6 +121,18 @@ def test_ctrl_c_says_how_to_go_on(folder, monkeypatch):
     assert "2 of 4 measurements are kept in certimetric-reproduced/cells" in result.stderr
     assert run("--data", "data", "--only", "iris", "--splits", 1).exit_code == 0
     assert len(count) == 3 + 2
+
+
+def test_ctrl_c_in_a_fit_keeps_nothing_of_it(folder, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LineDescent, "epoch", interrupted)
+    result = run("--data", "data", "--only", "iris", "--splits", 1)
+    assert result.exit_code == 130
+    assert "1 of 4 measurements are kept" in result.stderr
+    (kept,) = (folder / "certimetric-reproduced" / "cells").iterdir()
+    assert kept.name.startswith("iris-euclidean-")
 
 
 def test_a_file_of_ones_own_will_do(folder):

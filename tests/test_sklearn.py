@@ -58,9 +58,9 @@ def test_certified_accuracy_falls_with_the_radius(blobs):
     assert shares[-1] == 0.0
 
 
-@pytest.mark.parametrize("k", [2, 5])
+@pytest.mark.parametrize("k", [1, 2, 5])
 @pytest.mark.parametrize("radius", [0.0, 0.2, 0.5, 100.0, np.inf])
-def test_certified_accuracy_of_several_neighbors_is_that_of_their_radii(blobs, k, radius):
+def test_certified_accuracy_is_that_of_their_radii(blobs, k, radius):
     rows, labels = blobs
     model = CertifiedKNeighborsClassifier(k).fit(rows[::2], labels[::2])
     cert = model.certify(rows[1::2], labels[1::2])
@@ -68,7 +68,7 @@ def test_certified_accuracy_of_several_neighbors_is_that_of_their_radii(blobs, k
     assert found == (cert.lower > radius).mean()
 
 
-@pytest.mark.parametrize(("k", "radius", "expected"), [(3, 0.2, 0.2), (3, 0.0, None), (1, 0.2, None)])
+@pytest.mark.parametrize(("k", "radius", "expected"), [(3, 0.2, 0.2), (3, 0.0, None), (3, np.inf, None)])
 def test_scores_of_several_neighbors_only_ask_about_their_radius(blobs, monkeypatch, k, radius, expected):
     asked = []
     certify = CertifiedKNeighborsClassifier.certify

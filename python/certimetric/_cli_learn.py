@@ -18,6 +18,7 @@ from certimetric import datasets
 from certimetric._cli_frame import Quiet, friendly, takes
 from certimetric._cli_report import check_output
 from certimetric._cli_work import LARGEST_SEED, Jobs, Rows, metric_of, scaled
+from certimetric._files import check_npz
 from certimetric.exceptions import InputError
 from certimetric.learning import ARML, ITML, LFDA, LMNN, NCA, ExactRadius, RobustPrototypes
 from certimetric.learning._base import MetricLearner
@@ -123,8 +124,7 @@ def _learn(model: MetricLearner, rows: Rows, out: Path) -> None:
     """Read, learn, write; what was learned before Ctrl-C is written too."""
     rows.check()
     check_output(out, "--out")
-    if out.suffix.lower() != ".npz":
-        raise InputError(f"--out must be a file .npz, got {out}.")
+    check_npz(out, "--out")
     if isinstance(model, RobustPrototypes) and rows.scale != "none":
         raise InputError(
             f"--scale {rows.scale} cannot be had with prototypes: they are rows in units of the data, and "

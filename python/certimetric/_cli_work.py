@@ -153,7 +153,8 @@ class Search:
         Option("--rule", help="When a class loses: to another one, or without more than half of the votes."),
     ] = "plurality"
     node_limit: Annotated[
-        int | None, Option("--node-limit", min=0, help="Nodes of the search for each point.")
+        int | None,
+        Option("--node-limit", min=0, help="Nodes of the search for each point; default: no limit."),
     ] = None
     max_memory: Annotated[
         str,
@@ -164,9 +165,11 @@ class Search:
         ),
     ] = "256MiB"
     point_time_limit: Annotated[
-        float | None, Option("--point-time-limit", help="Seconds for each point.")
+        float | None, Option("--point-time-limit", help="Seconds for each point; default: no limit.")
     ] = None
-    time_limit: Annotated[float | None, Option("--time-limit", help="Seconds for the whole run.")] = None
+    time_limit: Annotated[
+        float | None, Option("--time-limit", help="Seconds for the whole run; default: no limit.")
+    ] = None
 
     def check(self) -> None:
         """Numbers out of range, before anything is read."""

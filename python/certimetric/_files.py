@@ -13,12 +13,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from certimetric.exceptions import OutputError
+from certimetric.exceptions import InputError, OutputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["save_picture", "write_text", "writing"]
+__all__ = ["check_npz", "check_writable", "save_picture", "write_text", "writing"]
 
 _DOTS = 150
 """Of a picture, per inch."""
@@ -50,7 +50,7 @@ def writing(path: str | PathLike[str]) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _draft_of(target: Path) -> Iterator[BinaryIO]:
-    draft = target.with_name(f".certimetric-{secrets.token_hex(8)}.part")
+    draft = _draft_beside(target)
     try:
         with draft.open("xb") as file:
             yield file
@@ -59,6 +59,32 @@ def _draft_of(target: Path) -> Iterator[BinaryIO]:
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _draft_beside(target: Path) -> Path:
+    return target.with_name(f".certimetric-{secrets.token_hex(8)}.part")
+
+
+def check_npz(path: str | PathLike[str], name: str) -> None:
+    """Raise where a file to be written would not be read again: by its suffix the format is known."""
+    if Path(path).suffix.lower() != ".npz":
+        raise InputError(f"{name} must be a file .npz, got {path}.")
+
+
+def check_writable(path: str | PathLike[str], name: str) -> None:
+    """Raise before any work where a file that is read again could not be written after it."""
+    target = Path(path)
+    try:
+        is_other = target.exists() and not target.is_file()
+        if not is_other:
+            # Nothing but an attempt knows of permissions, quotas and read-only disks.
+            draft = _draft_beside(target.resolve())
+            draft.open("xb").close()
+            draft.unlink()
+    except OSError as error:
+        raise OutputError(f"{name}: {target} cannot be written: {error.strerror or error}.") from error
+    if is_other:
+        raise OutputError(f"{name}: {target} is a folder or a device, but a file is needed.")
 
 
 def write_text(path: str | PathLike[str], text: str) -> None:

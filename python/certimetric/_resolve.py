@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 
+from certimetric._fit import fill_seeds, fit_whole
 from certimetric._validation import LARGEST, FloatArray
 from certimetric.exceptions import MetricError, UnfittedMetricError
 from certimetric.metric import Mahalanobis
@@ -49,14 +50,33 @@ def as_metric(metric: MetricLike, n_features: int) -> Mahalanobis:
     return found
 
 
-def as_fitted_metric(metric: MetricLike, rows: FloatArray, labels: NDArray[Any]) -> Mahalanobis:
-    """The same for training data: an estimator that is not fitted is cloned and fitted to them."""
+def as_fitted_metric(
+    metric: MetricLike,
+    rows: FloatArray,
+    labels: NDArray[Any],
+    random_state: int | np.random.RandomState | None = None,
+) -> Mahalanobis:
+    """The same for training data: an estimator that is not fitted is cloned and fitted to them.
+
+    Parameters
+    ----------
+    metric, rows, labels
+    random_state : int, RandomState or None
+        Where the clone has none, it gets seeds that are drawn from this one.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Also where the estimator itself would keep what it had learned before Ctrl-C.
+    """
     try:
         return as_metric(metric, rows.shape[1])
     except UnfittedMetricError:
         if not isinstance(metric, BaseEstimator):
             raise
-        return as_metric(clone(metric).fit(rows, labels), rows.shape[1])
+        learner = clone(metric)
+        fill_seeds(learner, random_state)
+        return as_metric(fit_whole(learner, rows, labels), rows.shape[1])
 
 
 def _resolve(metric: MetricLike, n_features: int) -> Mahalanobis:

@@ -20,7 +20,7 @@ def certified_accuracy(estimator: Any, X: ArrayLike, y: ArrayLike, radius: float
 
     Parameters
     ----------
-    estimator : CertifiedKNeighborsClassifier, Pipeline, or search over them
+    estimator : CertifiedKNeighborsClassifier, RobustPrototypes, Pipeline, or search over them
         Fitted. A pipeline's transformers are applied first, and the radius is measured in what they give.
     X : array-like of shape (m, d)
     y : array-like of shape (m,)
@@ -93,8 +93,8 @@ def _scalar(radius: float) -> float:
 def _proven_radii(estimator: Any, X: ArrayLike, y: ArrayLike, level: float | None = None) -> FloatArray:
     """Lower ends, which only need to be right about ``level`` if it is given."""
     classifier, rows = _final_step(estimator, X)
-    # One neighbour's radius costs no more than the question; and no question is asked about 0 and infinity.
-    asks = level is not None and 0 < level < np.inf and classifier.n_neighbors > 1
+    # About 0 and infinity no question can be asked.
+    asks = level is not None and 0 < level < np.inf
     radii: FloatArray = classifier.certify(rows, y, eps=level if asks else None).lower
     return radii
 
@@ -108,6 +108,7 @@ def _final_step(estimator: Any, X: ArrayLike) -> tuple[Any, Any]:
         model = model[-1]
     if not hasattr(model, "certify"):
         raise InputTypeError(
-            f"estimator must end in a CertifiedKNeighborsClassifier; got {type(model).__name__}."
+            "estimator must end in a CertifiedKNeighborsClassifier or RobustPrototypes; got "
+            f"{type(model).__name__}."
         )
     return model, rows if hasattr(rows, "iloc") or isinstance(rows, np.ndarray) else np.asarray(rows)

@@ -135,6 +135,9 @@ def test_data_without_anything_to_learn_is_an_error(rows, labels, message):
         ({"hinge": -1.0}, InputError, "hinge must be at least 0"),
         ({"batch_size": 0}, InputError, "batch_size must be at least 1"),
         ({"backend": "jax"}, InputError, "backend must be 'native' or 'torch'"),
+        ({"device": "cuda"}, InputError, "device='cuda' needs backend='torch'"),
+        ({"dtype": "float99"}, InputError, "dtype must be 'float32' or 'float64'"),
+        ({"dtype": "float99", "backend": "torch"}, InputError, "dtype must be 'float32' or 'float64'"),
         ({"validation_fraction": 1.0}, InputError, "validation_fraction must be between 0 and 1"),
         ({"n_iter_no_change": 0}, InputError, "n_iter_no_change must be at least 1"),
         ({"tol": -1.0}, InputError, "tol must be at least 0"),
@@ -146,6 +149,11 @@ def test_data_without_anything_to_learn_is_an_error(rows, labels, message):
 def test_parameters_out_of_range_are_named(blobs, parameters, error, message):
     with pytest.raises(error, match=message):
         ARML(**parameters).fit(*blobs)
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_the_native_backend_is_on_the_cpu(blobs, device):
+    assert ARML(max_iter=1, device=device, dtype="float32").fit(*blobs).n_iter_ == 1
 
 
 def test_torch_that_is_not_there_names_the_extra(blobs, monkeypatch):

@@ -3,14 +3,20 @@
 import pickle
 import signal
 import warnings
+from fractions import Fraction
+from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from certimetric.exceptions import DataError, InputError
-from certimetric.learning import ARML
+from certimetric.datasets import read_metric
+from certimetric.exceptions import DataError, InputError, InputTypeError, OutputError
+from certimetric.learning import ARML, RobustPrototypes, _fitting
 from certimetric.learning._adam import Adam
+from certimetric.learning._checkpoint import save_state
+from certimetric.learning._descent import Descent
 
 
 def fit(blobs, **parameters):
@@ -55,6 +61,109 @@ def test_a_checkpoint_belongs_to_its_data_and_parameters(blobs, tmp_path):
             fit(blobs, checkpoint=path, **other)
     with pytest.raises(DataError, match="of a fit with other data"):
         fit((blobs[0] + 1e-9, blobs[1]), checkpoint=path)
+
+
+def test_a_checkpoint_takes_parameters_by_their_values(blobs, tmp_path):
+    path = tmp_path / "fit.npz"
+    init = np.diag([1.0, 2, 3, 4])
+    fit(blobs, checkpoint=path, init=init, n_neighbors=3, hinge=0.5, random_state=np.int64(0))
+    same = {"init": init.astype(int).tolist(), "n_neighbors": np.int32(3), "hinge": Fraction(1, 2)}
+    assert same_fit(fit(blobs, checkpoint=path, **same, n_jobs=2), fit(blobs, **same))
+    others = [
+        {"n_neighbors": np.int64(4)},
+        {"hinge": np.float32(0.6)},
+        {"hinge": Fraction(1, 3)},
+        {"init": pd.DataFrame(init + 1)},
+        {"init": (init + 1).astype(object)},
+    ]
+    for other in others:
+        with pytest.raises(DataError, match="of a fit with other data or other parameters"):
+            fit(blobs, checkpoint=path, **{**same, **other})
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"n_neighbors": np.int64(3)}, {"n_neighbors": np.int64(4)}),
+        ({"hinge": Fraction(1, 2)}, {"hinge": Fraction(1, 3)}),
+        ({"hinge": np.float32(0.5)}, {"hinge": np.float32(0.6)}),
+        ({"init": pd.DataFrame(np.eye(4))}, {"init": pd.DataFrame(2 * np.eye(4))}),
+        ({"init": np.eye(4).astype(object)}, {"init": (2 * np.eye(4)).astype(object)}),
+    ],
+)
+def test_a_checkpoint_belongs_to_parameters_of_any_type(blobs, tmp_path, first, second):
+    path = tmp_path / "fit.npz"
+    for _ in range(2):
+        fit(blobs, checkpoint=path, **first)
+    with pytest.raises(DataError, match="of a fit with other data or other parameters"):
+        fit(blobs, checkpoint=path, **second)
+
+
+def test_a_checkpoint_tells_the_parameters_of_a_learner_within(tmp_path, blobs):
+    options = {"n_prototypes": 2, "max_iter": 2, "random_state": 0, "checkpoint": tmp_path / "fit.npz"}
+    inner = {"max_iter": 2, "random_state": 0}
+    RobustPrototypes(**options, metric=ARML(**inner)).fit(*blobs)
+    watched = ARML(**inner, n_jobs=2, callback=lambda progress: None, checkpoint=tmp_path / "inner.npz")
+    RobustPrototypes(**options, metric=watched).fit(*blobs)
+    for other in ({"hinge": 2.0}, {"max_iter": 3}):
+        with pytest.raises(DataError, match="other parameters"):
+            RobustPrototypes(**options, metric=ARML(**inner | other)).fit(*blobs)
+
+
+@pytest.mark.parametrize(
+    ("place", "error", "reason"),
+    [
+        ("no/such/fit.npz", OutputError, "No such file or directory"),
+        ("folder.npz", OutputError, "is a folder"),
+        ("file/fit.npz", OutputError, "Not a directory"),
+        ("fit.ckpt", InputError, "must be a file .npz"),
+        ("fit", InputError, "must be a file .npz"),
+    ],
+)
+def test_a_checkpoint_that_could_not_be_kept_is_refused_before_any_work(
+    blobs, tmp_path, monkeypatch, place, error, reason
+):
+    (tmp_path / "folder.npz").mkdir()
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(ARML, "_begin", None)
+    with pytest.raises(error, match=f"checkpoint.*{reason}"):
+        fit(blobs, checkpoint=tmp_path / place)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_checkpoint_is_a_path(blobs):
+    with pytest.raises(InputTypeError, match="checkpoint must be a path"):
+        fit(blobs, checkpoint=3)
+
+
+@pytest.mark.parametrize("failing", [[3], [13], range(14)], ids=["within", "at the end", "always"])
+def test_a_checkpoint_that_fails_costs_no_fit(blobs, tmp_path, monkeypatch, failing):
+    path, saves = tmp_path / "fit.npz", []
+
+    def save(*arguments, **options):
+        saves.append(1)
+        if len(saves) in failing:
+            raise OutputError("fit.npz: cannot be written: No space left on device.")
+        return save_state(*arguments, **options)
+
+    monkeypatch.setattr(_fitting, "save_state", save)
+    # After each epoch, and at the end.
+    monkeypatch.setattr(_fitting, "Descent", partial(Descent, save_every=0.0))
+    with pytest.warns(RuntimeWarning, match="ARML has no checkpoint of epoch .*No space left"):
+        learner = fit(blobs, checkpoint=path)
+    assert len(saves) == 13
+    assert same_fit(learner, fit(blobs))
+
+
+def test_a_metric_is_saved_under_a_name_that_can_be_read(blobs, tmp_path):
+    learner = fit(blobs)
+    for name in ("nosuffix", "metric.npy"):
+        with pytest.raises(InputError, match=r"path must be a file \.npz, got .*" + name):
+            learner.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    learner.save(str(tmp_path / "metric.NPZ"))
+    assert read_metric(tmp_path / "metric.NPZ") == learner.metric_
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"nonsense" * 50])
@@ -177,8 +286,10 @@ def test_early_stopping_keeps_the_metric_that_validates_best(blobs):
 def test_early_stopping_needs_classes_that_can_be_split(blobs):
     rows, labels = blobs
     labels = np.append(labels[:-1], "lonely")
-    with pytest.raises(InputError, match="early_stopping needs classes large enough"):
+    with pytest.raises(InputError, match=r"early_stopping holds out .* y has the label 'lonely' once"):
         fit((rows, labels), early_stopping=True)
+    with pytest.raises(InputError, match="early_stopping needs classes large enough"):
+        fit((rows, np.arange(len(rows)) % 37), early_stopping=True)
 
 
 def test_progress_is_a_line_on_standard_error(blobs, capsys):

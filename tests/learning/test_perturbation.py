@@ -163,6 +163,7 @@ def test_learners_of_triplets_take_it_as_their_loss():
     assert losses[-10:].mean() < losses[:10].mean()
 
 
+@pytest.mark.torch
 class TestTensors:
     """With PyTorch."""
 

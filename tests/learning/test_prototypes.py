@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from typer.testing import CliRunner
 
 import certimetric as cm
 from certimetric._cli_app import app
 from certimetric.exceptions import DataError
-from certimetric.learning import ExactRadius, RobustPrototypes, _decay
+from certimetric.learning import ARML, ExactRadius, RobustPrototypes, _decay
 from certimetric.learning._points import shifted
+from certimetric.metrics import certified_accuracy, certified_accuracy_scorer
 
 
 def rings(seed: int, n: int = 300):
@@ -67,6 +71,75 @@ def test_a_learner_of_metrics_is_cloned_and_fitted():
     train, learner = rings(0), ExactRadius(max_iter=3, random_state=0)
     model = RobustPrototypes(4, metric=learner, max_iter=3, random_state=0).fit(*train)
     assert np.array_equal(model.components_, learner.fit(*train).components_)
+
+
+def test_a_learner_without_a_seed_gets_one_that_the_fit_determines(tmp_path):
+    learner = ARML(max_iter=3)
+    options = {"n_prototypes": 4, "metric": learner, "max_iter": 3, "random_state": 0}
+    one, two = (RobustPrototypes(**options).fit(*rings(0)) for _ in range(2))
+    assert np.array_equal(one.components_, two.components_)
+    other = RobustPrototypes(**options | {"random_state": 1}).fit(*rings(0))
+    assert not np.array_equal(one.components_, other.components_)
+    assert learner.random_state is None
+    # So that a fit goes on from its checkpoint.
+    options["checkpoint"] = tmp_path / "fit.npz"
+    for _ in range(2):
+        assert np.array_equal(RobustPrototypes(**options).fit(*rings(0)).prototypes_, one.prototypes_)
+
+
+def test_learners_within_a_learner_get_seeds_too():
+    inner = RobustPrototypes(4, metric=ARML(max_iter=3), max_iter=3, learn_metric=True)
+    one, two = (
+        RobustPrototypes(4, metric=inner, max_iter=3, random_state=0).fit(*rings(0)) for _ in range(2)
+    )
+    assert np.array_equal(one.components_, two.components_)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_choice_of_a_decay_is_determined_by_the_seed(monkeypatch):
+    metrics, split = [], _decay._split
+
+    def listen(*arguments):
+        found = split(*arguments)
+        metrics.append(found.metric.components_)
+        return found
+
+    monkeypatch.setattr(_decay, "_split", listen)
+    for _ in range(2):
+        model = RobustPrototypes(4, objective="clean", metric=ARML(max_iter=3), max_iter=3, random_state=0)
+        model.fit(*rings(0, 90))
+    assert len(metrics) == 6
+    assert np.array_equal(metrics[:3], metrics[3:])
+
+
+@pytest.mark.parametrize(
+    "outer",
+    [
+        RobustPrototypes(4, metric=ARML(random_state=0), random_state=0),
+        RobustPrototypes(4, objective="clean", metric=ARML(random_state=0), random_state=0),
+        cm.CertifiedKNeighborsClassifier(metric=ARML(random_state=0)),
+    ],
+)
+def test_ctrl_c_in_the_fit_of_a_metric_ends_the_fit_around_it(monkeypatch, outer):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ARML, "_epoch", interrupted)
+    with pytest.warns(ConvergenceWarning, match="ARML was interrupted"), pytest.raises(KeyboardInterrupt):
+        outer.fit(*rings(0))
+
+
+def test_certified_accuracy_is_that_of_the_prototypes(model):
+    points = rings(1)
+    share = (model.certify(*points).lower > 0.1).mean()
+    assert certified_accuracy(model, *points, 0.1) == share
+    pipeline = make_pipeline(StandardScaler(), RobustPrototypes(2, max_iter=2, random_state=0))
+    scorer = certified_accuracy_scorer(0.1)
+    search = GridSearchCV(pipeline, {"robustprototypes__n_prototypes": [2, 4]}, scoring=scorer, cv=2)
+    search.fit(*rings(0))
+    assert 0 < search.best_score_ <= 1
+    assert scorer(search, *points) == certified_accuracy(search.best_estimator_, *points, 0.1)
+    assert (cross_val_score(pipeline, *rings(0), scoring=scorer, cv=2) > 0).all()
 
 
 def chosen(monkeypatch, wrong, plain=100, whole=lambda share: True, **options):

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from certimetric._files import writing
+from certimetric._files import check_npz, writing
 from certimetric._validation import FloatArray, IntArray, check_magnitude, check_objects
 from certimetric._versions import versions
 from certimetric.exceptions import InputError
@@ -109,10 +109,13 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
         Raises
         ------
+        InputError
+            The name does not end in ``.npz``.
         OutputError
             It cannot be written; what was there is left.
         """
         check_is_fitted(self, "components_")
+        check_npz(path, "path")
         about = {
             "learner": type(self).__name__,
             "parameters": {name: _plain(value) for name, value in self.get_params(deep=False).items()},

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from certimetric._fit import fit_whole
 from certimetric._resolve import as_fitted_metric
 from certimetric._validation import as_positive
 from certimetric.exceptions import InputError
@@ -147,7 +148,7 @@ def _splits(model: "RobustPrototypes", data: Labelled) -> list[Split]:
 def _split(model: "RobustPrototypes", data: Labelled, fraction: float, rng: np.random.Generator) -> Split:
     parts = hold_out(data, fraction, rng, 1, "objective='clean'")
     train, held_out = parts.train, parts.held_out
-    metric = as_fitted_metric(model.metric, train.rows, train.codes)
+    metric = as_fitted_metric(model.metric, train.rows, train.codes, model.random_state)
     plain = CertifiedKNeighborsClassifier(metric=metric, n_jobs=model.n_jobs).fit(train.rows, train.codes)
     wrong = plain.predict(held_out.rows) != held_out.codes
     return Split(train, held_out, metric, wrong, int(rng.integers(2**31)))
@@ -163,10 +164,7 @@ def _try(model: "RobustPrototypes", splits: Sequence[Split], decay: float, end: 
         # What each of the splits that are left may take.
         left = max((end - time.monotonic()) / (len(splits) - place), 1e-9)
         trial.set_params(time_limit=left if math.isfinite(left) else None, random_state=split.seed)
-        trial.fit(split.train.rows, split.train.codes)
-        if trial.stop_reason_ == "interrupted":
-            # Nothing of the fit itself is there to be kept.
-            raise KeyboardInterrupt
+        fit_whole(trial, split.train.rows, split.train.codes)
         is_whole = is_whole and trial.stop_reason_ != "time_limit"
         wrong.append(trial.predict(split.held_out.rows) != split.held_out.codes)
     return Trial(np.concatenate(wrong), is_whole)

@@ -20,6 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from certimetric._progress import Report, progress_line
 from certimetric._validation import FloatArray
+from certimetric.exceptions import OutputError
 from certimetric.learning._adam import Adam
 
 __all__ = ["Best", "Callback", "Descent", "FitProgress", "State"]
@@ -146,15 +147,23 @@ class Descent:
                     report(state.epoch, self.max_iter)
                     if not reason and self._is_told_to_stop(state):
                         reason = "callback"
-                    if self.save is not None and time.monotonic() - saved >= self.save_every:
-                        self.save(state)
+                    if time.monotonic() - saved >= self.save_every:
+                        self._keep(state)
                         saved = time.monotonic()
         except KeyboardInterrupt:
             reason = "interrupted"
             self._warn(state, f"was interrupted in epoch {state.epoch + 1}")
-        if self.save is not None:
-            self.save(state)
+        self._keep(state)
         return state, reason
+
+    def _keep(self, state: State) -> None:
+        """Save what is learned; where that fails the fit is worth more than its checkpoint."""
+        try:
+            if self.save is not None:
+                self.save(state)
+        except OutputError as error:
+            message = f"{self.name} has no checkpoint of epoch {state.epoch}: {error}"
+            warnings.warn(message, RuntimeWarning, stacklevel=4)
 
     def _is_done(self, state: State, seconds: float) -> str:
         """Why there is no other epoch; empty: there is one."""

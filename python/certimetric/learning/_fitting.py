@@ -6,6 +6,8 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
+from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
+from certimetric._files import check_npz, check_writable
 from certimetric._validation import (
     FloatArray,
     as_positive,
@@ -25,12 +28,10 @@ from certimetric.exceptions import InputError, InputTypeError
 from certimetric.learning._base import Labelled, MetricLearner
 from certimetric.learning._checkpoint import load_state, save_state
 from certimetric.learning._descent import Callback, Descent, Epoch, State, Values
+from certimetric.learning._settings import content, determining
 from certimetric.learning._validation_set import Validation, hold_out
 
 __all__ = ["GradientLearner", "check_rate", "initial_components"]
-
-_NOT_OF_THE_RESULT = {"callback", "checkpoint", "max_iter", "n_jobs", "progress", "time_limit", "warm_start"}
-"""Parameters that may change between a checkpoint and the fit that goes on from it."""
 
 
 class GradientLearner(MetricLearner):
@@ -100,7 +101,16 @@ class GradientLearner(MetricLearner):
             raise InputError(f"validation_fraction must be between 0 and 1, got {fraction}.")
         if self.callback is not None and not callable(self.callback):
             raise InputTypeError(f"callback must be callable or None, got {self.callback!r}.")
-        if self.checkpoint is not None and not isinstance(self.random_state, int):
+        if self.checkpoint is not None:
+            self._check_checkpoint(self.checkpoint)
+
+    def _check_checkpoint(self, path: object) -> None:
+        """Raise where a checkpoint could not be kept, or not be gone on from."""
+        if not isinstance(path, str | PathLike):
+            raise InputTypeError(f"checkpoint must be a path or None, got {path!r}.")
+        check_npz(path, "checkpoint")
+        check_writable(path, "checkpoint")
+        if not isinstance(self.random_state, Integral):
             raise InputError(
                 "checkpoint needs an integer as random_state, so that a fit that goes on splits and draws as "
                 f"before; got {self.random_state!r}."
@@ -126,11 +136,14 @@ class GradientLearner(MetricLearner):
             NaN, infinity, wrong shapes or types, a single class, continuous targets, parameters out of range.
         DataError
             ``checkpoint`` is damaged, or of another fit.
+        OutputError
+            ``checkpoint`` cannot be written; found out before anything is learned.
 
         Notes
         -----
         Ctrl-C ends the fit with a ``ConvergenceWarning`` and what was learned so far; so does a loss that is
         not finite, with its epoch. A callback that returns True and ``time_limit`` end it without a warning.
+        Where a checkpoint cannot be written later, such as on a full disk, there is a ``RuntimeWarning``.
         """
         begun = time.monotonic()
         self._check_parameters()
@@ -185,11 +198,10 @@ class GradientLearner(MetricLearner):
     def _fingerprint(self, data: Labelled) -> str:
         """Of all that the result depends on."""
         hashed = hashlib.sha256()
-        settings = {k: v for k, v in self.get_params().items() if k not in _NOT_OF_THE_RESULT}
-        plain = {k: v if isinstance(v, str | int | float | None) else None for k, v in settings.items()}
-        hashed.update(json.dumps([type(self).__name__, plain], sort_keys=True).encode())
-        arrays = [v for v in settings.values() if isinstance(v, np.ndarray | list | tuple)]
-        for array in (data.rows, data.codes, *map(np.asarray, arrays)):
+        # Epochs in all may be others in the fit that goes on.
+        settings = {k: content(v) for k, v in determining(self).items() if k != "max_iter"}
+        hashed.update(json.dumps([type(self).__name__, settings], sort_keys=True).encode())
+        for array in (data.rows, data.codes):
             hashed.update(f"{array.shape}{array.dtype}".encode())
             hashed.update(np.ascontiguousarray(array).tobytes())
         return hashed.hexdigest()

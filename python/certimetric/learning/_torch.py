@@ -24,13 +24,11 @@ class TorchTriplets:
     MissingDependencyError
         PyTorch is not installed.
     InputError
-        The device or the type is not one of PyTorch here.
+        The device is not one of PyTorch here.
     """
 
     def __init__(self, rows: FloatArray, codes: IntArray, k: int, device: str, dtype: str) -> None:
         self.torch = torch = require("torch", extra="torch")
-        if dtype not in ("float32", "float64"):
-            raise InputError(f"dtype must be 'float32' or 'float64', got {dtype!r}.")
         try:
             self.device = torch.device(device)
             torch.zeros(1, device=self.device)

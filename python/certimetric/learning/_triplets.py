@@ -6,7 +6,7 @@ from certimetric import _native
 from certimetric._validation import FloatArray, IntArray
 from certimetric.exceptions import InputError
 
-__all__ = ["LOSSES", "Loss", "NativeTriplets", "TripletBackend", "make_backend"]
+__all__ = ["LOSSES", "Loss", "NativeTriplets", "TripletBackend", "check_backend", "make_backend"]
 
 LOSSES = ("negative", "hinge", "exponential", "logistic", "perturbation")
 
@@ -56,14 +56,23 @@ class NativeTriplets:
         return _native.triplet_objective(self.rows, components, *triplets, loss, self.n_jobs)
 
 
+def check_backend(name: str, device: str | None, dtype: str) -> None:
+    """Raise for a backend that is none, or that has no such device or numbers."""
+    if name not in ("native", "torch"):
+        raise InputError(f"backend must be 'native' or 'torch', got {name!r}.")
+    if dtype not in ("float32", "float64"):
+        raise InputError(f"dtype must be 'float32' or 'float64', got {dtype!r}.")
+    if name == "native" and device not in (None, "cpu"):
+        raise InputError(f"device={device!r} needs backend='torch': the native one computes on the CPU.")
+
+
 def make_backend(
-    name: str, rows: FloatArray, codes: IntArray, k: int, n_jobs: int, device: str, dtype: str
+    name: str, rows: FloatArray, codes: IntArray, k: int, n_jobs: int, device: str | None, dtype: str
 ) -> TripletBackend:
     """The backend of a name, ``"native"`` or ``"torch"``."""
+    check_backend(name, device, dtype)
     if name == "native":
         return NativeTriplets(rows, codes, k, n_jobs)
-    if name == "torch":
-        from certimetric.learning._torch import TorchTriplets
+    from certimetric.learning._torch import TorchTriplets
 
-        return TorchTriplets(rows, codes, k, device, dtype)
-    raise InputError(f"backend must be 'native' or 'torch', got {name!r}.")
+    return TorchTriplets(rows, codes, k, device or "cpu", dtype)

@@ -47,6 +47,11 @@ def hold_out(
         A class is too small to have a part in both.
     """
     seed = int(rng.integers(2**31))
+    single = data.classes[np.bincount(data.codes, minlength=len(data.classes)) == 1].tolist()
+    if single:
+        raise InputError(
+            f"{why} holds out a part of the rows of each class, but y has the label {single[0]!r} once."
+        )
     try:
         parts = train_test_split(
             data.rows, data.codes, test_size=fraction, stratify=data.codes, random_state=seed

@@ -11,7 +11,7 @@ from certimetric.exceptions import InputError
 from certimetric.learning._base import Labelled
 from certimetric.learning._descent import Callback, Epoch, State, Values
 from certimetric.learning._fitting import GradientLearner, initial_components
-from certimetric.learning._triplets import LOSSES, TripletBackend, make_backend
+from certimetric.learning._triplets import LOSSES, TripletBackend, check_backend, make_backend
 
 __all__ = ["ARML"]
 
@@ -45,8 +45,8 @@ class ARML(GradientLearner):
         G at first; "auto" is the identity, or with fewer components than features the principal axes.
     backend : "native" or "torch", default="native"
         The Rust core, or PyTorch (extra ``torch``): the same objective and gradient up to rounding.
-    device : str, default="cpu"
-        Of PyTorch, such as "cuda".
+    device : str or None, default="cpu"
+        Of PyTorch, such as "cuda". The Rust core has no other than the CPU, which None means too.
     dtype : "float64" or "float32", default="float64"
         Of PyTorch. The Rust core finds neighbours in binary32 and differentiates in binary64.
     warm_start : bool, default=False
@@ -112,7 +112,7 @@ class ARML(GradientLearner):
         batch_size: int | None = None,
         init: str | ArrayLike = "auto",
         backend: Literal["native", "torch"] = "native",
-        device: str = "cpu",
+        device: str | None = "cpu",
         dtype: Literal["float64", "float32"] = "float64",
         warm_start: bool = False,
         early_stopping: bool = False,
@@ -155,6 +155,7 @@ class ARML(GradientLearner):
         if self.loss not in LOSSES:
             raise InputError(f"loss must be one of {', '.join(map(repr, LOSSES))}; got {self.loss!r}.")
         as_tolerance(self.hinge, "hinge")
+        check_backend(self.backend, self.device, self.dtype)
         if self.batch_size is not None:
             check_count(self.batch_size, "batch_size")
 

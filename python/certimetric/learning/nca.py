@@ -6,9 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.neighbors import NeighborhoodComponentsAnalysis
 
-from certimetric.learning._base import MetricLearner
+from certimetric._validation import FloatArray, as_tolerance, check_count
+from certimetric.exceptions import InputError
+from certimetric.learning._base import Labelled, MetricLearner
+from certimetric.learning._fitting import initial_components
 
 __all__ = ["NCA"]
+
+_INITS = ("auto", "pca", "lda", "identity", "random")
 
 
 class NCA(MetricLearner):
@@ -74,10 +79,38 @@ class NCA(MetricLearner):
         ValueError, TypeError
             NaN, infinity, wrong shapes or types, a single class, continuous targets, parameters out of range.
         """
+        self._check_parameters()
         data = self._labelled(X, y)
+        given = {**self.get_params(deep=False), "init": self._first(data)}
         # The mean changes nothing but the rounding, and may be far away.
         rows = data.rows - data.rows.mean(axis=0)
-        learner = NeighborhoodComponentsAnalysis(**self.get_params(deep=False)).fit(rows, data.codes)
+        learner = NeighborhoodComponentsAnalysis(**given).fit(rows, data.codes)
         self.components_ = np.ascontiguousarray(learner.components_, dtype=np.float64)
         self.n_iter_ = int(learner.n_iter_)
         return self
+
+    def _check_parameters(self) -> None:
+        """Raise for parameters that are wrong whatever the data."""
+        if self.n_components is not None:
+            check_count(self.n_components, "n_components")
+        if isinstance(self.init, str) and self.init not in _INITS:
+            raise InputError(f"init must be {', '.join(map(repr, _INITS))} or an array, got {self.init!r}.")
+        check_count(self.max_iter, "max_iter")
+        if not np.isfinite(as_tolerance(self.tol, "tol")):
+            raise InputError(f"tol must be finite, got {self.tol}.")
+
+    def _first(self, data: Labelled) -> str | FloatArray:
+        """``init``, where it goes with the data."""
+        n, features = data.rows.shape
+        size = features
+        if self.n_components is not None:
+            size = check_count(self.n_components, "n_components", features, "n_features")
+        if not isinstance(self.init, str):
+            components = initial_components(self.init, self.n_components, data)
+            if len(components) > features:
+                raise InputError(f"init has {len(components)} rows, but X has {features} features.")
+            return components
+        most = {"pca": min(n, features), "lda": min(features, len(data.classes) - 1)}.get(self.init, features)
+        if size > most:
+            raise InputError(f"init={self.init!r} has {most} components here, but n_components is {size}.")
+        return self.init

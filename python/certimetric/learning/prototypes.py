@@ -92,7 +92,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         A radius, for a user who wants none chosen. Default: infinite for "area".
     metric : "euclidean", Mahalanobis, array-like of shape (d, d), or learner, default="euclidean"
         The metric, or with ``learn_metric`` the one to begin with. A learner that is not fitted is cloned,
-        and fitted to the rows that are not held out.
+        and fitted to the rows that are not held out, with seeds by ``random_state`` where it has none.
     learn_metric : bool, default=False
         Learn components too. It costs n d² for each step, and helps where there are many rows for d².
     shifts : tuple of 2 ints, optional
@@ -241,7 +241,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         n, features = data.rows.shape
         if self.shifts is not None and math.prod(self.shifts) != features:
             raise InputError(f"shifts is {self.shifts}, but X has {features} features.")
-        metric = as_fitted_metric(self.metric, data.rows, data.codes)
+        metric = as_fitted_metric(self.metric, data.rows, data.codes, self.random_state)
         seed = int(self._generator().integers(2**31))
         # To be right where all rows are takes more points if images that were moved are to be right as well.
         is_varied = self.objective == "clean" and self.shifts is not None

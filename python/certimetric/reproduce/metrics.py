@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
 from certimetric import datasets
+from certimetric._fit import fit_whole
+from certimetric._validation import FloatArray
 from certimetric.exceptions import DataError
 from certimetric.learning import ARML, ITML, LFDA, LMNN, NCA, ExactRadius, RobustPrototypes
 from certimetric.learning._base import MetricLearner
+from certimetric.learning._settings import determining
 from certimetric.neighbors import CertifiedKNeighborsClassifier
 from certimetric.reproduce.protocol import Split
 
-__all__ = ["METRICS", "MOST_ROWS", "PROTOTYPES", "TITLES", "Metrics", "settings", "settings_of"]
+__all__ = ["METRICS", "MOST_ROWS", "PROTOTYPES", "TITLES", "Metrics", "learned", "settings", "settings_of"]
 
 _SEED = 42
 
@@ -78,9 +82,6 @@ def _points(split: Split, eps: float) -> RobustPrototypes:
 MOST_ROWS = {"nca": 20_000}
 """Training rows beyond which a learner is left out: its memory grows with their square."""
 
-# What may differ without changing what is learned.
-_NOT_OF_THE_RESULT = ("callback", "checkpoint", "n_jobs", "progress", "time_limit", "warm_start")
-
 
 def settings(metric: str, split: Split) -> dict[str, Any]:
     """What determines a metric, or rows, beside the data: the learner's parameters."""
@@ -89,10 +90,20 @@ def settings(metric: str, split: Split) -> dict[str, Any]:
 
 
 def settings_of(learner: BaseEstimator) -> dict[str, Any]:
-    """A learner's parameters that determine what it learns, and those of learners in it."""
-    parameters = learner.get_params()
-    plain = {name: value for name, value in parameters.items() if not isinstance(value, BaseEstimator)}
-    return {name: v for name, v in plain.items() if name.split("__")[-1] not in _NOT_OF_THE_RESULT}
+    """What determines a learner's result; of learners in it their parameters."""
+    return {name: v for name, v in determining(learner).items() if not isinstance(v, BaseEstimator)}
+
+
+def learned(learner: MetricLearner, X: FloatArray, y: NDArray[Any]) -> Any:
+    """A learner, fitted to its end: what Ctrl-C left of a fit is no result of a table."""
+    with warnings.catch_warnings():
+        # It is told by the command, in other words.
+        warnings.filterwarnings("ignore", ".* was interrupted", ConvergenceWarning)
+        # What the table says.
+        warnings.filterwarnings("ignore", "RobustPrototypes has .* wrong", ConvergenceWarning)
+        # Where the published code ends, too.
+        warnings.filterwarnings("ignore", "ITML ends", ConvergenceWarning)
+        return fit_whole(learner, X, y)
 
 
 @dataclass(frozen=True)
@@ -145,17 +156,8 @@ class Metrics:
         known = learner.get_params()
         learner.set_params(**{name: value for name, value in shared.items() if name in known})
         self.folder.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            # It is told below, in other words.
-            warnings.filterwarnings("ignore", ".* was interrupted", ConvergenceWarning)
-            # What the table says.
-            warnings.filterwarnings("ignore", "RobustPrototypes has .* wrong", ConvergenceWarning)
-            # Where the published code ends, too.
-            warnings.filterwarnings("ignore", "ITML ends", ConvergenceWarning)
-            learner.fit(split.X, split.y)
-        if getattr(learner, "stop_reason_", "") == "interrupted":
-            # The checkpoint goes on from there.
-            raise KeyboardInterrupt
+        # After Ctrl-C the checkpoint goes on.
+        learned(learner, split.X, split.y)
         learner.save(path, data=split.name)
         checkpoint.unlink(missing_ok=True)
         return learner

@@ -25,7 +25,7 @@ from certimetric.exceptions import DataError
 from certimetric.learning import LMNN
 from certimetric.neighbors import CertifiedKNeighborsClassifier
 from certimetric.reproduce.cells import key_of
-from certimetric.reproduce.metrics import settings_of
+from certimetric.reproduce.metrics import learned, settings_of
 
 __all__ = ["LEARNERS", "MEASURES", "SMALL", "Outcome", "Study", "markdown", "means", "text", "write_csv"]
 
@@ -110,7 +110,7 @@ class Study:
         scaler = Scaler.fit(rows, "minmax")
         rows, points = scaler(rows), scaler(points)
         make = LEARNERS[learner]
-        metric = "euclidean" if make is None else make().set_params(n_jobs=self.n_jobs).fit(rows, y)
+        metric = "euclidean" if make is None else learned(make().set_params(n_jobs=self.n_jobs), rows, y)
         model = CertifiedKNeighborsClassifier(metric=metric, n_jobs=self.n_jobs).fit(rows, y)
         noise = np.random.default_rng(split).normal(scale=_NOISE, size=points.shape)
         return Outcome(

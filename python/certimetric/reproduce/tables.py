@@ -61,8 +61,9 @@ class Table:
                 if kind.method != "exact" and kind.rule in rules:
                     cells.append(Cell(k, kind.rule, kind.method, metric=metric))
                 if kind.method == "exact" or self.is_extended:
-                    bounds = None if k == 1 else limit
-                    cells += [Cell(k, rule, "exact", bounds, metric) for rule in rules]
+                    # For one neighbour the rules are the same.
+                    bounds, different = (None, rules[:1]) if k == 1 else (limit, rules)
+                    cells += [Cell(k, rule, "exact", bounds, metric) for rule in different]
         return cells
 
     def errors(self, source: Source, cell: Cell) -> FloatArray | None:

@@ -1,0 +1,36 @@
+"""Fits inside of something larger: whole or not at all, and determined by its seed."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import check_random_state
+
+__all__ = ["fill_seeds", "fit_whole"]
+
+
+def fit_whole(learner: Any, X: ArrayLike, y: ArrayLike) -> Any:
+    """Fit a learner for whoever has no use for a part of a fit, and return it.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Ctrl-C ended the fit, which a learner by itself takes for the wish to keep what it has.
+    """
+    fitted = learner.fit(X, y)
+    if getattr(fitted, "stop_reason_", "") == "interrupted":
+        raise KeyboardInterrupt
+    return fitted
+
+
+def fill_seeds(learner: Any, random_state: int | np.random.RandomState | None) -> None:
+    """Give a learner, and those in it, a seed wherever ``random_state`` is None.
+
+    Nothing is drawn where all have one; with None as the source they stay as they are.
+    """
+    given = learner.get_params()
+    # Sorted, because the order decides which one gets which.
+    unset = sorted(k for k, v in given.items() if v is None and k.split("__")[-1] == "random_state")
+    if unset and random_state is not None:
+        rng = check_random_state(random_state)
+        learner.set_params(**{name: int(rng.randint(2**31 - 1)) for name in unset})
