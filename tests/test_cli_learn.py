@@ -45,6 +45,7 @@ def test_a_metric_is_learned_saved_and_certified(train):
     assert about["parameters"]["loss"] == "logistic"
     assert about["scale"] == "255"
     assert "certimetric" in about["versions"]
+    assert about["settled"]["n_iter_"] == about["parameters"]["max_iter"]
     certified = run("certify", "--train", train, "--scale", "255", "--metric", path, "-q")
     assert certified.exit_code == 0, certified.output
 

@@ -1,9 +1,11 @@
 """Fits inside of something larger: whole or not at all, and determined by its seed."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 __all__ = ["fill_seeds", "fit_whole"]
@@ -17,7 +19,10 @@ def fit_whole(learner: Any, X: ArrayLike, y: ArrayLike) -> Any:
     KeyboardInterrupt
         Ctrl-C ended the fit, which a learner by itself takes for the wish to keep what it has.
     """
-    fitted = learner.fit(X, y)
+    with warnings.catch_warnings():
+        # It says that what was learned is kept.
+        warnings.filterwarnings("ignore", ".* was interrupted", ConvergenceWarning)
+        fitted = learner.fit(X, y)
     if getattr(fitted, "stop_reason_", "") == "interrupted":
         raise KeyboardInterrupt
     return fitted

@@ -1,5 +1,7 @@
 """LFDA: eigenvectors of the scatters of the definition."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -52,6 +54,29 @@ def test_metric_follows_the_scale_of_the_data_exactly(seed, exponent):
     rows = rng.normal(size=(20, 3)) + labels[:, None]
     here, there = LFDA().fit(rows, labels), LFDA().fit(np.ldexp(rows, exponent), labels)
     np.testing.assert_array_equal(np.ldexp(there.components_, exponent), here.components_)
+
+
+def test_metric_does_not_depend_on_how_many_rows_are_looked_at_at_a_time(blobs, monkeypatch):
+    whole = LFDA().fit(*blobs)
+    monkeypatch.setattr("certimetric.learning.lfda._TILE", 7)
+    tiled = LFDA().fit(*blobs)
+    np.testing.assert_allclose(tiled.get_mahalanobis_matrix(), whole.get_mahalanobis_matrix(), rtol=1e-9)
+
+
+def test_memory_is_not_that_of_all_pairs():
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(size=(6000, 3)), np.arange(6000) % 2
+    tracemalloc.start()
+    LFDA().fit(rows, labels)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Affinities of all pairs of a class are 72 MB each.
+    assert most < 200e6
+
+
+def test_data_too_small_for_their_components_are_refused(blobs):
+    with pytest.raises(InputError, match=r"X spans .*e-31\d, too little for components"):
+        LFDA().fit(blobs[0] * 1e-313, blobs[1])
 
 
 def test_metric_does_not_depend_on_where_the_rows_are(blobs):

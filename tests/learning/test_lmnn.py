@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
 
 import certimetric as cm
 from certimetric.exceptions import InputError, InputTypeError
@@ -194,6 +195,14 @@ def test_a_fit_that_has_converged_says_so(blobs):
     learner = LMNN(perturbation=1.0, convergence_tol=1e-3).fit(*blobs)
     assert learner.stop_reason_ == "converged"
     assert learner.n_iter_ < 1000
+
+
+def test_a_metric_that_tells_no_rows_apart_is_told(rng):
+    rows = 100 * rng.normal(size=(60, 4))
+    with pytest.warns(ConvergenceWarning, match="LMNN has learned M = 0") as caught:
+        learner = LMNN(perturbation="auto").fit(rows, np.arange(60) % 3)
+    assert not learner.components_.any()
+    assert caught[0].filename == __file__
 
 
 def test_a_first_step_of_ones_own_is_taken(blobs):

@@ -1,5 +1,8 @@
 """Prototypes learned on exact radii: a classifier of its own, and a file that the command line takes."""
 
+import json
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
@@ -125,8 +128,11 @@ def test_ctrl_c_in_the_fit_of_a_metric_ends_the_fit_around_it(monkeypatch, outer
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ARML, "_epoch", interrupted)
-    with pytest.warns(ConvergenceWarning, match="ARML was interrupted"), pytest.raises(KeyboardInterrupt):
-        outer.fit(*rings(0))
+    with warnings.catch_warnings():
+        # None that says that something is kept.
+        warnings.simplefilter("error")
+        with pytest.raises(KeyboardInterrupt):
+            outer.fit(*rings(0))
 
 
 def test_certified_accuracy_is_that_of_the_prototypes(model):
@@ -204,7 +210,7 @@ def test_ctrl_c_while_the_decay_is_chosen_is_raised(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(RobustPrototypes, "_epoch", interrupted)
-    with pytest.warns(ConvergenceWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):
         RobustPrototypes(4, objective="clean", random_state=0).fit(*rings(0))
 
 
@@ -402,3 +408,14 @@ def test_the_command_line_takes_numbers_and_the_word_auto(tmp_path):
 def test_bad_parameters_are_named(name, value):
     with pytest.raises((ValueError, TypeError), match=name):
         RobustPrototypes(**{name: value}).fit(*rings(0))
+
+
+def test_a_file_has_the_settings_inside(blobs, tmp_path):
+    model = RobustPrototypes(2, max_iter=np.int64(2), shifts=(2, 2), random_state=0).fit(*blobs)
+    model.save(tmp_path / "points.npz", why=np.float32(0.5), learner="another")
+    with np.load(tmp_path / "points.npz") as archive:
+        about = json.loads(str(archive["about"]), parse_constant=pytest.fail)
+    assert about["learner"] == "RobustPrototypes"
+    assert (about["parameters"]["shifts"], about["parameters"]["max_iter"]) == ([2, 2], 2)
+    assert (about["settled"]["cap_"], about["settled"]["decay_"]) == (model.cap_, "inf")
+    assert about["why"] == 0.5

@@ -1,6 +1,9 @@
 """What all learners of metrics share: the data that they take, and the metric that they give."""
 
 import json
+import math
+from collections.abc import Mapping
+from numbers import Integral, Real
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -25,6 +28,10 @@ class Labelled(NamedTuple):
     rows: FloatArray
     codes: IntArray
     classes: NDArray[Any]
+
+
+_SHORT = 16
+"""Entries of an array that is written out in the description of a metric."""
 
 
 # scikit-learn has no types: its classes are Any to mypy.
@@ -104,8 +111,8 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def save(self, path: str | PathLike[str], **notes: Any) -> None:
         """Write the metric as npz, without pickle: :func:`certimetric.datasets.read_metric` reads it.
 
-        Beside ``components_`` there is ``about``, JSON with the learner's name, its parameters, versions, and
-        ``notes``.
+        Beside ``components_`` there is ``about``, JSON with the learner's name, its parameters, what the fit
+        settled on (numbers and words such as ``n_iter_``), versions, and ``notes``.
 
         Raises
         ------
@@ -117,16 +124,40 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         check_is_fitted(self, "components_")
         check_npz(path, "path")
         about = {
-            "learner": type(self).__name__,
-            "parameters": {name: _plain(value) for name, value in self.get_params(deep=False).items()},
-            "versions": versions(),
             **notes,
+            "learner": type(self).__name__,
+            "parameters": self.get_params(deep=False),
+            "settled": {name: value for name, value in vars(self).items() if _is_settled(name, value)},
+            "versions": versions(),
         }
         with writing(path) as file:
-            np.savez_compressed(file, allow_pickle=False, about=np.array(json.dumps(about)), **self._saved())
+            np.savez_compressed(
+                file, allow_pickle=False, about=np.array(json.dumps(_plain(about))), **self._saved()
+            )
+
+
+def _is_settled(name: str, value: Any) -> bool:
+    return name.endswith("_") and not name.startswith("_") and isinstance(value, Real | str)
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has a word for; arrays in short."""
-    known = value is None or isinstance(value, str | int | float)
-    return value if known else f"array of shape {np.shape(value)}" if np.ndim(value) else repr(value)
+    """What JSON has a word for; large arrays in short."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        # Infinity and NaN have no word there.
+        return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple) or hasattr(value, "__array__"):
+        array = np.asarray(value)
+        return f"array of shape {array.shape}" if array.size > _SHORT else _plain_list(array.tolist())
+    return repr(value)
+
+
+def _plain_list(values: Any) -> Any:
+    return [_plain_list(value) for value in values] if isinstance(values, list) else _plain(values)

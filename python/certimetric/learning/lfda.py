@@ -14,6 +14,9 @@ __all__ = ["LFDA"]
 _SMALLEST = 1e-10
 """A spread within the classes of less than this share of the whole counts as this share."""
 
+_TILE = 1024
+"""Rows whose affinities to all others of the class are kept at a time."""
+
 
 class LFDA(MetricLearner):
     r"""Local Fisher discriminant analysis.
@@ -93,7 +96,11 @@ class LFDA(MetricLearner):
         values, directions = _discriminants(*_scatters(scaled, max(near, 1)))
         self.eigenvalues_ = values[:size]
         lengths = np.sqrt(np.maximum(self.eigenvalues_, 0.0))
-        self.components_ = np.ldexp(lengths[:, None] * directions[:size], -exponent)
+        with np.errstate(over="ignore"):
+            components = np.ldexp(lengths[:, None] * directions[:size], -exponent)
+        if not np.isfinite(components).all():
+            raise InputError(f"X spans {2.0**exponent:.3g}, too little for components in binary64. Scale X.")
+        self.components_ = components
         return self
 
 
@@ -119,15 +126,27 @@ def _scatter(rows: FloatArray) -> FloatArray:
 
 
 def _local_scatter(rows: FloatArray, near: int) -> FloatArray:
-    """½ Σ A_ij (x_i − x_j)(x_i − x_j)ᵀ."""
+    """½ Σ A_ij (x_i − x_j)(x_i − x_j)ᵀ, some rows of A at a time."""
     rows = rows - rows.mean(axis=0)
-    squares = (rows**2).sum(axis=1)
-    distances = np.maximum(squares[:, None] + squares[None] - 2 * rows @ rows.T, 0.0)
-    np.fill_diagonal(distances, 0.0)
-    sigma = np.sqrt(_near_squares(distances, min(near, len(rows) - 1)))
-    scale = np.outer(sigma, sigma)
-    affinity = np.where(scale > 0, np.exp(-distances / np.where(scale > 0, scale, 1.0)), 0.0)
-    return np.asarray(rows.T @ (affinity.sum(axis=1)[:, None] * rows) - rows.T @ affinity @ rows)
+    near = min(near, len(rows) - 1)
+    tiles = [slice(start, start + _TILE) for start in range(0, len(rows), _TILE)]
+    sigma = np.sqrt(np.concatenate([_near_squares(_squares_to_all(rows, tile), near) for tile in tiles]))
+    degrees, product = np.zeros(len(rows)), np.zeros((rows.shape[1], rows.shape[1]))
+    for tile in tiles:
+        scale = np.outer(sigma[tile], sigma)
+        exponents = _squares_to_all(rows, tile) / np.where(scale > 0, scale, 1.0)
+        affinity = np.where(scale > 0, np.exp(-exponents), 0.0)
+        degrees[tile] = affinity.sum(axis=1)
+        product += rows[tile].T @ (affinity @ rows)
+    return np.asarray(rows.T @ (degrees[:, None] * rows) - product)
+
+
+def _squares_to_all(rows: FloatArray, tile: slice) -> FloatArray:
+    """Squared distances of some rows to all."""
+    part, squares = rows[tile], (rows**2).sum(axis=1)
+    distances = np.maximum(squares[tile, None] + squares - 2 * part @ rows.T, 0.0)
+    distances[np.arange(len(part)), tile.start + np.arange(len(part))] = 0.0
+    return np.asarray(distances)
 
 
 def _near_squares(distances: FloatArray, near: int) -> FloatArray:

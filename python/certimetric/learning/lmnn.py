@@ -1,10 +1,12 @@
 """LMNN: near rows of the same class pull, rows of other classes within a margin of them push."""
 
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
 
 from certimetric._validation import as_positive, as_tolerance, check_count
 from certimetric.exceptions import InputError
@@ -194,6 +196,16 @@ class LMNN(GradientLearner):
         move = along_components if self.perturbation is None else along_matrix
         tol = float(self.convergence_tol)
         return LineDescent(self._objective(data, jobs), move, self.first_step, tol).epoch
+
+    def _learned(self, values: Values) -> None:
+        super()._learned(values)
+        if not self.components_.any():
+            warnings.warn(
+                "LMNN has learned M = 0, by which all rows are the same. Scale X to a span of about 1, or "
+                "take a smaller perturbation or pull.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
 
     def _objective(self, data: Labelled, jobs: int) -> MarginObjective:
         near = find_neighbors(data, self.n_neighbors, self.n_impostors, jobs)

@@ -97,8 +97,6 @@ def settings_of(learner: BaseEstimator) -> dict[str, Any]:
 def learned(learner: MetricLearner, X: FloatArray, y: NDArray[Any]) -> Any:
     """A learner, fitted to its end: what Ctrl-C left of a fit is no result of a table."""
     with warnings.catch_warnings():
-        # It is told by the command, in other words.
-        warnings.filterwarnings("ignore", ".* was interrupted", ConvergenceWarning)
         # What the table says.
         warnings.filterwarnings("ignore", "RobustPrototypes has .* wrong", ConvergenceWarning)
         # Where the published code ends, too.
