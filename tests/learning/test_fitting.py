@@ -2,6 +2,7 @@
 
 import pickle
 import signal
+import time
 import warnings
 from fractions import Fraction
 from functools import partial
@@ -9,11 +10,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from certimetric.datasets import read_metric
 from certimetric.exceptions import DataError, InputError, InputTypeError, OutputError
-from certimetric.learning import ARML, RobustPrototypes, _fitting
+from certimetric.learning import ARML, ExactRadius, RobustPrototypes, _fitting
 from certimetric.learning._adam import Adam
 from certimetric.learning._checkpoint import save_state
 from certimetric.learning._descent import Descent
@@ -212,6 +214,39 @@ def test_what_a_callback_raises_reaches_the_caller(blobs):
 
     with pytest.raises(RuntimeError, match="enough"):
         fit(blobs, callback=callback)
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        ARML(batch_size=1, time_limit=0.2),
+        ExactRadius(batch_size=1, time_limit=0.2),
+        RobustPrototypes(4, batch_size=1, time_limit=0.2),
+    ],
+    ids=lambda learner: type(learner).__name__,
+)
+def test_a_time_limit_ends_an_epoch(learner, rng):
+    rows, labels = rng.normal(size=(20000, 6)), np.arange(20000) % 2
+    begun = time.process_time()
+    learner = clone(learner).set_params(random_state=0).fit(rows, labels)
+    assert (learner.stop_reason_, learner.n_iter_) == ("time_limit", 0)
+    # An epoch of so many steps takes longer.
+    assert time.process_time() - begun < 1.5
+
+
+@pytest.mark.parametrize("answer", [True, np.True_])
+def test_a_callback_that_says_so_ends_the_fit(blobs, answer):
+    learner = fit(blobs, callback=lambda progress: answer)
+    assert (learner.stop_reason_, learner.n_iter_) == ("callback", 1)
+
+
+def test_warm_start_scores_the_best_again_on_other_rows(blobs):
+    rows, labels = blobs
+    options = {"warm_start": True, "early_stopping": True, "validation_fraction": 0.3}
+    learner = fit((1000 * rows, labels), max_iter=20, **options)
+    largest = learner.history_["validation"].max()
+    learner.set_params(max_iter=40).fit(rows, labels)
+    assert learner._state.best.score < largest / 100
 
 
 def test_a_time_limit_ends_the_fit(blobs):

@@ -4,7 +4,8 @@
                 │                         │ no                   │ stop       (a file)
                 └── Ctrl-C, time limit ───┴──────────────────────┴──► the best state so far
 
-A state is whole between epochs only. An epoch that fails or is interrupted leaves the state before it.
+A state is whole between epochs only. An epoch that fails, is interrupted or runs out of time leaves the
+state before it.
 """
 
 import math
@@ -76,6 +77,8 @@ class State:
     """Scores since the best one."""
     converged: bool = False
     """Whether another epoch would change nothing worth it; an epoch says so."""
+    deadline: float = math.inf
+    """By the monotonic clock."""
 
     def copy(self) -> "State":
         """The same, which an epoch that goes wrong does not change."""
@@ -86,9 +89,22 @@ class State:
         values = {name: value.copy() for name, value in self.values.items()}
         return replace(self, values=values, rng=rng, adam=self.adam.copy(), history=history)
 
+    def check_time(self) -> None:
+        """To be called between the steps of an epoch: raises where there is no time for another one."""
+        if self.is_late():
+            raise OutOfTimeError
+
+    def is_late(self) -> bool:
+        """Whether the deadline is over."""
+        return time.monotonic() >= self.deadline
+
     def is_finite(self) -> bool:
         """Whether there is neither NaN nor infinity in what is learned."""
         return all(bool(np.isfinite(value).all()) for value in self.values.values())
+
+
+class OutOfTimeError(Exception):
+    """There is no time for the rest of an epoch."""
 
 
 Epoch = Callable[[State], float]
@@ -106,7 +122,7 @@ class Descent:
     max_iter : int
         Epochs in all, those before a checkpoint among them.
     time_limit : float or None
-        Seconds.
+        Seconds; an epoch that is not whole by then does not count.
     score : callable or None
         ``score(values)``, the larger the better: the best values are what is left.
     score_every : int
@@ -138,11 +154,12 @@ class Descent:
         """The state at the end, and why it is one; ``best`` is there if scores were asked for."""
         if not state.is_finite():
             raise ValueError(f"{self.name} begins with values that are not finite")
-        reason, begun = "", time.monotonic()
-        saved = begun
+        reason, saved = "", time.monotonic()
+        limit = math.inf if self.time_limit is None else self.time_limit
+        state = replace(state, deadline=saved + limit)
         try:
             with self._reporting() as report:
-                while not (reason := reason or self._is_done(state, time.monotonic() - begun)):
+                while not (reason := reason or self._is_done(state)):
                     state, reason = self._after(state, epoch)
                     report(state.epoch, self.max_iter)
                     if not reason and self._is_told_to_stop(state):
@@ -150,6 +167,8 @@ class Descent:
                     if time.monotonic() - saved >= self.save_every:
                         self._keep(state)
                         saved = time.monotonic()
+        except OutOfTimeError:
+            reason = "time_limit"
         except KeyboardInterrupt:
             reason = "interrupted"
             self._warn(state, f"was interrupted in epoch {state.epoch + 1}")
@@ -165,7 +184,7 @@ class Descent:
             message = f"{self.name} has no checkpoint of epoch {state.epoch}: {error}"
             warnings.warn(message, RuntimeWarning, stacklevel=4)
 
-    def _is_done(self, state: State, seconds: float) -> str:
+    def _is_done(self, state: State) -> str:
         """Why there is no other epoch; empty: there is one."""
         if state.epoch >= self.max_iter:
             return "max_iter"
@@ -173,8 +192,7 @@ class Descent:
             return "converged"
         if self.score is not None and state.stale >= self.patience:
             return "no better validation"
-        late = self.time_limit is not None and seconds >= self.time_limit
-        return "time_limit" if late else ""
+        return "time_limit" if state.is_late() else ""
 
     def _after(self, state: State, epoch: Epoch) -> tuple[State, str]:
         """The state after one more epoch; or the same, and why it is the last one."""
@@ -203,7 +221,9 @@ class Descent:
         if self.callback is None:
             return False
         record = {name: numbers[-1] for name, numbers in state.history.items()}
-        return self.callback(FitProgress(state.epoch, self.max_iter, state.values, record)) is True
+        answer = self.callback(FitProgress(state.epoch, self.max_iter, state.values, record))
+        # What else a callback returns is not meant for us; comparisons of NumPy are.
+        return isinstance(answer, bool | np.bool_) and bool(answer)
 
     def _warn(self, state: State, what: str) -> None:
         kept = state.epoch if state.best is None else state.best.epoch

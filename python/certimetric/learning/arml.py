@@ -61,7 +61,7 @@ class ARML(GradientLearner):
     callback : callable, optional
         ``callback(progress)`` after each epoch, with a :class:`FitProgress`; True ends the fit.
     time_limit : float, optional
-        Seconds.
+        Seconds; an epoch that is not whole by then does not count.
     checkpoint : path, optional
         A file that keeps the fit, every minute and at its end. Where it is there, and of these data and
         parameters, the fit goes on from it, to the same bits; ``max_iter`` may be another.
@@ -174,6 +174,7 @@ class ARML(GradientLearner):
         size = self.batch_size or len(order)
         total = 0.0
         for start in range(0, len(order), size):
+            state.check_time()
             rows = order[start : start + size]
             triplets = (anchors[rows], near[0][rows], near[1][rows])
             loss, gradient, _ = backend.objective(

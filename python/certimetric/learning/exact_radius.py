@@ -95,7 +95,7 @@ class ExactRadius(GradientLearner):
     callback : callable, optional
         ``callback(progress)`` after each epoch, with a :class:`FitProgress`; True ends the fit.
     time_limit : float, optional
-        Seconds.
+        Seconds; an epoch that is not whole by then does not count.
     checkpoint : path, optional
         A file that keeps the fit, every minute and at its end. Where it is there, and of these data and
         parameters, the fit goes on from it, to the same bits.
@@ -230,6 +230,7 @@ class ExactRadius(GradientLearner):
         batches = np.array_split(state.rng.permutation(n), math.ceil(n / plan.batch))
         total = 0.0
         for batch in batches:
+            state.check_time()
             done = state.adam.count / (len(batches) * plan.epochs)
             kept = np.flatnonzero(state.rng.random(n) < plan.share(done))
             if not len(kept):

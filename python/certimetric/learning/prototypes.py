@@ -119,7 +119,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     callback : callable, optional
         ``callback(progress)`` after each epoch, with a :class:`FitProgress`; True ends the fit.
     time_limit : float, optional
-        Seconds, but for those of a metric that is learned first.
+        Seconds, but for those of a metric that is learned first; an epoch that is not whole by then does not
+        count.
     checkpoint : path, optional
         A file that keeps the fit, every minute and at its end. Where it is there, and of these data and
         parameters, the fit goes on from it, to the same bits.
@@ -316,6 +317,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         batches = np.array_split(state.rng.permutation(n), math.ceil(n / plan.batch))
         total, slopes = 0.0, np.zeros_like(plan.start)
         for batch in batches:
+            state.check_time()
             rows = data.rows[batch]
             if self.shifts is not None:
                 rows = shifted(rows, self.shifts, state.rng)
