@@ -568,3 +568,14 @@ def test_radii_of_the_table_are_round_and_reach_the_data(classifier, digits, lar
     assert radii[0] == 0
     assert 0.5 * largest <= radii[-1] <= 2.5 * largest
     assert all(len(f"{radius:g}") <= 7 for radius in radii)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
+def test_radii_of_the_table_reach_the_bounds_where_many_points_are_wrong(classifier, digits, share):
+    from dataclasses import replace
+
+    cert = classifier.certify(digits[2][:40])
+    wrong = np.arange(len(cert)) < share * len(cert)
+    bounded = replace(cert, lower=np.where(wrong, 0, cert.lower), upper=np.where(wrong, 0, np.inf))
+    radii = nice_radii(bounded)
+    assert 0.3 * bounded.lower.max() <= radii[-1] <= 2.5 * bounded.lower.max()

@@ -170,6 +170,14 @@ def test_object_arrays_are_never_unpickled(tmp_path):
         read(tmp_path / "a.npz")
 
 
+def test_a_metric_with_a_pickle_beside_it_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", components_=np.eye(2), about=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(DataError, match="about is a pickle of objects"):
+        read_metric(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", components_=np.eye(2), about=np.array("text"))
+    np.testing.assert_array_equal(read_metric(tmp_path / "b.npz").components_, np.eye(2))
+
+
 @pytest.mark.parametrize(
     ("rows", "labels", "message"),
     [

@@ -10,10 +10,12 @@ __all__ = ["nice_radii"]
 
 def nice_radii(cert: Certification, count: int = 6) -> FloatArray:
     """Zero and about ``count`` round radii up to where nine tenths of the points are broken."""
-    # Where no point is known to be broken, up to what is proven.
-    ends = cert.upper if np.isfinite(cert.upper).any() else cert.lower
+    # Where no point is known to be broken but those that are wrong, up to what is proven.
+    broken = np.isfinite(cert.upper) & (cert.upper > 0)
+    ends = cert.upper if broken.any() else cert.lower
     finite = ends[np.isfinite(ends)]
-    last = quantile(finite, 0.9) if len(finite) else 0.0
+    # Where fewer than a tenth have any radius, up to the largest.
+    last = (quantile(finite, 0.9) or float(finite.max())) if len(finite) else 0.0
     if last <= 0:
         return np.array([0.0, 1.0])
     exponent = np.floor(np.log10(last / count))

@@ -259,6 +259,21 @@ def read_libsvm(path: Path, n_features: int | None) -> tuple[FloatArray, NDArray
     return np.asarray(matrix.toarray(), dtype=np.float64), _natural(labels)
 
 
+def _refuse_objects(archive: Any, path: Path) -> None:
+    """Raise where any array of an npz is a pickle, whether it would be read or not."""
+    for name in archive.zip.namelist():
+        if not name.endswith(".npy"):
+            continue
+        with archive.zip.open(name) as file:
+            is_first = np.lib.format.read_magic(file) == (1, 0)
+            headers = np.lib.format
+            read = headers.read_array_header_1_0 if is_first else headers.read_array_header_2_0
+            if read(file)[2].hasobject:
+                raise DataError(
+                    f"{path}: {name.removesuffix('.npy')} is a pickle of objects, which is not read."
+                )
+
+
 def read_metric_array(path: Path) -> tuple[str, NDArray[Any]]:
     """Components or matrix of a metric, and which of the two."""
     kind = kind_of(path)
@@ -267,6 +282,7 @@ def read_metric_array(path: Path) -> tuple[str, NDArray[Any]]:
     if kind != "npz":
         raise DataError(f"{path}: a metric is read from .npz or .npy.")
     with open_archive(path) as archive:
+        _refuse_objects(archive, path)
         for name in ("components_", "components", "G", "M"):
             if name in archive:
                 return ("matrix" if name == "M" else "components"), _array(archive, name, path)
