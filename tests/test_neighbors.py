@@ -254,12 +254,6 @@ def test_radii_change_nothing_where_no_search_could_end_at_them(digits, k, metho
         np.testing.assert_array_equal(asked[name], plain[name])
 
 
-@pytest.mark.parametrize("rule", ["plurality", "majority"])
-def test_both_rules_agree_for_one_neighbor(classifier, certification, digits, rule):
-    _, _, points, labels = digits
-    np.testing.assert_array_equal(classifier.certify(points, labels, rule=rule).lower, certification.lower)
-
-
 def test_threads_and_batches_do_not_change_a_bit(classifier, certification, digits):
     _, _, points, labels = digits
     threads = classifier.certify(points, labels, n_jobs=2)

@@ -146,10 +146,19 @@ def test_majority_is_not_above_plurality(election: Election) -> None:
 @given(elections(most_neighbors=1))
 def test_one_neighbor_has_one_radius_whatever_is_asked(election: Election) -> None:
     exact = election.certify()
-    for options in ({"method": "bound"}, {"method": "attack"}, {"eps": 1e9}, {"eps": 0.25}):
+    for options in ({"method": "bound"}, {"method": "attack"}, {"eps": [0.25, 1e9]}):
         other = election.certify(**options)
         assert other.predicted.tolist() == exact.predicted.tolist()
         assert_same(other, exact)
+
+
+@given(elections(most_neighbors=1, kinds=["blobs", "uniform", "curved"]), st.integers(2, 5))
+def test_a_vote_of_copies_is_that_of_one_neighbor(election: Election, copies: int) -> None:
+    """The search over sets of neighbours and the one over cells are programs of their own."""
+    problem = election.problem
+    rows, labels = np.repeat(problem.rows, copies, axis=0), np.repeat(problem.labels, copies)
+    many = replace(problem, rows=rows, labels=labels, n_neighbors=copies)
+    assert_same(election.against(many).certify(), election.certify())
 
 
 @given(elections())
