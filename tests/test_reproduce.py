@@ -555,6 +555,22 @@ def test_learners_that_need_too_much_memory_are_left_out(folder, monkeypatch):
     assert "Not finished" not in table
 
 
+def test_learners_that_cannot_have_the_data_are_left_out_and_say_why(folder):
+    with np.load(folder / "mine.npz") as archive:
+        arrays = dict(archive)
+    arrays["y_train"][0] = 9
+    np.savez(folder / "lonely.npz", **arrays)
+    choice = ("--data", "lonely.npz", "--metric", "euclidean", "prototypes-clean")
+    records, shown = done(*choice, table="arml-table1")
+    assert {r["metric"] for r in records} == {"euclidean"}
+    why = "objective='clean' holds out a part of the rows of each class, but y has the label 9 once."
+    assert why in " ".join(shown.split())
+    assert why in (folder / "certimetric-reproduced" / "arml-table1.md").read_text(encoding="utf-8")
+    alone = run("--data", "lonely.npz", "--metric", "prototypes-clean", table="arml-table1")
+    assert alone.exit_code == 2
+    assert why in " ".join(alone.stderr.split())
+
+
 @pytest.mark.parametrize("metric", [name for name, make in METRICS.items() if make])
 def test_every_metric_can_be_learned_kept_and_read(folder, metric, quick_fits):
     choice = ("--data", "data", "--only", "splice", "--metric", metric)

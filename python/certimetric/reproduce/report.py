@@ -81,14 +81,16 @@ def text(run: Run, panel: Panel) -> str:
         numbers = "".join(f"{number:>{width}}" for number in line.numbers)
         known = f"{line.proven:>8}{line.widest:>9}"
         shown.append(f"  {line.title:<{first}}{numbers}{known}".rstrip())
-    notes = [*verdicts(run, panel), *([left_out(panel)] if panel.left_out else [])]
+    notes = [*verdicts(run, panel), *left_out(panel)]
     return "\n".join([*shown, *(f"  {note}" for note in notes)])
 
 
-def left_out(panel: Panel) -> str:
-    """What is not computed, and why."""
-    names = ", ".join(map(str, panel.left_out))
-    return f"Left out: {names}. Its learner needs memory for the square of the number of training rows."
+def left_out(panel: Panel) -> list[str]:
+    """What is not computed, and why: a sentence for each reason."""
+    cells: dict[str, list[str]] = {}
+    for cell, reason in panel.left_out.items():
+        cells.setdefault(reason, []).append(str(cell))
+    return [f"Left out: {', '.join(names)}. {reason}" for reason, names in cells.items()]
 
 
 def heading(panel: Panel) -> str:
@@ -142,7 +144,7 @@ def _section(run: Run, panel: Panel) -> list[str]:
     rows = [[line.title, *line.numbers, line.proven, line.widest] for line in lines(run, panel)]
     table = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
     parts = [f"## {heading(panel)}", "\n".join(f"| {' | '.join(row)} |" for row in table)]
-    parts += [left_out(panel)] if panel.left_out else []
+    parts += left_out(panel)
     missing = len(run.cells) - len(panel.results) - len(panel.left_out)
     if missing:
         parts.append(f"Not finished: {missing} of {len(run.cells)} certifications are missing.")

@@ -8,6 +8,7 @@ import numpy as np
 from certimetric._curve import nice_radii
 from certimetric._validation import FloatArray, check_count
 from certimetric.certification import Certification
+from certimetric.exceptions import InputError
 from certimetric.neighbors import CertifiedKNeighborsClassifier
 from certimetric.reproduce.cells import Cell, Store
 from certimetric.reproduce.metrics import MOST_ROWS, Metrics
@@ -15,6 +16,8 @@ from certimetric.reproduce.protocol import TITLES, Source, Split, load
 from certimetric.reproduce.tables import Table
 
 __all__ = ["Panel", "Run"]
+
+_TOO_LARGE = "Its learner needs memory for the square of the number of training rows."
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Panel:
         ℓ2 norms at which errors are counted; None: round ones that fit the result.
     results : dict of Cell to Certification
         Finished cells, in the order of the table.
-    left_out : list of Cell
-        Those whose learner needs more memory than there is for so many rows.
+    left_out : dict of Cell to str
+        Those whose learner cannot have these data, and why.
     """
 
     source: Source
@@ -41,7 +44,7 @@ class Panel:
     n_points: int
     asked: FloatArray | None
     results: dict[Cell, Certification] = field(default_factory=dict)
-    left_out: list[Cell] = field(default_factory=list)
+    left_out: dict[Cell, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -130,19 +133,27 @@ class Run:
             fitted: dict[str, CertifiedKNeighborsClassifier] = {}
             for cell in self.cells:
                 if len(split.X) > MOST_ROWS.get(cell.metric, len(split.X)):
-                    panel.left_out.append(cell)
+                    panel.left_out[cell] = _TOO_LARGE
                     continue
                 found = self.store.get(split, cell)
                 if found is None:
                     begin(panel, cell)
-                    # Once for all cells of a metric, and not at all where nothing is missing.
-                    classifier = fitted.get(cell.metric) or self._fit(split, cell.metric)
+                    try:
+                        # Once for all cells of a metric, and not at all where nothing is missing.
+                        classifier = fitted.get(cell.metric) or self._fit(split, cell.metric)
+                    except InputError as reason:
+                        # The others may have them.
+                        panel.left_out[cell] = str(reason)
+                        continue
                     fitted = {cell.metric: classifier}
                     panel.results[cell] = cell.certify(classifier, split, progress=self.progress)
                     self.store.put(split, cell, panel.results[cell])
                 else:
                     panel.results[cell] = found
                 tell(panel, cell, found is not None)
+            if not panel.results:
+                self.panels.remove(panel)
+                raise InputError(" ".join(dict.fromkeys(panel.left_out.values())))
 
     def _fit(self, split: Split, metric: str) -> CertifiedKNeighborsClassifier:
         metrics = Metrics(self.store.folder.with_name("metrics"), self.n_jobs, self.progress)
