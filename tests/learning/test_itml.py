@@ -1,5 +1,7 @@
 """ITML: pairs that are pairs, bounds that hold, a metric that is positive definite."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -111,3 +113,15 @@ def test_more_features_than_rows_and_constant_ones():
 def test_wrong_parameters_are_refused_by_name(blobs, parameters, message):
     with pytest.raises((InputError, InputTypeError), match=message):
         ITML(**parameters).fit(*blobs)
+
+
+def test_more_constraints_than_pairs_are_all_pairs(blobs):
+    begun = time.process_time()
+    learner = ITML(n_constraints=10**12, max_iter=2, tol=9.0, random_state=0).fit(*blobs)
+    assert np.isfinite(learner.components_).all()
+    assert time.process_time() - begun < 10
+
+
+def test_data_too_large_for_the_metric_it_begins_with_are_refused(blobs):
+    with pytest.raises(InputError, match=r"X has differences of .*e\+2\d.* Scale X"):
+        ITML(random_state=0).fit(1e20 * blobs[0], blobs[1])

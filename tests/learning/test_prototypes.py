@@ -419,3 +419,9 @@ def test_a_file_has_the_settings_inside(blobs, tmp_path):
     assert (about["parameters"]["shifts"], about["parameters"]["max_iter"]) == ([2, 2], 2)
     assert (about["settled"]["cap_"], about["settled"]["decay_"]) == (model.cap_, "inf")
     assert about["why"] == 0.5
+
+
+def test_rows_that_are_all_the_same_leave_no_decay_to_choose():
+    rows, labels = np.ones((60, 4)), np.arange(60) % 3
+    model = RobustPrototypes(objective="clean", random_state=0).fit(rows, labels)
+    assert (model.decay_, model.stop_reason_) == (np.inf, "max_iter")

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 
 from certimetric import _native
 from certimetric._validation import FloatArray, IntArray, as_positive, as_tolerance, check_count
-from certimetric.exceptions import InputError
+from certimetric.exceptions import InputError, MetricError
 from certimetric.learning._base import MetricLearner
 from certimetric.metric import Mahalanobis
 
@@ -107,6 +107,8 @@ class ITML(MetricLearner):
         data = self._labelled(X, y)
         rng = check_random_state(self.random_state)
         count = 20 * len(data.classes) ** 2 if self.n_constraints is None else self.n_constraints
+        # More distinct pairs there are not.
+        count = min(count, len(data.rows) ** 2)
         near, far = (draw_pairs(data.codes, count, rng, same) for same in (True, False))
         pairs = np.concatenate([near, far])
         self.bounds_ = self._bounds(data.rows[np.unique(pairs)], rng)
@@ -162,7 +164,14 @@ class ITML(MetricLearner):
             )
         self.n_iter_ = len(changes)
         self.history_ = {"change": np.array(changes)}
-        self.components_ = Mahalanobis.from_matrix(matrix).components_
+        try:
+            self.components_ = Mahalanobis.from_matrix(matrix).components_
+        except MetricError as error:
+            longest = float(np.abs(differences).max())
+            raise InputError(
+                f"X has differences of {longest:.3g}, with which ITML, that begins with M = I, comes to no "
+                "metric in binary64. Scale X to a span of about 1."
+            ) from error
 
 
 def draw_pairs(codes: IntArray, count: int, rng: np.random.RandomState, same: bool) -> IntArray:

@@ -257,7 +257,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         eps = as_positive(self.eps, "eps")
         cap = far if eps is None else 1.5 * eps
         decay = as_positive(self.decay, "decay") or math.inf
-        if self.objective == "clean" and self.decay is None:
+        # Where no row has a radius there is nothing to choose.
+        if self.objective == "clean" and self.decay is None and math.isfinite(cap):
             decay = choose_decay(self, data, cap)
         self._plan = Plan(
             worth=Worth(cap if math.isinf(decay) else _GIVEN_UP * cap, cap, decay),
