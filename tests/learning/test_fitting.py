@@ -1,5 +1,6 @@
 """Fits that end early, go on later, or are watched: the same for every learner by gradients."""
 
+import json
 import pickle
 import signal
 import time
@@ -184,6 +185,19 @@ def test_a_checkpoint_cut_anywhere_is_refused(blobs, tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(DataError):
             fit(blobs, checkpoint=path)
+
+
+@pytest.mark.parametrize("missing", ["value.components", "square.components", "fingerprint", "epoch"])
+def test_a_checkpoint_that_lacks_a_part_is_refused(blobs, tmp_path, missing):
+    path = tmp_path / "fit.npz"
+    fit(blobs, max_iter=2, checkpoint=path)
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files if name != missing}
+    head = json.loads(str(arrays["head"]))
+    head.pop(missing, None)
+    np.savez(path, **{**arrays, "head": np.array(json.dumps(head))})
+    with pytest.raises(DataError, match=r"fit\.npz: is a"):
+        fit(blobs, max_iter=4, checkpoint=path)
 
 
 def test_a_pickle_is_no_checkpoint(blobs, tmp_path):

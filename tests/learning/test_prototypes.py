@@ -425,3 +425,9 @@ def test_rows_that_are_all_the_same_leave_no_decay_to_choose():
     rows, labels = np.ones((60, 4)), np.arange(60) % 3
     model = RobustPrototypes(objective="clean", random_state=0).fit(rows, labels)
     assert (model.decay_, model.stop_reason_) == (np.inf, "max_iter")
+
+
+def test_a_file_whose_parts_do_not_fit_together_is_named(tmp_path):
+    np.savez(tmp_path / "points.npz", X=np.eye(3), y=[0, 1, 2], components_=np.eye(4))
+    with pytest.raises(DataError, match=r"points\.npz: has points of 3 features, but components of 4"):
+        RobustPrototypes.load(tmp_path / "points.npz")

@@ -59,12 +59,15 @@ def load_state(path: Path, fingerprint: str) -> State:
         raise DataError(f"{path}: cannot be read as a checkpoint: {reason}") from error
     if not known:
         raise DataError(f"{path}: is not a checkpoint of this version.")
-    if head["fingerprint"] != fingerprint:
+    if head.get("fingerprint") != fingerprint:
         raise DataError(
             f"{path}: is a checkpoint of a fit with other data or other parameters. "
             "Remove it to start anew, or name another file."
         )
-    return _as_state(head, arrays)
+    try:
+        return _as_state(head, arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: is a damaged checkpoint: {_formats.first_line(error)}") from error
 
 
 def _as_state(head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> State:
@@ -80,4 +83,7 @@ def _as_state(head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> State:
     rng.bit_generator.state = head["generator"]
     best = None if head["best"] is None else Best(head["best"][0], head["best"][1], part("best"))
     kept = {name: head[name] for name in ("epoch", "history", "stale", "converged")}
-    return State(part("value"), rng, adam, best=best, **kept)
+    values = part("value")
+    if not values:
+        raise ValueError("it has no values")
+    return State(values, rng, adam, best=best, **kept)

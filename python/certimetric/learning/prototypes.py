@@ -15,7 +15,7 @@ from certimetric import datasets
 from certimetric._resolve import MetricLike, as_fitted_metric
 from certimetric._validation import FloatArray, IntArray, as_positive, check_count
 from certimetric.certification import Certification
-from certimetric.exceptions import InputError
+from certimetric.exceptions import DataError, InputError
 from certimetric.learning._auto import check_auto_count, check_auto_rate, given
 from certimetric.learning._base import Labelled
 from certimetric.learning._decay import choose_decay
@@ -408,6 +408,10 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         """
         points, metric = datasets.read(path), datasets.read_metric(path)
         features = points.X.shape[1]
+        if metric.components_.shape[1] != features:
+            raise DataError(
+                f"{path}: has points of {features} features, but components of {metric.components_.shape[1]}."
+            )
         if np.array_equal(metric.components_, np.eye(features)):
             metric = Mahalanobis.euclidean(features)
         model = cls(metric=metric)
