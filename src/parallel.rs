@@ -6,8 +6,8 @@
 use crate::environment::standardise;
 use crate::error::{Error, Result};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the caller's thread and the workers share: how far the work is, and whether to go on.
@@ -17,6 +17,8 @@ pub struct Control {
     done: AtomicUsize,
     total: AtomicUsize,
     deadline: Option<Instant>,
+    /// Steps of searches that are left to all together, where they are counted.
+    steps: OnceLock<AtomicU64>,
     /// Threads that take part in what others share out, and how many there may be.
     helpers: AtomicUsize,
     most_helpers: AtomicUsize,
@@ -27,6 +29,23 @@ impl Control {
     #[must_use]
     pub fn new(time_limit: Option<Duration>) -> Self {
         Self { deadline: time_limit.and_then(|limit| Instant::now().checked_add(limit)), ..Self::default() }
+    }
+
+    /// Searches may take so many steps in all, if they have not been allowed a number before.
+    pub fn allow_steps(&self, most: u64) {
+        self.steps.get_or_init(|| AtomicU64::new(most));
+    }
+
+    /// Takes one of the steps; `false`: none is left.
+    pub fn take_step(&self) -> bool {
+        let order = Ordering::Relaxed;
+        self.steps.get().is_none_or(|left| left.fetch_update(order, order, |n| n.checked_sub(1)).is_ok())
+    }
+
+    /// Whether no step is left.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.steps.get().is_some_and(|left| left.load(Ordering::Relaxed) == 0)
     }
 
     /// Asks the workers to stop as soon as they can.

@@ -153,6 +153,7 @@ fn question(bytes: &mut Bytes, n: usize) -> Question {
         method: [Method::Exact, Method::Exact, Method::Bound, Method::Attack][bytes.below(4)],
         beyond: (bytes.below(3) == 0).then(|| tame(bytes.number().abs())),
         node_limit: [0, 1, 10, 300][bytes.below(4)],
+        call_node_limit: [None, Some(0), Some(25)][bytes.below(3)],
         max_memory: [0, 1000, usize::MAX][bytes.below(3)],
         time_limit: (bytes.below(8) == 0).then(|| Duration::from_micros(u64::from(bytes.byte()))),
         proof: true,

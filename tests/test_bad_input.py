@@ -269,6 +269,9 @@ def test_bad_metrics_are_refused_everywhere(metric, error, message):
         ({"eps": [0.1, None]}, InputTypeError, "eps is an object array that holds None"),
         ({"eps": {0.1, 0.2}}, InputTypeError, "eps is an object array that holds {"),
         ({"eps": True}, InputTypeError, "eps must be numbers, got True"),
+        ({"point_node_limit": -1}, InputError, "point_node_limit must be at least 0, got -1"),
+        ({"point_node_limit": 10.0}, InputTypeError, r"point_node_limit must be an integer, got 10\.0 of"),
+        ({"point_node_limit": True}, InputTypeError, "point_node_limit must be an integer, got True of"),
         ({"node_limit": -1}, InputError, "node_limit must be at least 0, got -1"),
         ({"node_limit": 10.0}, InputTypeError, r"node_limit must be an integer, got 10\.0 of type float"),
         ({"node_limit": True}, InputTypeError, "node_limit must be an integer, got True of type bool"),
@@ -314,7 +317,15 @@ def test_a_number_of_neighbors_that_was_spoiled_after_fit_is_refused():
 
 
 @pytest.mark.parametrize(
-    "limits", [{"node_limit": 0}, {"point_time_limit": 0}, {"node_limit": 2**80}, {"max_memory": 2**80}]
+    "limits",
+    [
+        {"point_node_limit": 0},
+        {"node_limit": 0},
+        {"point_time_limit": 0},
+        {"point_node_limit": 2**80},
+        {"node_limit": 2**80},
+        {"max_memory": 2**80},
+    ],
 )
 @pytest.mark.parametrize("rule", ["plurality", "majority"])
 def test_limits_of_nothing_and_of_everything_are_ordinary(limits, rule):

@@ -53,7 +53,9 @@ def test_certificates_do_not_depend_on_threads_or_batches(model):
 
 
 @pytest.mark.parametrize("rule", ["plurality", "majority"])
-@pytest.mark.parametrize("question", [{}, {"method": "bound"}, {"node_limit": 5}, {"eps": [3.0, 9.0, 12.0]}])
+@pytest.mark.parametrize(
+    "question", [{}, {"method": "bound"}, {"point_node_limit": 5}, {"eps": [3.0, 9.0, 12.0]}]
+)
 def test_certificates_of_votes_on_real_points_are_accepted(digits, rule, question):
     rows, labels, points, truth = digits
     clf = cm.CertifiedKNeighborsClassifier(5).fit(rows, labels)

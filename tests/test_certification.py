@@ -304,7 +304,7 @@ def test_band_of_bounded_points_reaches_from_the_attack_error_to_the_certified_e
 
 def test_plot_of_a_vote_has_a_band_between_the_certified_and_the_attack_error(rng):
     model = cm.CertifiedKNeighborsClassifier(7).fit(rng.normal(size=(200, 3)), rng.integers(0, 2, 200))
-    cert = model.certify(rng.normal(size=(40, 3)), node_limit=2)
+    cert = model.certify(rng.normal(size=(40, 3)), point_node_limit=2)
     assert 0 < cert.share_exact < 1
     display = cert.plot()
     (band,) = display.ax_.collections
@@ -353,7 +353,7 @@ def test_nothing_is_claimed_between_the_radii_that_were_asked_about(asked):
 
 def test_band_of_a_vote_at_some_radii_contains_the_robust_error(votes_cert):
     model, points, exact = votes_cert
-    display = model.certify(points, eps=[0.1, 0.2, 0.4], node_limit=0).plot()
+    display = model.certify(points, eps=[0.1, 0.2, 0.4], point_node_limit=0).plot()
     ceiling = display._ceiling()
     for i, radius in enumerate(display.radii[:-1]):
         for between in np.linspace(radius, display.radii[i + 1], 5)[:-1]:

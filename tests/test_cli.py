@@ -141,8 +141,9 @@ def test_pictures_of_examples_ask_for_the_radii_themselves(files):
 @pytest.mark.parametrize(
     "options",
     [
-        ("--node-limit", 0),
-        ("--node-limit", 0, "--eps", "0.1,0.2"),
+        ("--point-node-limit", 0),
+        ("--node-limit", 3),
+        ("--point-node-limit", 0, "--eps", "0.1,0.2"),
         ("--max-memory", "0"),
         ("--max-memory", "64MiB", "--eps", "0.1,0.2"),
         ("--point-time-limit", 0),
@@ -162,7 +163,7 @@ def test_limits_and_methods_reach_the_search(files, options):
     assert (found.upper >= cert.lower).all()
     if "--method" in options:
         assert not found.nodes.any()
-    assert ("unfinished" in found.status) == ("--time-limit" in options)
+    assert ("unfinished" in found.status) == ("--time-limit" in options or "--node-limit" in options)
     assert found.run.method == (options[1] if "--method" in options else "exact")
 
 

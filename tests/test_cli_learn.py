@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 from certimetric import datasets
 from certimetric._cli_app import app
-from certimetric.learning import ARML
+from certimetric.learning import ARML, LFDA
 
 
 @pytest.fixture
@@ -122,3 +123,11 @@ def test_mistakes_about_nca_are_one_line(train, option, value):
     assert result.exit_code == 2
     assert option.replace("-", "_") in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can write")
+def test_a_file_that_cannot_be_written_is_refused_before_any_work(train, monkeypatch):
+    monkeypatch.setattr(LFDA, "fit", lambda *_: pytest.fail("it has begun"))
+    result = run("learn", "lfda", "--train", train, "--out", "/proc/metric.npz")
+    assert result.exit_code == 2
+    assert "--out: /proc/metric.npz cannot be written" in " ".join(result.stderr.split())

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 
 import joblib
 import numpy as np
@@ -73,11 +74,13 @@ def test_threads_that_help_with_long_searches_change_no_bit(long_search, n_jobs)
         np.testing.assert_array_equal(getattr(together, column), getattr(alone, column))
 
 
-@pytest.mark.parametrize("node_limit", [999, 1003, 1500, 3001])
-def test_a_node_limit_holds_in_a_search_that_is_shared_out(long_search, node_limit):
+@pytest.mark.parametrize("limit", ["point_node_limit", "node_limit"])
+@pytest.mark.parametrize("nodes", [999, 1003, 1500, 3001])
+def test_a_node_limit_holds_in_a_search_that_is_shared_out(long_search, limit, nodes):
     model, point, whole = long_search
-    part = model.certify(point, node_limit=node_limit, n_jobs=2)
-    assert part.nodes[0] == node_limit
+    part = model.certify(point, n_jobs=2, **{limit: nodes})
+    assert part.nodes[0] == nodes
+    assert part.status[0] == ("bounded" if limit == "point_node_limit" else "unfinished")
     assert part.lower[0] <= whole.lower[0]
     assert whole.upper[0] <= part.upper[0]
 
@@ -219,8 +222,9 @@ def test_a_search_that_ends_early_has_proven_more_the_longer_it_was(rule):
     points = rng.normal(size=(8, 12))
     points[:, 0] += 3
     clf = cm.CertifiedKNeighborsClassifier(11).fit(rows, labels)
-    certs = [clf.certify(points, node_limit=nodes, rule=rule) for nodes in (1, 20, 60, 10**6)]
-    written = [clf.certify(points, node_limit=60, rule=rule, return_certificates=r) for r in (False, True)]
+    certs = [clf.certify(points, point_node_limit=nodes, rule=rule) for nodes in (1, 20, 60, 10**6)]
+    limited = partial(clf.certify, points, point_node_limit=60, rule=rule)
+    written = [limited(return_certificates=proofs) for proofs in (False, True)]
     assert (written[1].lower <= written[0].lower).all()
     hard = certs[-1].nodes > 100
     assert hard.sum() >= 2

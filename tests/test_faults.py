@@ -123,7 +123,7 @@ def test_a_run_that_is_killed_and_resumed_writes_the_bytes_of_one_that_was_not(f
     ("suffix", "finished", "options"),
     [
         ("parquet", 1, ("--eps", "0.1,0.3")),
-        ("npz", 2, ("--rule", "majority", "--node-limit", 3)),
+        ("npz", 2, ("--rule", "majority", "--point-node-limit", 3)),
         ("csv", 2, ("--method", "bound", "--limit", 120, "--seed", 1)),
         ("json", 1, ("-k", 1)),
     ],
@@ -334,7 +334,7 @@ def test_a_disk_that_is_read_only_is_noticed_before_any_work(files):
     result = in_a_mount("ro", *command("mounted/run.npz"))
     assert result.returncode == 2
     assert result.stdout == ""
-    expected = "mounted/run.npz.parts: cannot be made: Read-only file system."
+    expected = "--out: mounted/run.npz cannot be written: Read-only file system."
     assert the_line(result.stderr) == f"certimetric: error: {expected}\n"
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -230,7 +231,7 @@ def test_points_that_are_decided_are_not_asked_about_again(digits):
 
 def test_a_limit_on_nodes_leaves_valid_intervals_at_each_radius(votes):
     model, points = votes
-    radii, asked = model.certify(points), model.certify(points, eps=[0.1, 0.2, 0.3], node_limit=1)
+    radii, asked = model.certify(points), model.certify(points, eps=[0.1, 0.2, 0.3], point_node_limit=1)
     assert (asked.lower <= radii.upper).all()
     assert (asked.upper >= radii.lower).all()
     assert ((asked.lower <= 0.3) & (asked.upper > 0.3)).any()
@@ -242,6 +243,26 @@ def test_a_time_limit_is_one_for_all_radii(votes):
     assert "unfinished" in asked.status
     assert (asked.lower <= radii.upper).all()
     assert (asked.upper >= radii.lower).all()
+
+
+@pytest.mark.parametrize("progress", [False, True])
+@pytest.mark.parametrize("n_jobs", [1, 3])
+@pytest.mark.parametrize("eps", [None, [0.1, 0.2, 0.3]])
+def test_a_node_limit_is_one_for_all_points_and_radii(votes, eps, n_jobs, progress):
+    model, points = votes
+    ask = partial(model.certify, points, eps=eps, n_jobs=n_jobs, progress=progress)
+    whole, part = ask(), ask(node_limit=60)
+    assert whole.nodes.sum() > 60
+    assert part.nodes.sum() == 60
+    unfinished = part.status == "unfinished"
+    assert 0 < unfinished.sum() < len(points)
+    done = ~unfinished & (part.nodes == whole.nodes)
+    np.testing.assert_array_equal(part.lower[done], whole.lower[done])
+    assert (part.lower <= whole.upper).all()
+    assert (part.upper >= whole.lower).all()
+    # What needs no search is there all the same.
+    assert part.lower[unfinished & (ask(point_node_limit=0).lower > 0)].all()
+    assert np.isfinite(part.upper).all()
 
 
 @pytest.mark.parametrize("eps", [0.3, [0.1, 0.3]])
@@ -328,7 +349,7 @@ def test_progress_of_a_search_tells_the_share_that_is_proven(votes, capsys, monk
     model.certify(points, progress=True)
     assert "90/90 100.0% proven" in capsys.readouterr().err
     monkeypatch.setitem(__import__("sys").modules, "rich.progress", None)
-    cert = model.certify(points, node_limit=3, progress=True)
+    cert = model.certify(points, point_node_limit=3, progress=True)
     assert 0 < cert.share_exact < 1
     assert f"certify: 90/90, {cert.share_exact:.1%} proven" in capsys.readouterr().err
     decided = model.certify(points, eps=0.1, progress=True)
@@ -338,7 +359,7 @@ def test_progress_of_a_search_tells_the_share_that_is_proven(votes, capsys, monk
     assert "proven" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", [{}, {"eps": 0.1}, {"node_limit": 2, "return_adversarial": True}])
+@pytest.mark.parametrize("options", [{}, {"eps": 0.1}, {"point_node_limit": 2, "return_adversarial": True}])
 def test_progress_does_not_change_the_answer(votes, monkeypatch, options):
     monkeypatch.setattr("certimetric._batches.FIRST", 7)
     model, points = votes
@@ -426,7 +447,7 @@ def test_little_memory_changes_the_order_of_the_search(overlapping, memory):
 def test_interval_of_a_limited_search_without_memory_contains_the_radius(overlapping):
     rows, labels, points = overlapping
     model = CertifiedKNeighborsClassifier(8).fit(rows, labels)
-    usual, thrifty = model.certify(points), model.certify(points, node_limit=5, max_memory=0)
+    usual, thrifty = model.certify(points), model.certify(points, point_node_limit=5, max_memory=0)
     assert "bounded" in thrifty.status
     assert (thrifty.lower <= usual.upper).all()
     assert (thrifty.upper >= usual.lower).all()

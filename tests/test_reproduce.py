@@ -555,6 +555,16 @@ def test_learners_that_need_too_much_memory_are_left_out(folder, monkeypatch):
     assert "Not finished" not in table
 
 
+def test_one_data_set_that_no_learner_can_have_does_not_end_the_others(folder, rng, monkeypatch):
+    monkeypatch.setitem(MOST_ROWS, "lfda", 59)
+    write(folder / "data" / "splice.npz", rng, n=45)
+    records, shown = done("--data", "data", "--metric", "lfda", table="arml-table1")
+    assert {r["data_set"] for r in records} == {"splice"}
+    table = (folder / "certimetric-reproduced" / "arml-table1.md").read_text(encoding="utf-8")
+    for text in (shown, table):
+        assert "Left out: LFDA, K = 1, exact." in text.split("Pendigits", 1)[1].split("Splice")[0]
+
+
 def test_learners_that_cannot_have_the_data_are_left_out_and_say_why(folder):
     with np.load(folder / "mine.npz") as archive:
         arrays = dict(archive)

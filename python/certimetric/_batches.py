@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import numpy as np
 
@@ -16,7 +15,13 @@ from certimetric._validation import FloatArray, IntArray
 if TYPE_CHECKING:
     from certimetric._native import Certificates
 
-__all__ = ["PROVEN", "ask", "batches", "remaining"]
+__all__ = ["PROVEN", "Budget", "ask", "batches"]
+
+
+class _Limits(TypedDict):
+    time_limit: float | None
+    node_limit: int | None
+
 
 FIRST = 16
 """Points of the first batch, per thread: so that there is a share soon."""
@@ -26,6 +31,32 @@ _QUICK, _SLOW = 0.5, 2.0
 
 PROVEN = [_native.STATUSES.index(status) for status in ("exact", "misclassified")]
 """Codes of a radius that is known to rounding."""
+
+
+class Budget:
+    """What the limits of a whole call leave to its parts.
+
+    Parameters
+    ----------
+    time_limit : float or None
+        Seconds from now on.
+    node_limit : int or None
+        Nodes of all searches.
+    """
+
+    def __init__(self, time_limit: float | None, node_limit: int | None) -> None:
+        self._nodes = node_limit
+        self._end = None if time_limit is None else time.perf_counter() + time_limit
+
+    def spend(self, nodes: IntArray) -> None:
+        """Take off the nodes of some points."""
+        if self._nodes is not None:
+            self._nodes = max(self._nodes - int(nodes.sum()), 0)
+
+    def left(self) -> _Limits:
+        """Arguments for the next part."""
+        seconds = None if self._end is None else max(self._end - time.perf_counter(), 0.0)
+        return {"time_limit": seconds, "node_limit": self._nodes}
 
 
 def ask(
@@ -39,25 +70,31 @@ def ask(
     label: str = "certify",
     progress: bool,
     callback: Callback | None,
-    time_limit: float | None,
+    budget: Budget,
     **options: Any,
 ) -> "Certificates":
-    """As :meth:`Question.ask`, with a progress line where one is wanted."""
-    points = (rows, codes)
-    run: Callable[..., Certificates] = partial(
-        question.ask, index, n_neighbors=n_neighbors, beyond=beyond, **options
-    )
+    """As :meth:`Question.ask`, within a budget, with a progress line where one is wanted."""
+
+    def run(rows: FloatArray, codes: IntArray | None, progress: Callback | None) -> "Certificates":
+        answer = question.ask(
+            index,
+            rows,
+            codes,
+            n_neighbors,
+            beyond=beyond,
+            progress=progress,
+            **budget.left(),
+            **options,
+        )
+        budget.spend(answer["nodes"])
+        return answer
+
     if not progress:
-        return run(*points, time_limit=time_limit, progress=callback)
+        return run(rows, codes, progress=callback)
     with progress_line(callback, label) as line:
         if question.method != "exact" or n_neighbors == 1:
-            return run(*points, time_limit=time_limit, progress=line)
-        return _in_batches(run, beyond, *points, FIRST * options["n_jobs"], time_limit, line)
-
-
-def remaining(time_limit: float | None, begun: float) -> float | None:
-    """Seconds that a limit leaves to what began at a reading of the performance counter."""
-    return None if time_limit is None else max(time_limit - (time.perf_counter() - begun), 0.0)
+            return run(rows, codes, progress=line)
+        return _in_batches(run, beyond, rows, codes, FIRST * options["n_jobs"], line)
 
 
 def _in_batches(
@@ -66,17 +103,15 @@ def _in_batches(
     rows: FloatArray,
     codes: IntArray | None,
     first: int,
-    time_limit: float | None,
     line: Report,
 ) -> "Certificates":
     """The answer, which does not depend on the batches; after each the line hears what is proven."""
-    begun, proven, answers = time.perf_counter(), 0, []
+    proven, answers = 0, []
     for batch in batches([slice(0, len(rows))], first, _QUICK, _SLOW):
         # Points that are not reached have valid intervals all the same, so that they are asked about too.
         labels = None if codes is None else codes[batch]
         report = _shifted(line, batch.start, len(rows), proven)
-        left = remaining(time_limit, begun)
-        answers.append(run(rows[batch], labels, time_limit=left, progress=report))
+        answers.append(run(rows[batch], labels, progress=report))
         proven += _count_proven(answers[-1], beyond)
         line(batch.stop, len(rows), proven / batch.stop)
     return _joined(answers)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from certimetric import _formats, datasets
 from certimetric._curve import nice_radii
-from certimetric._files import save_picture, write_text
+from certimetric._files import check_writable, save_picture, write_text
 from certimetric._jsonl import check_name
 from certimetric._optional import require
 from certimetric._parts import Parts
@@ -68,6 +68,8 @@ def check_output(path: Path | None, option: str) -> None:
         raise InputError(f"{option}: {path} is a directory, but a file is needed.")
     if not path.absolute().parent.is_dir():
         raise InputError(f"{option}: the folder {path.parent} does not exist.")
+    if not path.exists() or path.is_file():
+        check_writable(path, option)
 
 
 @dataclass(frozen=True)

@@ -294,7 +294,7 @@ def _show(run: Run, out: Path) -> None:
     draw(run, files["png"])
     print(f"\n{run.table.title}. {report.origin(run)}\n")
     for panel in run.panels:
-        if panel.results:
+        if panel.results or panel.left_out:
             print(report.text(run, panel), end="\n\n")
     print(fill(report.LEGEND, 110))
     for path in files.values():

@@ -152,9 +152,12 @@ class Search:
         Literal["plurality", "majority"],
         Option("--rule", help="When a class loses: to another one, or without more than half of the votes."),
     ] = "plurality"
-    node_limit: Annotated[
+    point_node_limit: Annotated[
         int | None,
-        Option("--node-limit", min=0, help="Nodes of the search for each point; default: no limit."),
+        Option("--point-node-limit", min=0, help="Nodes of the search for each point; default: no limit."),
+    ] = None
+    point_time_limit: Annotated[
+        float | None, Option("--point-time-limit", help="Seconds for each point; default: no limit.")
     ] = None
     max_memory: Annotated[
         str,
@@ -164,8 +167,9 @@ class Search:
             "depth first.",
         ),
     ] = "256MiB"
-    point_time_limit: Annotated[
-        float | None, Option("--point-time-limit", help="Seconds for each point; default: no limit.")
+    node_limit: Annotated[
+        int | None,
+        Option("--node-limit", min=0, help="Nodes of the search for all points; default: no limit."),
     ] = None
     time_limit: Annotated[
         float | None, Option("--time-limit", help="Seconds for the whole run; default: no limit.")

@@ -1,6 +1,5 @@
 """Some radii that are to be decided: one question for each, about the points that it still leaves open."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certimetric import _native
-from certimetric._batches import PROVEN, ask, remaining
+from certimetric._batches import PROVEN, Budget, ask
 from certimetric._question import Question
 from certimetric._validation import FloatArray, IntArray
 
@@ -26,7 +25,7 @@ def decide(
     codes: IntArray | None,
     n_neighbors: int,
     *,
-    time_limit: float | None,
+    budget: Budget,
     **options: Any,
 ) -> "Certificates":
     """One answer for each point, whose ends decide all radii of the question as far as the limits allow.
@@ -35,21 +34,21 @@ def decide(
     ----------
     question, index, rows, codes, n_neighbors, **options
         As for :func:`certimetric._batches.ask`.
-    time_limit : float or None
-        Seconds for all radii together.
+    budget : Budget
+        For all radii together.
     """
-    begun = time.perf_counter()
-    run: Callable[..., Certificates] = partial(ask, question, index, n_neighbors=n_neighbors, **options)
+    run: Callable[..., Certificates] = partial(
+        ask, question, index, n_neighbors=n_neighbors, budget=budget, **options
+    )
     levels = question.levels(n_neighbors)
     if len(levels) < 2:
-        return run(rows, codes, beyond=next(iter(levels), None), time_limit=time_limit)
-    total = run(rows, codes, beyond=levels[0], time_limit=time_limit, label=_label(levels[0]))
+        return run(rows, codes, beyond=next(iter(levels), None))
+    total = run(rows, codes, beyond=levels[0], label=_label(levels[0]))
     for level in levels[1:]:
         asked = _open(total, level)
         if len(asked):
             labels = None if codes is None else codes[asked]
-            left = remaining(time_limit, begun)
-            answer = run(rows[asked], labels, beyond=level, time_limit=left, label=_label(level))
+            answer = run(rows[asked], labels, beyond=level, label=_label(level))
             total = _merged(total, asked, answer)
     return total
 

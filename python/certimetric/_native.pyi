@@ -90,11 +90,12 @@ class Index:
         majority: bool,  # the rule; False: plurality
         method: str,  # "exact" | "bound" | "attack"
         beyond: float | None = None,  # only whether the radius is above this
-        node_limit: int | None = None,  # nodes a row
+        point_node_limit: int | None = None,  # nodes a row
         max_memory: int | None = None,  # bytes of open nodes a row, beyond which its search is depth first
-        point_limit: float | None = None,  # seconds a row
+        point_time_limit: float | None = None,  # seconds a row
         adversarial: bool = False,
         proofs: bool = False,
+        node_limit: int | None = None,  # nodes for the call
         time_limit: float | None = None,  # seconds for the call
         n_jobs: int = 1,
         progress: _Progress = None,

@@ -30,8 +30,13 @@ DEFAULT_MEMORY = 256 * 2**20
 _NEAR_ZERO = 1e-9
 """Radius 0 is asked about as this share of the smallest other one: there is no question below it."""
 
-_LARGEST = 2**63 - 1
+LARGEST = 2**63 - 1
 """What the core takes; no search comes near it."""
+
+
+def as_node_limit(value: object, name: str) -> int | None:
+    """A number of nodes, 0 as well, or none."""
+    return None if value is None else min(check_count(value, name, least=0), LARGEST)
 
 
 def check_choices(**choices: object) -> None:
@@ -53,7 +58,7 @@ class Question:
     method: str
     rule: str
     eps: tuple[float, ...]
-    node_limit: int | None
+    point_node_limit: int | None
     max_memory: int
     point_time_limit: float | None
 
@@ -63,19 +68,18 @@ class Question:
         method: str,
         rule: str,
         eps: ArrayLike | None,
-        node_limit: object,
+        point_node_limit: object,
         max_memory: object,
         point_time_limit: object,
     ) -> Self:
         """From a caller's arguments."""
         check_choices(method=method, rule=rule)
-        nodes = None if node_limit is None else check_count(node_limit, "node_limit", least=0)
         return cls(
             method,
             rule,
             as_eps(eps, "eps"),
-            None if nodes is None else min(nodes, _LARGEST),
-            min(check_count(max_memory, "max_memory", least=0, kind="a whole number of bytes"), _LARGEST),
+            as_node_limit(point_node_limit, "point_node_limit"),
+            min(check_count(max_memory, "max_memory", least=0, kind="a whole number of bytes"), LARGEST),
             as_limit(point_time_limit, "point_time_limit"),
         )
 
@@ -102,6 +106,7 @@ class Question:
         beyond: float | None,
         adversarial: bool,
         proofs: bool = False,
+        node_limit: int | None,
         time_limit: float | None,
         n_jobs: int,
         progress: Callback | None,
@@ -119,11 +124,12 @@ class Question:
             self.rule == "majority",
             self.method,
             beyond,
-            self.node_limit,
+            self.point_node_limit,
             self.max_memory,
             self.point_time_limit,
             adversarial,
             proofs,
+            node_limit,
             time_limit,
             n_jobs,
             progress,

@@ -4,7 +4,6 @@ Which points are asked about together has no influence on their answers, so that
 stopped and went on is that of a run which was not, bit for bit but for its clock readings.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from certimetric._batches import batches, remaining
+from certimetric._batches import Budget, batches
 from certimetric._certificates import numbered
 from certimetric._parts import Parts
 from certimetric._progress import Report, progress_line
@@ -39,25 +38,26 @@ def certify_in_parts(
     parts: Parts,
     *,
     time_limit: float | None,
+    node_limit: int | None,
     progress: bool,
     **options: Any,
 ) -> Certification:
     """As the classifier's ``certify``, but for points that are in ``parts`` already; new ones go there.
 
-    Points that the time limit left unfinished are not kept. ``run.elapsed`` is the sum over all parts.
+    Points that the limits of the run left unfinished are not kept. ``run.elapsed`` is the sum over all parts.
     """
     parts.claim(_origin(classifier, X, y, options))
     found = parts.read()
     gaps = list(_gaps(found, len(X)))
-    begun = time.perf_counter()
+    budget = Budget(time_limit, node_limit)
     with progress_line() if progress else nullcontext() as line:
         tally = _Tally(line, sum(gap.stop - gap.start for gap in gaps))
         for rows in batches(gaps, _FIRST * effective_jobs(classifier.n_jobs), _QUICK, _SLOW):
             labels = None if y is None else y[rows]
-            left = remaining(time_limit, begun)
             # With several radii each point is asked about more than once, so that there is no count within.
             within = tally.within if line is not None and np.size(options["eps"]) < 2 else None
-            cert = classifier.certify(X[rows], labels, time_limit=left, callback=within, **options)
+            cert = classifier.certify(X[rows], labels, callback=within, **budget.left(), **options)
+            budget.spend(cert.nodes)
             cert = numbered(cert, rows.start)
             if "unfinished" not in cert.status:
                 parts.put(rows.start, cert)

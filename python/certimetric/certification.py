@@ -102,8 +102,8 @@ class Certification:
         known.
     status : ndarray of shape (m,), str
         "exact" (the ends agree to rounding), "bounded" (they do not: a limit per point came first, or no more
-        was asked), "misclassified" (radius 0) or "unfinished" (the time limit came first). The interval is
-        valid whatever the status.
+        was asked), "misclassified" (radius 0) or "unfinished" (a limit of the whole call came first). The
+        interval is valid whatever the status.
     predicted : ndarray of shape (m,)
         Predicted labels. With unfinished points an object array, in which None is a point that was not
         reached.

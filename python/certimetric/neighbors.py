@@ -11,11 +11,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from certimetric._assemble import as_certification, label_codes
+from certimetric._batches import Budget
 from certimetric._certificates import with_certificates
 from certimetric._decide import decide
 from certimetric._index import LazyIndex
 from certimetric._progress import Callback
-from certimetric._question import DEFAULT_MEMORY, Question, check_choices
+from certimetric._question import DEFAULT_MEMORY, Question, as_node_limit, check_choices
 from certimetric._resolve import MetricLike, as_fitted_metric, check_range
 from certimetric._validation import (
     FloatArray,
@@ -224,9 +225,10 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         method: str = "exact",
         rule: str = "plurality",
         eps: ArrayLike | None = None,
-        node_limit: int | None = None,
-        max_memory: int = DEFAULT_MEMORY,
+        point_node_limit: int | None = None,
         point_time_limit: float | None = None,
+        max_memory: int = DEFAULT_MEMORY,
+        node_limit: int | None = None,
         time_limit: float | None = None,
         return_adversarial: bool = False,
         return_certificates: bool = False,
@@ -271,25 +273,28 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
             less than r*. Where it is proven, ``lower`` is above ``eps``, as a rule not by much; where the
             point is broken, ``upper`` is at most ``eps``. The other ends are valid, and may be 0 and
             infinity. Several radii are asked about from the largest down, each about the points that are
-            still open at it; limits of nodes, memory and seconds per point are for each radius,
-            ``time_limit`` is for all together. 0 may stand beside other radii: is r* above 0? Only
+            still open at it; limits per point are for each radius, those of the call, ``node_limit`` and
+            ``time_limit``, for all together. 0 may stand beside other radii: is r* above 0? Only
             ``method="exact"`` takes ``eps`` into account, and not for one neighbour, whose radius takes less
             time than a question about it: everywhere else the ends are those found without ``eps``.
-        node_limit : int, optional
+        point_node_limit : int, optional
             Nodes of the search for each point, after which it is returned with the interval reached. 0: only
             what needs no search. The exact radius for one neighbour needs none, and has no nodes.
+        point_time_limit : float, optional
+            Seconds of search for each point, as ``point_node_limit``; 0 as well. Up to an eighth more goes
+            into proofs of what the search found, and up to a fifth of a second into the bound, or a first
+            adversarial point, where there is none by then. How far a point comes in a given time is up to the
+            machine: only with a ``point_node_limit`` is the result the same each time.
         max_memory : int, default=268435456
             Bytes that the open nodes of a point may take, for each point that is being searched: one for
             every thread. Beyond it the search of the point goes depth first, which takes hardly any more
             memory but may visit many more nodes; the result is as valid. 0: depth first from the beginning.
-        point_time_limit : float, optional
-            Seconds of search for each point, as ``node_limit``; 0 as well. Up to an eighth more goes into
-            proofs of what the search found, and up to a fifth of a second into the bound, or a first
-            adversarial point, where there is none by then. How far a point comes in a given time is up to the
-            machine: only with a ``node_limit`` is the result the same each time.
+        node_limit : int, optional
+            Nodes of the searches for all points together. Points that need more are "unfinished", with the
+            interval reached, or that which needs no search; which points those are is up to the threads.
         time_limit : float, optional
-            Wall-clock seconds after which points not done are returned as they are: status "unfinished", with
-            an interval that is valid. 0: all of them, at once, with nothing known.
+            Wall-clock seconds after which points not done are returned as they are: "unfinished", with an
+            interval that is valid. 0: all of them, at once, with nothing known.
         return_adversarial : bool, default=False
             Also return adversarial points, m x d float64 more memory: at ``upper``, whatever was asked.
         return_certificates : bool, default=False
@@ -312,8 +317,8 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
             ``lower`` is a dual bound with its rounding error taken off; ``upper`` is the norm of a point at
             which the vote was taken again and lost, rounded up. Status "exact": the ends agree to rounding.
             "bounded": they do not, because of a limit per point, of ``eps`` or of the method.
-            "misclassified": predicted otherwise, radius 0. "unfinished": ``time_limit`` came before the
-            point was done.
+            "misclassified": predicted otherwise, radius 0. "unfinished": ``time_limit`` or ``node_limit``
+            came before the point was done.
 
         Raises
         ------
@@ -332,8 +337,8 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
 
         More neighbours: branch and bound over the rows in A, best first, with such a program at every node.
         The number of nodes grows with K and with the number of rows of several classes near the point, in
-        the worst case exponentially. The two limits per point keep the time in bounds, and ``max_memory`` the
-        open nodes.
+        the worst case exponentially. The limits keep the time in bounds, and ``max_memory`` the open
+        nodes.
 
         A radius is infinite where the counts of rows forbid a loss, such as too few rows of other classes.
         Where only geometry forbids it, as it may with few features and many neighbours, the answer is
@@ -361,7 +366,8 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
         check_is_fitted(self)
         begun = time.perf_counter()
         check_choices(norm=norm)
-        question = Question.checked(method, rule, eps, node_limit, max_memory, point_time_limit)
+        question = Question.checked(method, rule, eps, point_node_limit, max_memory, point_time_limit)
+        nodes = as_node_limit(node_limit, "node_limit")
         n_neighbors = self._checked_neighbors()
         limit = as_limit(time_limit, "time_limit")
         jobs = effective_jobs(self.n_jobs if n_jobs is None else n_jobs)
@@ -376,7 +382,7 @@ class CertifiedKNeighborsClassifier(ClassifierMixin, BaseEstimator):  # type: ig
             n_neighbors,
             adversarial=return_adversarial or return_certificates,
             proofs=return_certificates,
-            time_limit=limit,
+            budget=Budget(limit, nodes),
             n_jobs=jobs,
             progress=progress,
             callback=callback,

@@ -122,8 +122,8 @@ impl Index {
     }
 
     #[pyo3(signature = (
-        queries, codes, k, majority, method, beyond = None, node_limit = None, max_memory = None,
-        point_limit = None, adversarial = false, proofs = false, time_limit = None, n_jobs = 1, progress = None
+        queries, codes, k, majority, method, beyond = None, point_node_limit = None, max_memory = None,
+        point_time_limit = None, adversarial = false, proofs = false, node_limit = None, time_limit = None, n_jobs = 1, progress = None
     ))]
     fn certify_votes<'py>(
         &self,
@@ -134,11 +134,12 @@ impl Index {
         majority: bool,
         method: &str,
         beyond: Option<f64>,
-        node_limit: Option<u64>,
+        point_node_limit: Option<u64>,
         max_memory: Option<usize>,
-        point_limit: Option<f64>,
+        point_time_limit: Option<f64>,
         adversarial: bool,
         proofs: bool,
+        node_limit: Option<u64>,
         time_limit: Option<f64>,
         n_jobs: usize,
         progress: Option<Bound<'py, PyAny>>,
@@ -155,9 +156,10 @@ impl Index {
                 _ => return Err(PyValueError::new_err("method is neither exact nor bound nor attack")),
             },
             beyond,
-            node_limit: node_limit.unwrap_or(u64::MAX),
+            node_limit: point_node_limit.unwrap_or(u64::MAX),
+            call_node_limit: node_limit,
             max_memory: max_memory.unwrap_or(usize::MAX),
-            time_limit: point_limit.map(seconds),
+            time_limit: point_time_limit.map(seconds),
             proof: proofs,
         };
         let wanted = Wanted { adversarial, proof: proofs };

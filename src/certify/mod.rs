@@ -150,6 +150,9 @@ pub fn certify_votes(
     team: &Team,
     control: &Control,
 ) -> Result<Vec<Radius>> {
+    if let Some(most) = question.call_node_limit {
+        control.allow_steps(most);
+    }
     let work = |tile: &mut Tile, certifier: &mut VoteCertifier, batch: &Batch| {
         batch.certify_votes(tile, certifier, question)
     };

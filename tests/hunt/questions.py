@@ -17,7 +17,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "exact": {},
     "bound": {"method": "bound"},
     "attack": {"method": "attack"},
-    "stopped": {"node_limit": 3},
+    "stopped": {"point_node_limit": 3},
     "decide": {},
 }
 """Ways to ask; "decide" is about one radius, which depends on the answers to "exact"."""

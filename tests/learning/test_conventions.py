@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import certimetric as cm
 from certimetric import datasets
 from certimetric._cli_app import app
-from certimetric.exceptions import InputError
+from certimetric.exceptions import InputError, InputTypeError
 from certimetric.learning import ITML, LFDA, LMNN, NCA
 
 LEARNERS = [
@@ -48,6 +48,13 @@ def test_a_fitted_learner_is_a_metric(blobs, learner):
     np.testing.assert_allclose(fitted.pair_distance(pairs), distances.ravel())
     matrix = fitted.get_mahalanobis_matrix()
     np.testing.assert_allclose(matrix, fitted.components_.T @ fitted.components_)
+
+
+@every_learner
+@pytest.mark.parametrize("rows", [[["1.5", "2"]] * 4, np.array([["1.5", 1.0]] * 4, dtype=object)])
+def test_text_is_no_number(learner, rows):
+    with pytest.raises(InputTypeError, match="X holds"):
+        clone(learner).fit(rows, [0, 0, 1, 1])
 
 
 @every_learner

@@ -47,7 +47,7 @@ def test_interval_contains_the_exact_radius_whatever_the_method(asked: Asked, me
     assert not list(broken_promises(asked.oracle(), asked.case.points[0], answer))
 
 
-LIMITS = [{"node_limit": 0}, {"node_limit": 3}, {"max_memory": 0}, {"point_time_limit": 0.0}]
+LIMITS = [{"point_node_limit": 0}, {"point_node_limit": 3}, {"max_memory": 0}, {"point_time_limit": 0.0}]
 
 
 @given(asked_cases(), st.sampled_from(LIMITS))

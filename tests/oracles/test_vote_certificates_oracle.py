@@ -26,8 +26,8 @@ QUESTIONS = [
     {},
     {"method": "bound"},
     {"method": "attack"},
-    {"node_limit": 0},
-    {"node_limit": 3},
+    {"point_node_limit": 0},
+    {"point_node_limit": 3},
     {"max_memory": 0},
     {"eps": [0.1, 1.0]},
 ]

@@ -86,7 +86,7 @@ def test_a_vote_that_is_won_without_a_majority_has_a_bound(k: int, seed: int) ->
     bound, exact = model.certify(np.zeros((1, 2)), method="bound"), model.certify(np.zeros((1, 2)))
     # With three neighbours a class of one row is ahead by its label alone, wherever the point is.
     assert 0 < bound.lower <= exact.upper
-    assert model.certify(np.zeros((1, 2)), node_limit=0).lower >= bound.lower * (1 - 1e-12)
+    assert model.certify(np.zeros((1, 2)), point_node_limit=0).lower >= bound.lower * (1 - 1e-12)
 
 
 @given(st.integers(2, 12), st.sampled_from([21, 51]), st.integers(0, 2**32 - 1))
@@ -123,7 +123,7 @@ def test_bound_is_the_order_statistic_of_all_triplets(election: Election) -> Non
 
 @given(elections(), st.integers(0, 30))
 def test_interval_of_a_limited_search_contains_the_radius(election: Election, nodes: int) -> None:
-    limited = election.certify(node_limit=nodes)
+    limited = election.certify(point_node_limit=nodes)
     assert_same(limited, election.certify())
     assert np.all(limited.lower <= limited.upper)
 
@@ -282,7 +282,8 @@ def test_threads_and_order_of_test_rows_do_not_change_a_bit(
     problem = election.problem
     points = np.vstack([problem.points, problem.points + 0.1, problem.points - 0.3])
     order = np.random.default_rng(seed).permutation(len(points))
-    clf, options = problem.fit(), {"rule": election.rule, "node_limit": nodes, "return_adversarial": True}
+    clf = problem.fit()
+    options = {"rule": election.rule, "point_node_limit": nodes, "return_adversarial": True}
     here = clf.certify(points, **options)
     assert bits_of(clf.certify(points, n_jobs=3, **options)) == bits_of(here)
     assert bits_of(clf.certify(points[order], **options)) == bits_of(here[order])

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from certimetric._files import check_npz, writing
-from certimetric._validation import FloatArray, IntArray, check_magnitude, check_objects
+from certimetric._validation import FloatArray, IntArray, check_magnitude, check_objects, refuse_text
 from certimetric._versions import versions
 from certimetric.exceptions import InputError
 from certimetric.metric import Mahalanobis
@@ -61,6 +61,7 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _labelled(self, X: ArrayLike, y: ArrayLike) -> Labelled:
         """Training data as it is needed: finite, in range, of two classes, one of which has two samples."""
+        refuse_text(X, "X")
         rows, labels = validate_data(self, X, y, dtype=np.float64, order="C")
         check_magnitude(rows, "X")
         if labels.dtype.kind == "O":
@@ -100,6 +101,7 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _rows(self, X: ArrayLike) -> FloatArray:
         """Rows like those that were learned from."""
         check_is_fitted(self, "components_")
+        refuse_text(X, "X")
         rows = np.asarray(validate_data(self, X, dtype=np.float64, order="C", reset=False))
         check_magnitude(rows, "X")
         return rows

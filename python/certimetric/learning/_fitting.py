@@ -156,7 +156,7 @@ class GradientLearner(MetricLearner):
         train = data if validation is None else validation.train
         self._settle(train, jobs)
         state, save = self._first_state(data, train, rng)
-        if validation and state.best is not None:
+        if validation and self.warm_start and state.best is not None:
             # The rows that are held out may be others than those of the fit before.
             score = self._score(validation, state.best.values)
             state.best = state.best._replace(score=score)

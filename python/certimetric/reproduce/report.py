@@ -72,6 +72,8 @@ def verdicts(run: Run, panel: Panel) -> Iterator[str]:
 
 def text(run: Run, panel: Panel) -> str:
     """The table of one data set in columns of characters."""
+    if not panel.results:
+        return "\n".join([heading(panel), *(f"  {note}" for note in left_out(panel))])
     found = list(lines(run, panel))
     first = max(len(line.title) for line in found)
     width = 2 + max(len(number) for line in found for number in line.numbers)
@@ -134,17 +136,19 @@ def write_markdown(run: Run, path: Path) -> None:
         LEGEND,
     ]
     for panel in run.panels:
-        if panel.results:
+        if panel.results or panel.left_out:
             parts += _section(run, panel)
     write_text(path, "\n\n".join(parts) + "\n")
 
 
 def _section(run: Run, panel: Panel) -> list[str]:
+    parts = [f"## {heading(panel)}"]
+    if not panel.results:
+        return [*parts, *left_out(panel)]
     head = ["radius", *(f"{radius:g}" for radius in panel.radii), "proven", "widest"]
     rows = [[line.title, *line.numbers, line.proven, line.widest] for line in lines(run, panel)]
     table = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-    parts = [f"## {heading(panel)}", "\n".join(f"| {' | '.join(row)} |" for row in table)]
-    parts += left_out(panel)
+    parts += ["\n".join(f"| {' | '.join(row)} |" for row in table), *left_out(panel)]
     missing = len(run.cells) - len(panel.results) - len(panel.left_out)
     if missing:
         parts.append(f"Not finished: {missing} of {len(run.cells)} certifications are missing.")

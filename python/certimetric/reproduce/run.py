@@ -123,6 +123,11 @@ class Run:
             Called with (panel, cell, whether it was kept from an earlier run) after each cell.
         prefix : str
             What stands before the names of arguments, for messages.
+
+        Raises
+        ------
+        InputError
+            No learner can have any of the data; the reasons.
         """
         for source in self.sources:
             split = load(source, f"{prefix}test")
@@ -151,9 +156,9 @@ class Run:
                 else:
                     panel.results[cell] = found
                 tell(panel, cell, found is not None)
-            if not panel.results:
-                self.panels.remove(panel)
-                raise InputError(" ".join(dict.fromkeys(panel.left_out.values())))
+        if not self.n_finished:
+            reasons = (reason for panel in self.panels for reason in panel.left_out.values())
+            raise InputError(" ".join(dict.fromkeys(reasons)))
 
     def _fit(self, split: Split, metric: str) -> CertifiedKNeighborsClassifier:
         metrics = Metrics(self.store.folder.with_name("metrics"), self.n_jobs, self.progress)

@@ -2,7 +2,7 @@
 
 use crate::certify::scene::Scene;
 use crate::certify::vote::field::Field;
-use crate::certify::vote::{Kind, Pair, Rule, keep_least};
+use crate::certify::vote::{Kind, Pair, Rule, is_lost, keep_least};
 use crate::search::index::Index;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ pub struct Question {
     /// Only whether the radius is above this, in the caller's units.
     pub beyond: Option<f64>,
     pub node_limit: u64,
+    /// Nodes of all points together.
+    pub call_node_limit: Option<u64>,
     /// Bytes of open nodes beyond which the search goes depth first.
     pub max_memory: usize,
     pub time_limit: Option<Duration>,
@@ -108,15 +110,24 @@ impl Case<'_> {
         self.is_late_by(self.question.time_limit.map_or(Duration::ZERO, |limit| limit / 8))
     }
 
+    /// Whether a search is to end: time is up, or the call's nodes are.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.is_late() || self.scene.control.is_spent()
+    }
+
     fn is_late_by(&self, time: Duration) -> bool {
         let limit = self.question.time_limit.map(|limit| limit.saturating_add(time));
         self.scene.control.must_stop() || limit.is_some_and(|limit| self.begun.elapsed() >= limit)
     }
 
-    /// Whether more than half of the neighbours are of the class.
+    /// Whether the plurality cannot be lost before the majority is: with an odd K, where the class has a majority.
     #[must_use]
-    pub fn has_majority(&self) -> bool {
-        2 * votes(self.scene.index, &self.nearest)[self.class] > self.question.k
+    pub fn has_majority_to_lose(&self) -> bool {
+        let Question { k, rule, .. } = self.question;
+        rule == Rule::Plurality
+            && !k.is_multiple_of(2)
+            && !is_lost(Rule::Majority, &votes(self.scene.index, &self.nearest), self.class)
     }
 
     /// How a row of the field relates to a pair.

@@ -139,6 +139,7 @@ impl Case<'_> {
         }
         let upper = known.upper();
         let lower = known.lower.min(upper);
+        let status = self.status(lower, &known);
         let proof = self.question.proof.then(|| {
             let ground = Some(known.ground.renamed(|position| index.row_index(position)));
             Box::new(Proof { lower: scale_down(lower, index.exponent()), witnesses: Vec::new(), ground })
@@ -147,13 +148,24 @@ impl Case<'_> {
             proof,
             lower: scale_down(lower, index.exponent()),
             upper: known.witness.as_ref().map_or(f64::INFINITY, |w| w.unscaled_length),
-            status: status_of(lower, upper, self.resolution(), self.scene.control),
+            status,
             rival: known.witness.as_ref().map_or(-1, |w| index.row_index(w.rival) as i64),
             adversarial: known.witness.map(|w| w.row),
             nodes: known.nodes,
             programs: known.programs as u32,
             steps: known.steps as u32,
             ..radius
+        }
+    }
+
+    /// A search that the call's nodes did not suffice for is not done, as one that its time did not.
+    fn status(&self, lower: f64, known: &Known) -> Status {
+        let control = self.scene.control;
+        let is_cut_short = self.question.method == Method::Exact && control.is_spent() && self.is_open(known);
+        if is_cut_short {
+            Status::Unfinished
+        } else {
+            status_of(lower, known.upper(), self.resolution(), control)
         }
     }
 
@@ -181,8 +193,7 @@ impl Case<'_> {
             return;
         }
         // A class with more than half of the votes has most of them: one pair instead of many, and often the last word.
-        let is_odd = !self.question.k.is_multiple_of(2);
-        if self.question.rule == Rule::Plurality && is_odd && self.has_majority() {
+        if self.has_majority_to_lose() {
             let majority = [Pair::majority(self.question.k)];
             let limit = self.attack_unverified(field, known, &majority);
             if !self.is_open(known) {
@@ -255,9 +266,7 @@ impl Case<'_> {
     /// The order-statistic bound over triplets: the bounds of the roots.
     fn bound(&self, field: &mut Field, known: &mut Known) {
         let majority = [Pair::majority(self.question.k)];
-        // The majority is lost before the vote is: one pair instead of many, where there is a majority.
-        let is_odd = !self.question.k.is_multiple_of(2);
-        let pairs = if is_odd && self.has_majority() { &majority[..] } else { &self.pairs[..] };
+        let pairs = if self.has_majority_to_lose() { &majority[..] } else { &self.pairs[..] };
         // Rows that are not here yet can only lower the bound: it says which of them might.
         let mut tree = Tree::new(field, self, (pairs, false), f64::INFINITY);
         let first = tree.root_bound();

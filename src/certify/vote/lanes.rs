@@ -29,7 +29,7 @@ impl<'f, 'a> Tree<'f, 'a> {
             if end != End::Stopped {
                 return end;
             }
-            if self.nodes >= most || self.case.is_late() {
+            if self.nodes >= most || self.case.is_stopped() {
                 self.lift();
                 return end;
             }
@@ -126,7 +126,7 @@ fn run_rounds(lanes: &mut [Tree], most: u64) -> End {
         if lanes.iter().all(|lane| lane.open_nodes().next().is_none()) {
             return End::Complete;
         }
-        if total(lanes) - begun >= most || lanes[0].case.is_late() {
+        if total(lanes) - begun >= most || lanes[0].case.is_stopped() {
             return End::Stopped;
         }
     }

@@ -166,12 +166,12 @@ impl<'f, 'a> Tree<'f, 'a> {
         }
     }
 
-    /// Searches until nothing below the target is left, so many nodes are done, time is up, or a fallen target has made
-    /// many rows superfluous.
+    /// Searches until nothing below the target is left, so many nodes are done, time or the call's nodes are up, or a fallen
+    /// target has made many rows superfluous.
     pub fn search(&mut self, most: u64) -> End {
         let mut target = self.target;
         while let Some(node) = self.stack.pop().or_else(|| self.heap.pop()) {
-            if self.nodes >= most || self.case.is_late() {
+            if self.nodes >= most || self.case.is_late() || !self.case.scene.control.take_step() {
                 self.heap.push(node);
                 return End::Stopped;
             }

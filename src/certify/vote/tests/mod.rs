@@ -47,6 +47,7 @@ fn question(k: usize, rule: Rule) -> Question {
         method: Method::Exact,
         beyond: None,
         node_limit: u64::MAX,
+        call_node_limit: None,
         max_memory: usize::MAX,
         time_limit: None,
         proof: false,
