@@ -5,7 +5,6 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.neighbors import NeighborhoodComponentsAnalysis
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -14,7 +13,7 @@ from typer.testing import CliRunner
 import certimetric as cm
 from certimetric import datasets
 from certimetric._cli_app import app
-from certimetric.exceptions import InputError, InputTypeError
+from certimetric.exceptions import InputTypeError
 from certimetric.learning import ITML, LFDA, LMNN, NCA
 
 LEARNERS = [
@@ -99,45 +98,3 @@ def test_each_has_a_command(tmp_path, blobs, name):
     if "random_state" in learner.get_params():
         learner.set_params(random_state=1)
     np.testing.assert_array_equal(datasets.read_metric(out).components_, learner.fit(*blobs).components_)
-
-
-def test_nca_is_that_of_scikit_learn(blobs):
-    rows, labels = blobs
-    ours = NCA(2, max_iter=7, random_state=0).fit(rows, labels)
-    theirs = NeighborhoodComponentsAnalysis(2, max_iter=7, random_state=0).fit(
-        rows - rows.mean(axis=0), labels
-    )
-    np.testing.assert_array_equal(ours.components_, theirs.components_)
-    assert ours.n_iter_ == theirs.n_iter_
-    with pytest.raises(ValueError, match="n_components"):
-        NCA(5).fit(rows, labels)
-
-
-def test_nca_refuses_rows_by_its_own_messages():
-    with pytest.raises(InputError, match="NCA needs two or more"):
-        NCA().fit(np.eye(3), [1, 1, 1])
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"n_components": 5}, "n_components must be at most n_features = 4"),
-        ({"n_components": 0}, "n_components must be at least 1"),
-        ({"n_components": 3, "init": "lda"}, "init='lda' has 2 components here, but n_components is 3"),
-        ({"init": "foo"}, "init must be 'auto', .* got 'foo'"),
-        ({"init": np.eye(3)}, "init has 3 features"),
-        ({"init": np.ones((5, 4))}, "init has 5 rows"),
-        ({"init": np.eye(4), "n_components": 2}, "init has 4 rows"),
-        ({"max_iter": 0}, "max_iter must be at least 1"),
-        ({"tol": -1}, "tol must be at least 0"),
-        ({"tol": np.inf}, "tol must be finite"),
-    ],
-)
-def test_nca_refuses_parameters_by_its_own_messages(blobs, parameters, message):
-    with pytest.raises(InputError, match=message):
-        NCA(**parameters).fit(*blobs)
-
-
-@pytest.mark.parametrize("init", ["auto", "pca", "lda", "identity", "random", np.eye(2, 4).tolist()])
-def test_nca_takes_every_start(blobs, init):
-    assert NCA(2, init=init, max_iter=2, random_state=0).fit(*blobs).components_.shape == (2, 4)

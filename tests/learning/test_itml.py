@@ -1,6 +1,7 @@
 """ITML: pairs that are pairs, bounds that hold, a metric that is positive definite."""
 
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 
-from certimetric.exceptions import InputError, InputTypeError
+from certimetric.exceptions import DataError, InputError, InputTypeError
 from certimetric.learning import ITML
 from certimetric.learning.itml import draw_pairs
 
@@ -125,3 +126,57 @@ def test_more_constraints_than_pairs_are_all_pairs(blobs):
 def test_data_too_large_for_the_metric_it_begins_with_are_refused(blobs):
     with pytest.raises(InputError, match=r"X has differences of .*e\+2\d.* Scale X"):
         ITML(random_state=0).fit(1e20 * blobs[0], blobs[1])
+
+
+def same_fit(first, second):
+    np.testing.assert_array_equal(first.components_, second.components_)
+    for name in ("loss", "change"):
+        np.testing.assert_array_equal(first.history_[name], second.history_[name])
+    return first.stop_reason_ == second.stop_reason_
+
+
+@pytest.mark.filterwarnings("ignore:ITML ends after 5 sweeps")
+@pytest.mark.parametrize("gamma", [0.1, np.inf])
+def test_a_checkpoint_goes_on_to_the_same_bits(blobs, tmp_path, gamma):
+    path, options = tmp_path / "fit.npz", {"gamma": gamma, "random_state": 0, "max_iter": 40, "tol": 0.02}
+    ITML(**options | {"max_iter": 5}, checkpoint=path).fit(*blobs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        whole = ITML(**options).fit(*blobs)
+        assert same_fit(ITML(**options, checkpoint=path).fit(*blobs), whole)
+        assert same_fit(ITML(**options, checkpoint=path).fit(*blobs), whole)
+    with pytest.raises(DataError, match="other data or other parameters"):
+        ITML(**options | {"n_constraints": 30}, checkpoint=path).fit(*blobs)
+
+
+def test_callbacks_limits_and_interrupts_end_it(blobs):
+    options = {"random_state": 0, "gamma": 0.1, "tol": 0.0}
+    told = []
+    learner = ITML(**options, callback=lambda p: told.append(p) or p.epoch == 3).fit(*blobs)
+    assert (learner.stop_reason_, learner.n_iter_) == ("callback", 3)
+    assert set(told[-1].record) == {"loss", "change"}
+    limited = ITML(**options, max_iter=10**9, time_limit=0.1).fit(*blobs)
+    assert limited.stop_reason_ == "time_limit"
+    assert 0 < limited.n_iter_ < 10**7
+
+    def interrupt(progress):
+        if progress.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.warns(ConvergenceWarning, match="ITML was interrupted in epoch 4: .* epoch 3 is kept"):
+        stopped = ITML(**options, callback=interrupt).fit(*blobs)
+    assert stopped.stop_reason_ == "interrupted"
+    np.testing.assert_array_equal(stopped.components_, learner.components_)
+
+
+def test_the_loss_is_the_objective(blobs):
+    rows, labels = blobs
+    options = {"random_state": 0, "bounds": (1.0, 9.0), "n_constraints": 30, "max_iter": 1, "tol": 9.0}
+    strict, loose = (ITML(**options, gamma=gamma).fit(rows, labels) for gamma in (np.inf, 2.0))
+    matrix = strict.get_mahalanobis_matrix()
+    expected = np.trace(matrix) - np.linalg.slogdet(matrix)[1] - 4
+    np.testing.assert_allclose(strict.history_["loss"], [expected], rtol=1e-9)
+    matrix, slack = loose.get_mahalanobis_matrix(), loose._state.values["bounds"]
+    ratios = slack / np.repeat([1.0, 9.0], 30)
+    expected = np.trace(matrix) - np.linalg.slogdet(matrix)[1] - 4 + 2 * (ratios - np.log(ratios) - 1).sum()
+    np.testing.assert_allclose(loose.history_["loss"], [expected], rtol=1e-9)

@@ -24,7 +24,7 @@ from certimetric._validation import FloatArray
 from certimetric.exceptions import OutputError
 from certimetric.learning._adam import Adam
 
-__all__ = ["Best", "Callback", "Descent", "FitProgress", "State"]
+__all__ = ["Best", "Callback", "Descent", "FitProgress", "State", "says_stop"]
 
 Values = dict[str, FloatArray]
 """What is learned, by name."""
@@ -53,6 +53,11 @@ class FitProgress(NamedTuple):
 
 Callback = Callable[[FitProgress], object]
 """Called after each epoch; where it returns True the fit ends there."""
+
+
+def says_stop(answer: object) -> bool:
+    """Whether a callback ends the fit; what else it returns is not meant for us, comparisons of NumPy are."""
+    return isinstance(answer, bool | np.bool_) and bool(answer)
 
 
 class Best(NamedTuple):
@@ -221,9 +226,7 @@ class Descent:
         if self.callback is None:
             return False
         record = {name: numbers[-1] for name, numbers in state.history.items()}
-        answer = self.callback(FitProgress(state.epoch, self.max_iter, state.values, record))
-        # What else a callback returns is not meant for us; comparisons of NumPy are.
-        return isinstance(answer, bool | np.bool_) and bool(answer)
+        return says_stop(self.callback(FitProgress(state.epoch, self.max_iter, state.values, record)))
 
     def _warn(self, state: State, what: str) -> None:
         kept = state.epoch if state.best is None else state.best.epoch

@@ -1,18 +1,20 @@
 """ITML: the metric nearest to the Euclidean one that holds pairs of one class near and other pairs far."""
 
 import warnings
-from typing import Any, Self
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from certimetric import _native
 from certimetric._validation import FloatArray, IntArray, as_positive, as_tolerance, check_count
-from certimetric.exceptions import InputError, MetricError
-from certimetric.learning._base import MetricLearner
+from certimetric.exceptions import InputError
+from certimetric.learning._base import Labelled
+from certimetric.learning._descent import Callback, Epoch, State, Values
+from certimetric.learning._fitting import GradientLearner
 from certimetric.metric import Mahalanobis
 
 __all__ = ["ITML"]
@@ -20,7 +22,7 @@ __all__ = ["ITML"]
 _ROWS_FOR_BOUNDS = 2000
 
 
-class ITML(MetricLearner):
+class ITML(GradientLearner):
     r"""Information-theoretic metric learning.
 
     .. math:: \min_{M \succeq 0} D_{ld}(M, I) + \gamma D_{ld}(\xi, \xi_0) \quad \text{with} \quad
@@ -43,6 +45,15 @@ class ITML(MetricLearner):
         Sweeps over all pairs.
     tol : float, default=1e-3
         Relative change of the multipliers in a sweep that is small enough to end.
+    callback : callable, optional
+        ``callback(progress)`` after each sweep, with a :class:`FitProgress`; True ends the fit.
+    time_limit : float, optional
+        Seconds, after which no other sweep begins.
+    checkpoint : path, optional
+        A file that keeps the fit, every minute and at its end. Where it is there, and of these data and
+        parameters, the fit goes on from it, to the same bits.
+    progress : bool, default=False
+        A line on standard error.
     random_state : int, RandomState or None, optional
         Of the pairs.
 
@@ -53,8 +64,11 @@ class ITML(MetricLearner):
     bounds_ : ndarray of shape (2,)
     n_iter_ : int
         Sweeps made.
+    stop_reason_ : str
+        "converged", "max_iter", "callback", "time_limit", "interrupted" or "loss not finite".
     history_ : dict of str to ndarray
-        ``change`` of the multipliers in each sweep.
+        ``loss``, the objective after each sweep, which comes to its least value under the constraints as
+        these come to hold, up or down; ``change`` of the multipliers in each.
 
     Notes
     -----
@@ -72,6 +86,11 @@ class ITML(MetricLearner):
     (4, 4)
     """
 
+    # A dual method goes on from its own multipliers only, and its early metrics are of no use.
+    warm_start = early_stopping = False
+    validation_fraction, n_iter_no_change = 0.1, 10
+    n_jobs = None
+
     def __init__(
         self,
         n_constraints: int | None = None,
@@ -80,6 +99,10 @@ class ITML(MetricLearner):
         bounds: tuple[float, float] | None = None,
         max_iter: int = 1000,
         tol: float = 1e-3,
+        callback: Callback | None = None,
+        time_limit: float | None = None,
+        checkpoint: str | Path | None = None,
+        progress: bool = False,
         random_state: Any = None,
     ) -> None:
         self.n_constraints = n_constraints
@@ -87,43 +110,18 @@ class ITML(MetricLearner):
         self.bounds = bounds
         self.max_iter = max_iter
         self.tol = tol
+        self.callback = callback
+        self.time_limit = time_limit
+        self.checkpoint = checkpoint
+        self.progress = progress
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Learn from labelled rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-        y : array-like of shape (n,)
-            Class labels: integers, strings or booleans.
-
-        Raises
-        ------
-        ValueError, TypeError
-            NaN, infinity, wrong shapes or types, a single class, continuous targets, parameters out of range.
-        """
-        self._check_parameters()
-        data = self._labelled(X, y)
-        rng = check_random_state(self.random_state)
-        count = 20 * len(data.classes) ** 2 if self.n_constraints is None else self.n_constraints
-        # More distinct pairs there are not.
-        count = min(count, len(data.rows) ** 2)
-        near, far = (draw_pairs(data.codes, count, rng, same) for same in (True, False))
-        pairs = np.concatenate([near, far])
-        self.bounds_ = self._bounds(data.rows[np.unique(pairs)], rng)
-        signs = np.repeat([1.0, -1.0], [len(near), len(far)])
-        bounds = np.repeat(self.bounds_, [len(near), len(far)])
-        self._project(data.rows[pairs[:, 0]] - data.rows[pairs[:, 1]], signs, bounds)
-        return self
-
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         if self.n_constraints is not None:
             check_count(self.n_constraints, "n_constraints")
         if self.gamma is None or as_tolerance(self.gamma, "gamma") == 0:
             raise InputError(f"gamma must be positive, got {self.gamma}.")
-        check_count(self.max_iter, "max_iter")
-        as_tolerance(self.tol, "tol")
         if self.bounds is None:
             return
         if np.shape(self.bounds) != (2,):
@@ -131,6 +129,20 @@ class ITML(MetricLearner):
         for bound in self.bounds:
             if as_positive(bound, "bounds") is None:
                 raise InputError(f"bounds must be finite, got {self.bounds!r}.")
+
+    def _check_steps(self) -> None:
+        check_count(self.max_iter, "max_iter")
+
+    def _settle(self, data: Labelled, jobs: int) -> None:  # noqa: ARG002 - others share work out
+        """Draw the pairs."""
+        rng = check_random_state(self.random_state)
+        count = 20 * len(data.classes) ** 2 if self.n_constraints is None else self.n_constraints
+        # More distinct pairs there are not.
+        count = min(count, len(data.rows) ** 2)
+        near, far = (draw_pairs(data.codes, count, rng, same) for same in (True, False))
+        self._pairs = np.concatenate([near, far])
+        self._signs = np.repeat([1.0, -1.0], [len(near), len(far)])
+        self.bounds_ = self._bounds(data.rows[np.unique(self._pairs)], rng)
 
     def _bounds(self, rows: FloatArray, rng: np.random.RandomState) -> FloatArray:
         if self.bounds is not None:
@@ -142,36 +154,58 @@ class ITML(MetricLearner):
         # Where all rows are the same no pair binds anything, whatever its bound.
         return np.percentile(distances, (5, 95)) if len(distances) else np.ones(2)
 
-    def _project(self, differences: FloatArray, signs: FloatArray, bounds: FloatArray) -> None:
-        """Sweep over the pairs until their multipliers stay."""
-        matrix, multipliers = np.eye(differences.shape[1]), np.zeros(len(signs))
-        changes: list[float] = []
-        for _ in range(self.max_iter):
-            before = multipliers
+    def _begin(self, data: Labelled) -> Values:
+        return {
+            "matrix": np.eye(data.rows.shape[1]),
+            "bounds": self._first_bounds(),
+            "multipliers": np.zeros(len(self._signs)),
+        }
+
+    def _first_bounds(self) -> FloatArray:
+        near, far = self.bounds_
+        return np.asarray(np.where(self._signs > 0, near, far))
+
+    def _epochs(self, data: Labelled, jobs: int) -> Epoch:  # noqa: ARG002 - pairs come one by one
+        differences = data.rows[self._pairs[:, 0]] - data.rows[self._pairs[:, 1]]
+        first = self._first_bounds()
+
+        def sweep(state: State) -> float:
+            matrix, bounds, before = (state.values[name] for name in ("matrix", "bounds", "multipliers"))
             matrix, bounds, multipliers = _native.bregman_sweep(
-                matrix, differences, signs, bounds, multipliers, float(self.gamma)
+                matrix, differences, self._signs, bounds, before, float(self.gamma)
             )
+            state.values = {"matrix": matrix, "bounds": bounds, "multipliers": multipliers}
             size = float(np.linalg.norm(before) + np.linalg.norm(multipliers))
-            changes.append(float(np.abs(multipliers - before).sum()) / size if size > 0 else 0.0)
-            if changes[-1] <= self.tol:
-                break
-        else:
-            warnings.warn(
-                f"ITML ends after {self.max_iter} sweeps with a change of {changes[-1]:.2g} in the last one; "
-                "a larger max_iter or a smaller gamma brings it nearer to the solution.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        self.n_iter_ = len(changes)
-        self.history_ = {"change": np.array(changes)}
-        try:
-            self.components_ = Mahalanobis.from_matrix(matrix).components_
-        except MetricError as error:
-            longest = float(np.abs(differences).max())
+            change = float(np.abs(multipliers - before).sum()) / size if size > 0 else 0.0
+            state.history.setdefault("change", []).append(change)
+            state.converged = change <= self.tol
+            slack = self.gamma * _divergence(bounds / first) if np.isfinite(self.gamma) else 0.0
+            values = np.asarray(np.linalg.eigvalsh(matrix))
+            if values.min() > 0:
+                return _divergence(values) + slack
+            if state.epoch:
+                return np.nan
             raise InputError(
-                f"X has differences of {longest:.3g}, with which ITML, that begins with M = I, comes to no "
-                "metric in binary64. Scale X to a span of about 1."
-            ) from error
+                f"X has differences of {np.abs(differences).max():.3g}, with which ITML, that begins with "
+                "M = I, comes to no metric in binary64. Scale X to a span of about 1."
+            )
+
+        return sweep
+
+    def _learned(self, values: Values) -> None:
+        if self.stop_reason_ == "max_iter" and not self._state.converged:
+            warnings.warn(
+                f"ITML ends after {self.n_iter_} sweeps with a change of {self.history_['change'][-1]:.2g} "
+                "in the last one; a larger max_iter or a smaller gamma brings it nearer to the solution.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        self.components_ = Mahalanobis.from_matrix(values["matrix"]).components_
+
+
+def _divergence(ratios: FloatArray) -> float:
+    """LogDet divergence of diagonal matrices, by the ratios of their entries; of eigenvalues: from I."""
+    return float(np.sum(ratios - np.log(ratios) - 1))
 
 
 def draw_pairs(codes: IntArray, count: int, rng: np.random.RandomState, same: bool) -> IntArray:

@@ -1,14 +1,22 @@
 """NCA: scikit-learn's neighbourhood components analysis, as a learner of this library."""
 
+import math
+import time
+import warnings
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NeighborhoodComponentsAnalysis
 
-from certimetric._validation import FloatArray, as_tolerance, check_count
-from certimetric.exceptions import InputError
+from certimetric._progress import Report, progress_line
+from certimetric._validation import FloatArray, as_positive, as_tolerance, check_count
+from certimetric.exceptions import InputError, InputTypeError
 from certimetric.learning._base import Labelled, MetricLearner
+from certimetric.learning._descent import Callback, FitProgress, says_stop
 from certimetric.learning._fitting import initial_components
 
 __all__ = ["NCA"]
@@ -26,6 +34,13 @@ class NCA(MetricLearner):
     ----------
     n_components, init, max_iter, tol, random_state
         As of :class:`sklearn.neighbors.NeighborhoodComponentsAnalysis`.
+    callback : callable, optional
+        ``callback(progress)`` after each iteration, with a :class:`FitProgress` whose record is empty; True
+        ends the fit.
+    time_limit : float, optional
+        Seconds, after which no other iteration begins.
+    progress : bool, default=False
+        A line on standard error.
 
     Attributes
     ----------
@@ -33,10 +48,13 @@ class NCA(MetricLearner):
         G.
     n_iter_ : int
         Iterations made.
+    stop_reason_ : str
+        "converged", "max_iter", "callback", "time_limit" or "interrupted".
 
     Notes
     -----
-    Costs n² (p + d) an iteration; memory: some matrices of n².
+    Costs n² (p + d) an iteration; memory: some matrices of n². scikit-learn's optimiser keeps its state to
+    itself: there are no checkpoints.
 
     References
     ----------
@@ -57,12 +75,18 @@ class NCA(MetricLearner):
         init: str | ArrayLike = "auto",
         max_iter: int = 50,
         tol: float = 1e-5,
+        callback: Callback | None = None,
+        time_limit: float | None = None,
+        progress: bool = False,
         random_state: Any = None,
     ) -> None:
         self.n_components = n_components
         self.init = init
         self.max_iter = max_iter
         self.tol = tol
+        self.callback = callback
+        self.time_limit = time_limit
+        self.progress = progress
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
@@ -78,15 +102,41 @@ class NCA(MetricLearner):
         ------
         ValueError, TypeError
             NaN, infinity, wrong shapes or types, a single class, continuous targets, parameters out of range.
+
+        Notes
+        -----
+        Ctrl-C after the first iteration ends the fit with a ``ConvergenceWarning`` and what was learned so
+        far.
         """
+        limit = as_positive(self.time_limit, "time_limit")
+        deadline = math.inf if limit is None else time.monotonic() + limit
         self._check_parameters()
         data = self._labelled(X, y)
-        given = {**self.get_params(deep=False), "init": self._first(data)}
+        own = {name: getattr(self, name) for name in ("n_components", "max_iter", "tol", "random_state")}
         # The mean changes nothing but the rounding, and may be far away.
         rows = data.rows - data.rows.mean(axis=0)
-        learner = NeighborhoodComponentsAnalysis(**given).fit(rows, data.codes)
-        self.components_ = np.ascontiguousarray(learner.components_, dtype=np.float64)
-        self.n_iter_ = int(learner.n_iter_)
+        with progress_line(label="NCA", unit="iterations") if self.progress else nullcontext() as line:
+            watch = _Watch(self.max_iter, data.rows.shape[1], self.callback, deadline, line)
+            learner = NeighborhoodComponentsAnalysis(**own, init=self._first(data), callback=watch)
+            try:
+                learner.fit(rows, data.codes)
+                watch.components = learner.components_
+                self.stop_reason_ = "max_iter" if watch.n_iter >= self.max_iter else "converged"
+            except _EndError as reason:
+                self.stop_reason_ = str(reason)
+            except KeyboardInterrupt:
+                if watch.components is None:
+                    raise
+                self.stop_reason_ = "interrupted"
+        if self.stop_reason_ == "interrupted":
+            warnings.warn(
+                f"NCA was interrupted in iteration {watch.n_iter + 1}: what was learned by the end of "
+                f"iteration {watch.n_iter} is kept.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        self.components_ = np.ascontiguousarray(watch.components, dtype=np.float64)
+        self.n_iter_ = watch.n_iter
         return self
 
     def _check_parameters(self) -> None:
@@ -96,6 +146,8 @@ class NCA(MetricLearner):
         if isinstance(self.init, str) and self.init not in _INITS:
             raise InputError(f"init must be {', '.join(map(repr, _INITS))} or an array, got {self.init!r}.")
         check_count(self.max_iter, "max_iter")
+        if self.callback is not None and not callable(self.callback):
+            raise InputTypeError(f"callback must be callable or None, got {self.callback!r}.")
         if not np.isfinite(as_tolerance(self.tol, "tol")):
             raise InputError(f"tol must be finite, got {self.tol}.")
 
@@ -114,3 +166,31 @@ class NCA(MetricLearner):
         if size > most:
             raise InputError(f"init={self.init!r} has {most} components here, but n_components is {size}.")
         return self.init
+
+
+class _EndError(Exception):
+    """Why no other iteration begins."""
+
+
+@dataclass
+class _Watch:
+    """What scikit-learn calls after each iteration."""
+
+    max_iter: int
+    features: int
+    callback: Callback | None
+    deadline: float
+    line: Report | None
+    components: FloatArray | None = None
+    n_iter: int = 0
+
+    def __call__(self, transformation: FloatArray, _: int) -> None:
+        # Its own count begins at the first value of the objective.
+        self.components, self.n_iter = transformation.reshape(-1, self.features).copy(), self.n_iter + 1
+        if self.line is not None:
+            self.line(self.n_iter, self.max_iter)
+        progress = FitProgress(self.n_iter, self.max_iter, {"components": self.components}, {})
+        if self.callback is not None and says_stop(self.callback(progress)):
+            raise _EndError("callback")
+        if time.monotonic() >= self.deadline:
+            raise _EndError("time_limit")
