@@ -1,10 +1,13 @@
 """A metric learned on exact radii."""
 
+import time
+
 import numpy as np
 import pytest
 
 import certimetric as cm
 from certimetric.learning import ExactRadius
+from certimetric.learning._share import usual_shares
 
 
 def overlapping(seed: int, n: int = 240, d: int = 6):
@@ -37,10 +40,63 @@ def test_what_is_left_to_the_data_scales_with_it():
 def test_what_a_fit_went_by_is_there_and_given_values_win():
     train = overlapping(0)
     free = ExactRadius(random_state=0).fit(*train)
-    assert (free.reference_share_, free.batch_size_) == ((0.125, 0.3), 60)
+    assert free.reference_share_ in ((0.125, 0.3), (0.2, 0.6), (0.5, 1.0))
+    assert free.batch_size_ == 60
     assert free.n_iter_ == free.max_iter_ == 250
     bound = ExactRadius(reference_share=0.5, cap=2.0, batch_size=100, max_iter=3, random_state=0).fit(*train)
     assert (bound.reference_share_, bound.cap_, bound.batch_size_, bound.n_iter_) == ((0.5, 0.5), 2.0, 100, 3)
+
+
+def test_shares_suit_the_number_of_rows():
+    assert usual_shares(60) == (0.5, 0.5)
+    assert usual_shares(240) == (0.125, 0.3)
+    assert usual_shares(5000) == (0.05, 0.3)
+    assert usual_shares(10**6) == (0.02, 0.02)
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_larger_shares_are_chosen_where_held_out_rows_have_larger_radii_then(monkeypatch, few):
+    """Radii that are made up: larger with the share, or smaller; those of rows are other ones by chance."""
+    tried = []
+
+    def radii(model, splits, shares, end):
+        tried.append(shares)
+        assert model.max_iter == 63
+        rng = np.random.default_rng(0)
+        return rng.normal(size=240) + (-1.0 if few else 1.0) * shares[0]
+
+    monkeypatch.setattr("certimetric.learning._share._radii", radii)
+    learner = ExactRadius(random_state=0, callback=lambda progress: True).fit(*overlapping(0))
+    assert learner.reference_share_ == ((0.125, 0.3) if few else (0.5, 1.0))
+    assert tried == [(0.125, 0.3), (0.2, 0.6), (0.5, 1.0)]
+    # Nothing is left to choose.
+    ExactRadius(reference_share=0.5, max_iter=1, random_state=0).fit(*overlapping(0))
+    learner.set_params(warm_start=True, callback=None, max_iter=2).fit(*overlapping(0))
+    ExactRadius(max_iter=1, random_state=0).fit(*overlapping(0, n=2502))
+    ExactRadius(max_iter=1, random_state=0).fit([[0.0], [1.0], [2.0], [3.0], [4.0]], [0, 0, 0, 1, 1])
+    assert len(tried) == 3
+
+
+def test_the_choice_of_shares_is_determined_by_the_seed_and_ends_in_time():
+    train = overlapping(0, n=120)
+    options = {"max_iter": 40, "random_state": 3}
+    first, second = (ExactRadius(**options, n_jobs=jobs).fit(*train) for jobs in (1, 2))
+    assert first.reference_share_ == second.reference_share_
+    assert np.array_equal(first.components_, second.components_)
+    begun = time.process_time()
+    limited = ExactRadius(max_iter=10**6, random_state=3, time_limit=0.4).fit(*train)
+    assert (limited.stop_reason_, limited.reference_share_) == ("time_limit", (0.25, 0.3))
+    assert limited.n_iter_ > 0
+    assert time.process_time() - begun < 2
+
+
+def test_an_interrupt_while_shares_are_tried_is_one(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ExactRadius, "_epoch", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ExactRadius(max_iter=2, random_state=0).fit(*overlapping(0))
 
 
 def test_few_components_are_better_than_the_axes_that_they_begin_with():

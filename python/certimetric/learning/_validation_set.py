@@ -23,11 +23,15 @@ class Validation:
     n_jobs: int
 
     def score(self, components: FloatArray) -> float:
-        """Mean of the proven radii, 0 where misclassified; none counts for more than ``cap``."""
+        """Mean of the radii."""
+        return float(self.radii(components).mean())
+
+    def radii(self, components: FloatArray) -> FloatArray:
+        """Proven radii, 0 where misclassified; none counts for more than ``cap``."""
         metric = Mahalanobis.from_components(components)
         model = CertifiedKNeighborsClassifier(metric=metric, n_jobs=self.n_jobs)
         lower = model.fit(self.train.rows, self.train.codes).certify(*self.held_out[:2]).lower
-        return float(np.minimum(lower, self.cap).mean())
+        return np.minimum(lower, self.cap)
 
     @property
     def cap(self) -> float:

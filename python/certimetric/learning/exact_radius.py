@@ -15,6 +15,7 @@ from certimetric.learning._base import Labelled
 from certimetric.learning._descent import Callback, Epoch, State, Values
 from certimetric.learning._fitting import GradientLearner, initial_components
 from certimetric.learning._radii import Worth, anneal, radius_loss, reach, signed_radii, spread
+from certimetric.learning._share import choose_shares
 
 __all__ = ["ExactRadius", "normed"]
 
@@ -23,9 +24,6 @@ _STEPS = 1000
 
 _NEAREST = 128
 """Rows of each kind that a row is measured against: farther ones hardly ever decide."""
-
-_MOST_ROWS = 20_000
-"""Rows of a step that others are measured against."""
 
 _LENGTH = 1.2
 """Of a first step at most, as a spectral norm: one of Adam with a rate η may be as long as η d."""
@@ -71,7 +69,9 @@ class ExactRadius(GradientLearner):
     reference_share : float, tuple of 2 floats, or "auto", default="auto"
         Probability with which a row is one that others are measured against, in every step anew; of two, the
         first is that of the first step and the second that of the last. "auto" is (0.05, 0.3), or as much
-        more as 30 rows take and as much less as 20,000 do. Of these the nearest 128 of each kind count.
+        more as 30 rows take and as much less as 20,000 do; of up to 2,500 rows it is (0.2, 0.6) or (0.5, 1)
+        if three held out thirds have larger radii then, by more than a standard error. Of the rows of a step
+        the nearest 128 of each kind count.
     cap : float or "auto", default="auto"
         Radius beyond which nothing is gained. "auto" is 1.25 times the 95 % quantile before learning.
     max_iter : int or "auto", default="auto"
@@ -123,7 +123,8 @@ class ExactRadius(GradientLearner):
     -----
     The gradient is that of the formula with λ and the rival held (envelope theorem). With q = reference_share
     an epoch costs n² q p for distances, 2 n q d (p + d) for each step, and for each row some programs of
-    n q d or less; memory 8 n q (3 d + p) bytes and 16 matrices of d².
+    n q d or less; memory 8 n q (3 d + p) bytes and 16 matrices of d². Shares that are tried take nine fits
+    of a quarter of the epochs before; Ctrl-C is an interrupt there, nothing being learned.
 
     Examples
     --------
@@ -193,17 +194,24 @@ class ExactRadius(GradientLearner):
     def _settle(self, data: Labelled, jobs: int) -> None:
         n = len(data.rows)
         batch = min(given(self.batch_size, min(512, math.ceil(n / 4))), n)
-        shares = np.ravel(given(self.reference_share, _shares(n)))
+        epochs = given(self.max_iter, math.ceil(_STEPS / math.ceil(n / batch)))
         self._plan = _Plan(
-            (float(shares[0]), float(shares[-1])),
+            self._shares(data, epochs, jobs),
             self._reach(data, jobs) if self.cap == "auto" else float(self.cap),
             batch,
-            given(self.max_iter, math.ceil(_STEPS / math.ceil(n / batch))),
+            epochs,
             given(self.learning_rate, min(1e-2, _LENGTH / data.rows.shape[1])),
         )
         self.reference_share_, self.cap_ = self._plan.shares, self._plan.cap
         self.batch_size_, self.max_iter_ = self._plan.batch, self._plan.epochs
         self.learning_rate_ = self._plan.rate
+
+    def _shares(self, data: Labelled, epochs: int, jobs: int) -> tuple[float, float]:
+        if not isinstance(self.reference_share, str):
+            shares = np.ravel(self.reference_share)
+            return float(shares[0]), float(shares[-1])
+        known = getattr(self, "reference_share_", None) if self.warm_start else None
+        return known or choose_shares(self, data, epochs, jobs)
 
     def _reach(self, data: Labelled, jobs: int) -> float:
         """How far radii go before anything is learned."""
@@ -257,9 +265,3 @@ class ExactRadius(GradientLearner):
 def normed(components: FloatArray) -> FloatArray:
     """Components with the Frobenius norm of an identity of as many rows; radii do not depend on it."""
     return components * (math.sqrt(len(components)) / np.linalg.norm(components))
-
-
-def _shares(n: int) -> tuple[float, float]:
-    """Shares of the rows, from few to many."""
-    first, last = (min(1.0, max(min(share, _MOST_ROWS / n), 30 / n)) for share in (0.05, 0.3))
-    return first, last

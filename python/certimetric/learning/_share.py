@@ -1,0 +1,96 @@
+"""How many rows a step measures against, chosen on held out rows where fits take seconds."""
+
+import math
+import time
+import warnings
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+
+from certimetric._fit import fit_whole
+from certimetric._validation import FloatArray, as_positive
+from certimetric.learning._base import Labelled
+from certimetric.learning._validation_set import Validation, hold_out
+
+if TYPE_CHECKING:
+    from certimetric.learning.exact_radius import ExactRadius
+
+__all__ = ["choose_shares", "usual_shares"]
+
+Shares = tuple[float, float]
+"""Of the first step and of the last."""
+
+_USUAL = (0.05, 0.3)
+_OTHERS = ((0.2, 0.6), (0.5, 1.0))
+"""Larger ones, which few features for the rows may call for."""
+
+_FEWEST_ROWS, _MOST_ROWS = 30, 20_000
+"""Of a step, that others are measured against."""
+
+_TRIED = 2500
+"""Rows up to which shares are tried; with more of them they matter little."""
+
+_PART = 0.25
+"""Of the epochs of a fit; enough to tell."""
+
+_SPLITS = 3
+"""A third of the rows is held out, so many times."""
+
+
+class Split(NamedTuple):
+    """Rows to learn from and rows held out, and a seed."""
+
+    parts: Validation
+    seed: int
+
+
+def usual_shares(n: int) -> Shares:
+    """Shares of so many rows, from few to many."""
+    first, last = (min(1.0, max(min(share, _MOST_ROWS / n), _FEWEST_ROWS / n)) for share in _USUAL)
+    return first, last
+
+
+def choose_shares(model: "ExactRadius", data: Labelled, epochs: int, jobs: int) -> Shares:
+    """The usual shares, or larger ones under which held out rows have larger radii, and not by chance."""
+    n = len(data.rows)
+    best = usual_shares(n)
+    if n > _TRIED or np.bincount(data.codes).min() < 3:
+        return best
+    # Half of the time that there is, whatever it is.
+    end = time.monotonic() + (as_positive(model.time_limit, "time_limit") or math.inf) / 2
+    rng = np.random.default_rng(model._generator().integers(2**31))
+    splits = [
+        Split(hold_out(data, 1 / 3, rng, jobs, "reference_share='auto'"), int(rng.integers(2**31)))
+        for _ in range(_SPLITS)
+    ]
+    short = clone(model).set_params(max_iter=math.ceil(_PART * epochs), callback=None, checkpoint=None)
+    short.set_params(early_stopping=False, warm_start=False, progress=False)
+    radii = _radii(short, splits, best, end)
+    for shares in _OTHERS:
+        found = _radii(short, splits, shares, end)
+        if radii is None or found is None:
+            break
+        gain = found - radii
+        if gain.mean() > gain.std() / math.sqrt(len(gain)):
+            best, radii = shares, found
+    return best
+
+
+def _radii(model: "ExactRadius", splits: list[Split], shares: Shares, end: float) -> FloatArray | None:
+    """Radii of held out rows under what is learned with some shares; None where there was no time for it."""
+    found = []
+    for place, (parts, seed) in enumerate(splits):
+        trial = clone(model).set_params(reference_share=shares, random_state=seed)
+        # What each of the splits that are left may take.
+        left = max((end - time.monotonic()) / (len(splits) - place), 1e-9)
+        trial.set_params(time_limit=left if math.isfinite(left) else None)
+        with warnings.catch_warnings():
+            # Of rows that coincide a third may have no radius at all.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fit_whole(trial, *parts.train[:2])
+        if trial.stop_reason_ != "max_iter":
+            return None
+        found.append(parts.radii(trial.components_))
+    return np.concatenate(found)
