@@ -88,7 +88,7 @@ def test_summary_and_repr_name_every_status(mixed):
     for text in (mixed.summary(), repr(mixed)):
         for status in ("exact", "bounded", "misclassified", "unfinished"):
             assert status in text
-    assert "125 ms a finished point" in mixed.summary()
+    assert "125 ms a point" in mixed.summary()
     assert "Euclidean" in mixed.summary()
 
 
@@ -102,12 +102,19 @@ def test_summary_of_several_neighbors_tells_of_the_search(mixed):
     assert "nodes" not in mixed.summary()
 
 
-def test_summary_says_nothing_of_the_radii_of_points_that_are_not_finished(mixed):
+def test_summary_says_nothing_of_the_radii_of_points_that_were_not_reached(mixed):
     done = mixed.status != "unfinished"
     assert not done.all()
     radii = [line for line in mixed[done].summary().splitlines() if line.startswith("  radius")]
     assert radii == [line for line in mixed.summary().splitlines() if line.startswith("  radius")]
-    assert "radius         unknown: no point is finished" in mixed[~done].summary()
+    assert "radius         unknown: no point was reached" in mixed[~done].summary()
+
+
+def test_summary_tells_of_points_that_a_limit_on_nodes_cut_short(mixed):
+    status = np.where(mixed.status == "bounded", "unfinished", mixed.status)
+    cut = replace(mixed, status=status, run=VOTES)
+    for line in ("  clean error    0.2500", "  radius         median 1.25"):
+        assert line in cut.summary()
 
 
 def test_summary_says_what_is_an_error(mixed):

@@ -1,6 +1,7 @@
 """A certification in a few lines of text."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from certimetric._validation import FloatArray
 from certimetric.certification import STATUSES, Certification, quantile
@@ -13,9 +14,8 @@ def summary(cert: Certification) -> str:
     run, count = cert.run, len(cert)
     if count == 0:
         return "Certification of 0 points"
-    done = cert.status != "unfinished"
-    finished = int(np.count_nonzero(done))
-    clean = f"{np.mean(cert.upper[done] <= 0):.4f}" if finished else "unknown"
+    known = cert[_reached(cert)]
+    clean = f"{np.mean(known.upper <= 0):.4f}" if len(known) else "unknown"
     return "\n".join(
         (
             f"Certification of {count} points, {run.n_train} training rows of {run.n_features} features",
@@ -24,9 +24,14 @@ def summary(cert: Certification) -> str:
             f"  points         {_shares(cert)}",
             f"  clean error    {clean}  ({_lost(cert)})",
             *_radii(cert),
-            *_time(run.elapsed, finished),
+            *_time(run.elapsed, len(known)),
         )
     )
+
+
+def _reached(cert: Certification) -> NDArray[np.bool_]:
+    """Points of which something is known: not those that the time did not suffice to look at."""
+    return np.array([label is not None for label in cert.predicted], dtype=bool)
 
 
 def _lost(cert: Certification) -> str:
@@ -35,10 +40,10 @@ def _lost(cert: Certification) -> str:
     return "misclassified, or without a majority" if by_rule else "misclassified or tied"
 
 
-def _time(elapsed: float | None, finished: int) -> list[str]:
+def _time(elapsed: float | None, reached: int) -> list[str]:
     if elapsed is None:
         return []
-    pace = f", {1e3 * elapsed / finished:.3g} ms a finished point" if finished else ""
+    pace = f", {1e3 * elapsed / reached:.3g} ms a point" if reached else ""
     return [f"  time           {elapsed:.3g} s{pace}"]
 
 
@@ -85,15 +90,15 @@ def _answer(cert: Certification, radius: float) -> str:
 
 
 def _ends(cert: Certification) -> list[str]:
-    run, done = cert.run, cert[cert.status != "unfinished"]
-    if len(done) == 0:
-        return ["  radius         unknown: no point is finished"]
+    run, known = cert.run, cert[_reached(cert)]
+    if len(known) == 0:
+        return ["  radius         unknown: no point was reached"]
     if run.method == "bound":
-        return [f"  radius         at least: {_quantiles(done, done.lower)}"]
+        return [f"  radius         at least: {_quantiles(known, known.lower)}"]
     if run.method == "attack":
-        return [f"  radius         at most: {_quantiles(done, done.upper)}"]
+        return [f"  radius         at most: {_quantiles(known, known.upper)}"]
     return [
-        f"  radius         {_quantiles(done, done.midpoints)}",
+        f"  radius         {_quantiles(known, known.midpoints)}",
         f"  intervals      widest {widest_relative_interval(cert):.2g} of the upper end",
     ]
 
