@@ -125,6 +125,15 @@ def test_mistakes_about_nca_are_one_line(train, option, value):
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("learner", ["arml", "itml"])
+def test_a_checkpoint_needs_a_seed(train, learner):
+    out = train.with_name("metric.npz")
+    result = run("learn", learner, "--train", train, "--out", out, "--checkpoint", "fit.npz")
+    assert result.exit_code == 2
+    assert "--checkpoint needs --seed" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can write")
 def test_a_file_that_cannot_be_written_is_refused_before_any_work(train, monkeypatch):
     monkeypatch.setattr(LFDA, "fit", lambda *_: pytest.fail("it has begun"))

@@ -265,6 +265,15 @@ def test_a_node_limit_is_one_for_all_points_and_radii(votes, eps, n_jobs, progre
     assert np.isfinite(part.upper).all()
 
 
+@pytest.mark.parametrize("nodes", [0, 2])
+def test_a_point_at_its_own_limit_on_nodes_is_bounded_whatever_the_call_has_left(votes, nodes):
+    model, points = votes
+    alone = model.certify(points, point_node_limit=nodes)
+    both = model.certify(points, point_node_limit=nodes, node_limit=int(alone.nodes.sum()))
+    np.testing.assert_array_equal(both.status, alone.status)
+    assert "bounded" in both.status
+
+
 @pytest.mark.parametrize("eps", [0.3, [0.1, 0.3]])
 @pytest.mark.parametrize(("k", "method"), [(1, "exact"), (5, "bound"), (5, "attack")])
 def test_radii_change_nothing_where_no_search_could_end_at_them(digits, k, method, eps):

@@ -130,11 +130,14 @@ def _learn(model: MetricLearner, rows: Rows, out: Path) -> None:
             f"--scale {rows.scale} cannot be had with prototypes: they are rows in units of the data, and "
             "whoever certifies them has no other rows to scale by. Scale the files."
         )
+    known = model.get_params()
+    if known.get("checkpoint") is not None and known.get("random_state") is None:
+        raise InputError("--checkpoint needs --seed, so that a run that goes on draws as before.")
     data = datasets.read(rows.train, "train", **rows.keys)
     labels = data.labels()
     values, _ = scaled(rows, data)
-    if isinstance(known := model.get_params().get("metric"), str):
-        model.set_params(metric=metric_of(known, values))
+    if isinstance(metric := known.get("metric"), str):
+        model.set_params(metric=metric_of(metric, values))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         model.fit(values, labels)

@@ -8,7 +8,17 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-__all__ = ["fill_seeds", "fit_whole"]
+__all__ = ["bare_copy", "fill_seeds", "fit_whole"]
+
+
+def bare_copy(learner: Any) -> Any:
+    """A learner of the same parameters that begins anew, tells nobody, and learns from all rows.
+
+    Unlike a clone it has the parameters themselves: a callback may be nothing that can be copied.
+    """
+    alone = {"callback": None, "checkpoint": None, "progress": False}
+    whole = {"early_stopping": False, "warm_start": False}
+    return type(learner)(**learner.get_params(deep=False) | alone | whole)
 
 
 def fit_whole(learner: Any, X: ArrayLike, y: ArrayLike) -> Any:

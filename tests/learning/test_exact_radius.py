@@ -4,9 +4,10 @@ import time
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 import certimetric as cm
-from certimetric.learning import ExactRadius
+from certimetric.learning import ExactRadius, _share
 from certimetric.learning._share import usual_shares
 
 
@@ -61,20 +62,59 @@ def test_larger_shares_are_chosen_where_held_out_rows_have_larger_radii_then(mon
 
     def radii(model, splits, shares, end):
         tried.append(shares)
-        assert model.max_iter == 63
+        assert (model.max_iter, model.callback) == (63, None)
         rng = np.random.default_rng(0)
         return rng.normal(size=240) + (-1.0 if few else 1.0) * shares[0]
 
     monkeypatch.setattr("certimetric.learning._share._radii", radii)
-    learner = ExactRadius(random_state=0, callback=lambda progress: True).fit(*overlapping(0))
+    learner = ExactRadius(random_state=0, callback=Uncopied()).fit(*overlapping(0))
     assert learner.reference_share_ == ((0.125, 0.3) if few else (0.5, 1.0))
     assert tried == [(0.125, 0.3), (0.2, 0.6), (0.5, 1.0)]
-    # Nothing is left to choose.
+    # Nothing is left to choose, or it is not worth while.
     ExactRadius(reference_share=0.5, max_iter=1, random_state=0).fit(*overlapping(0))
     learner.set_params(warm_start=True, callback=None, max_iter=2).fit(*overlapping(0))
     ExactRadius(max_iter=1, random_state=0).fit(*overlapping(0, n=2502))
     ExactRadius(max_iter=1, random_state=0).fit([[0.0], [1.0], [2.0], [3.0], [4.0]], [0, 0, 0, 1, 1])
     assert len(tried) == 3
+
+
+class Uncopied:
+    """A callback that holds what cannot be copied, such as a file; it ends the fit."""
+
+    def __call__(self, progress):
+        return True
+
+    def __deepcopy__(self, _):
+        raise TypeError("cannot be copied")
+
+
+def test_no_share_that_is_tried_is_less_than_the_usual_one(monkeypatch):
+    tried = []
+    monkeypatch.setattr(_share, "_radii", lambda *given: tried.append(given[2]) or np.ones(20))
+    rows, labels = overlapping(0, n=60)
+    ExactRadius(max_iter=1, random_state=0).fit(rows, labels)
+    assert tried == [(0.5, 0.5), (0.5, 0.6), (0.5, 1.0)]
+    ExactRadius(max_iter=1, random_state=0).fit(rows[:30], labels[:30])
+    assert len(tried) == 3
+
+
+def test_a_fit_that_goes_on_keeps_its_share(tmp_path, monkeypatch):
+    train, tried = overlapping(0), []
+    made = {(0.125, 0.3): 1.0, (0.2, 0.6): 2.0, (0.5, 1.0): 1.5}
+    monkeypatch.setattr(
+        _share, "_radii", lambda *given: tried.append(1) or np.linspace(1, 2, 240) * made[given[2]]
+    )
+    options = {"max_iter": 6, "random_state": 0, "checkpoint": tmp_path / "fit.npz"}
+    first = ExactRadius(**options, callback=lambda progress: progress.epoch == 3).fit(*train)
+    whole = ExactRadius(**options | {"checkpoint": None}).fit(*train)
+    made[0.5, 1.0] = 9.0
+    tried.clear()
+    rest = ExactRadius(**options).fit(*train)
+    assert first.reference_share_ == rest.reference_share_ == (0.2, 0.6)
+    assert np.array_equal(rest.components_, whole.components_)
+    warm = first.set_params(warm_start=True, callback=None, checkpoint=None).fit(*train)
+    assert np.array_equal(warm.components_, whole.components_)
+    assert not tried
 
 
 def test_the_choice_of_shares_is_determined_by_the_seed_and_ends_in_time():
@@ -90,13 +130,15 @@ def test_the_choice_of_shares_is_determined_by_the_seed_and_ends_in_time():
     assert time.process_time() - begun < 2
 
 
-def test_an_interrupt_while_shares_are_tried_is_one(monkeypatch):
+def test_an_interrupt_while_shares_are_tried_leaves_the_beginning(monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ExactRadius, "_epoch", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        ExactRadius(max_iter=2, random_state=0).fit(*overlapping(0))
+    monkeypatch.setattr(_share, "_radii", interrupt)
+    with pytest.warns(ConvergenceWarning, match="interrupted in epoch 1: what it began with is kept"):
+        learner = ExactRadius(max_iter=2, random_state=0).fit(*overlapping(0))
+    assert (learner.stop_reason_, learner.n_iter_, learner.reference_share_) == ("interrupted", 0, None)
+    assert np.array_equal(learner.components_, np.eye(6))
 
 
 def test_few_components_are_better_than_the_axes_that_they_begin_with():

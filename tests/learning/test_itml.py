@@ -169,6 +169,12 @@ def test_callbacks_limits_and_interrupts_end_it(blobs):
     np.testing.assert_array_equal(stopped.components_, learner.components_)
 
 
+def test_a_fit_that_converges_in_its_last_sweep_has_converged(blobs):
+    options = {"random_state": 0, "gamma": 0.1, "tol": 0.01}
+    count = ITML(**options).fit(*blobs).n_iter_
+    assert ITML(**options, max_iter=count).fit(*blobs).stop_reason_ == "converged"
+
+
 def test_the_loss_is_the_objective(blobs):
     rows, labels = blobs
     options = {"random_state": 0, "bounds": (1.0, 9.0), "n_constraints": 30, "max_iter": 1, "tol": 9.0}

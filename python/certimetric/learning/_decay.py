@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from certimetric._fit import fit_whole
+from certimetric._fit import bare_copy, fit_whole
 from certimetric._resolve import as_fitted_metric
 from certimetric._validation import as_positive
 from certimetric.exceptions import InputError
@@ -158,9 +157,7 @@ def _try(model: "RobustPrototypes", splits: Sequence[Split], decay: float, end: 
     """What prototypes that are learned with a decay have wrong."""
     wrong, is_whole = [], True
     for place, split in enumerate(splits):
-        trial = clone(model).set_params(decay=decay, metric=split.metric)
-        trial.set_params(callback=None, checkpoint=None, early_stopping=False, warm_start=False)
-        trial.set_params(precision="float64")
+        trial = bare_copy(model).set_params(decay=decay, metric=split.metric, precision="float64")
         # What each of the splits that are left may take.
         left = max((end - time.monotonic()) / (len(splits) - place), 1e-9)
         trial.set_params(time_limit=left if math.isfinite(left) else None, random_state=split.seed)

@@ -191,10 +191,10 @@ class Descent:
 
     def _is_done(self, state: State) -> str:
         """Why there is no other epoch; empty: there is one."""
-        if state.epoch >= self.max_iter:
-            return "max_iter"
         if state.converged:
             return "converged"
+        if state.epoch >= self.max_iter:
+            return "max_iter"
         if self.score is not None and state.stale >= self.patience:
             return "no better validation"
         return "time_limit" if state.is_late() else ""

@@ -24,7 +24,7 @@ from certimetric._validation import (
     check_count,
     effective_jobs,
 )
-from certimetric.exceptions import InputError, InputTypeError
+from certimetric.exceptions import DataError, InputError, InputTypeError
 from certimetric.learning._base import Labelled, MetricLearner
 from certimetric.learning._checkpoint import load_state, save_state
 from certimetric.learning._descent import Callback, Descent, Epoch, State, Values
@@ -187,8 +187,7 @@ class GradientLearner(MetricLearner):
         """The state to go on from, of a checkpoint, the last fit or new; and what keeps later ones."""
         known = getattr(self, "_state", None) if self.warm_start else None
         if known is not None:
-            shapes = {name: value.shape for name, value in self._begin(train).items()}
-            if shapes != {name: value.shape for name, value in known.values.items()}:
+            if not self._is_like(known, train):
                 raise InputError("warm_start goes on with what was learned, but X or init has another shape.")
             known = known.copy()
             known.stale, known.converged = 0, False
@@ -197,7 +196,14 @@ class GradientLearner(MetricLearner):
         path, fingerprint = Path(self.checkpoint), self._fingerprint(data)
         if path.exists():
             known = load_state(path, fingerprint)
+            if not self._is_like(known, train):
+                raise DataError(f"{path}: is a damaged checkpoint: it lacks a part of what is learned.")
         return known or State(self._begin(train), rng), partial(save_state, path, fingerprint=fingerprint)
+
+    def _is_like(self, state: State, data: Labelled) -> bool:
+        """Whether a state has all that is learned, in arrays of the same shapes."""
+        shapes = {name: value.shape for name, value in self._begin(data).items()}
+        return shapes == {name: value.shape for name, value in state.values.items()}
 
     def _fingerprint(self, data: Labelled) -> str:
         """Of all that the result depends on."""

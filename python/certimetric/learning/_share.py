@@ -6,11 +6,10 @@ import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from certimetric._fit import fit_whole
-from certimetric._validation import FloatArray, as_positive
+from certimetric._fit import bare_copy, fit_whole
+from certimetric._validation import FloatArray
 from certimetric.learning._base import Labelled
 from certimetric.learning._validation_set import Validation, hold_out
 
@@ -35,6 +34,9 @@ _TRIED = 2500
 _PART = 0.25
 """Of the epochs of a fit; enough to tell."""
 
+_GAIN = 0.01
+"""Of the mean radius; less is not worth the time that more rows take."""
+
 _SPLITS = 3
 """A third of the rows is held out, so many times."""
 
@@ -52,37 +54,45 @@ def usual_shares(n: int) -> Shares:
     return first, last
 
 
-def choose_shares(model: "ExactRadius", data: Labelled, epochs: int, jobs: int) -> Shares:
-    """The usual shares, or larger ones under which held out rows have larger radii, and not by chance."""
+def choose_shares(model: "ExactRadius", data: Labelled, epochs: int, deadline: float, jobs: int) -> Shares:
+    """The usual shares, or larger ones under which held out rows have larger radii, and not by chance.
+
+    Where half of the time until the deadline, by the monotonic clock, does not suffice for all of them, the
+    best of those that were tried.
+    """
     n = len(data.rows)
     best = usual_shares(n)
-    if n > _TRIED or np.bincount(data.codes).min() < 3:
+    others = [shares for shares in (_at_least(best, other) for other in _OTHERS) if shares != best]
+    if n > _TRIED or np.bincount(data.codes).min() < 3 or not others:
         return best
-    # Half of the time that there is, whatever it is.
-    end = time.monotonic() + (as_positive(model.time_limit, "time_limit") or math.inf) / 2
+    now = time.monotonic()
+    end = now + (deadline - now) / 2
     rng = np.random.default_rng(model._generator().integers(2**31))
     splits = [
         Split(hold_out(data, 1 / 3, rng, jobs, "reference_share='auto'"), int(rng.integers(2**31)))
         for _ in range(_SPLITS)
     ]
-    short = clone(model).set_params(max_iter=math.ceil(_PART * epochs), callback=None, checkpoint=None)
-    short.set_params(early_stopping=False, warm_start=False, progress=False)
+    short = bare_copy(model).set_params(max_iter=math.ceil(_PART * epochs))
     radii = _radii(short, splits, best, end)
-    for shares in _OTHERS:
+    for shares in others:
         found = _radii(short, splits, shares, end)
         if radii is None or found is None:
             break
         gain = found - radii
-        if gain.mean() > gain.std() / math.sqrt(len(gain)):
+        if gain.mean() > max(gain.std() / math.sqrt(len(gain)), _GAIN * radii.mean()):
             best, radii = shares, found
     return best
+
+
+def _at_least(usual: Shares, other: Shares) -> Shares:
+    return max(usual[0], other[0]), max(usual[1], other[1])
 
 
 def _radii(model: "ExactRadius", splits: list[Split], shares: Shares, end: float) -> FloatArray | None:
     """Radii of held out rows under what is learned with some shares; None where there was no time for it."""
     found = []
     for place, (parts, seed) in enumerate(splits):
-        trial = clone(model).set_params(reference_share=shares, random_state=seed)
+        trial = bare_copy(model).set_params(reference_share=shares, random_state=seed)
         # What each of the splits that are left may take.
         left = max((end - time.monotonic()) / (len(splits) - place), 1e-9)
         trial.set_params(time_limit=left if math.isfinite(left) else None)

@@ -36,16 +36,11 @@ _GIVEN_UP = 0.05
 class _Plan:
     """What a fit goes by: the parameters, and in place of "auto" what suits the data."""
 
-    shares: tuple[float, float]
+    shares: tuple[float, float] | None
     cap: float
     batch: int
     epochs: int
     rate: float
-
-    def share(self, done: float) -> float:
-        """The share of the rows that are measured against, after a part of the steps."""
-        first, last = self.shares
-        return float(first * (last / first) ** min(done, 1.0))
 
 
 class ExactRadius(GradientLearner):
@@ -70,8 +65,8 @@ class ExactRadius(GradientLearner):
         Probability with which a row is one that others are measured against, in every step anew; of two, the
         first is that of the first step and the second that of the last. "auto" is (0.05, 0.3), or as much
         more as 30 rows take and as much less as 20,000 do; of up to 2,500 rows it is (0.2, 0.6) or (0.5, 1)
-        if three held out thirds have larger radii then, by more than a standard error. Of the rows of a step
-        the nearest 128 of each kind count.
+        where these are more and held out rows, three times a third, have radii that are larger then by a
+        hundredth and by more than a standard error. Of the rows of a step the nearest 128 of each kind count.
     cap : float or "auto", default="auto"
         Radius beyond which nothing is gained. "auto" is 1.25 times the 95 % quantile before learning.
     max_iter : int or "auto", default="auto"
@@ -109,7 +104,8 @@ class ExactRadius(GradientLearner):
     ----------
     components_ : ndarray of shape (p, d)
         G. Radii do not depend on its scale.
-    reference_share_ : tuple of 2 floats
+    reference_share_ : tuple of 2 floats, or None
+        None where nothing was learned before it was chosen.
     cap_, batch_size_, max_iter_, learning_rate_ : float or int
         What the fit went by.
     n_iter_, best_iter_ : int
@@ -124,7 +120,8 @@ class ExactRadius(GradientLearner):
     The gradient is that of the formula with λ and the rival held (envelope theorem). With q = reference_share
     an epoch costs n² q p for distances, 2 n q d (p + d) for each step, and for each row some programs of
     n q d or less; memory 8 n q (3 d + p) bytes and 16 matrices of d². Shares that are tried take nine fits
-    of a quarter of the epochs before; Ctrl-C is an interrupt there, nothing being learned.
+    of a quarter of the epochs within the first epoch, or as many as half of ``time_limit`` allows, which may
+    then decide on the share. A fit that goes on keeps its share.
 
     Examples
     --------
@@ -194,24 +191,16 @@ class ExactRadius(GradientLearner):
     def _settle(self, data: Labelled, jobs: int) -> None:
         n = len(data.rows)
         batch = min(given(self.batch_size, min(512, math.ceil(n / 4))), n)
-        epochs = given(self.max_iter, math.ceil(_STEPS / math.ceil(n / batch)))
+        shares = None if isinstance(self.reference_share, str) else np.ravel(self.reference_share)
         self._plan = _Plan(
-            self._shares(data, epochs, jobs),
+            None if shares is None else (float(shares[0]), float(shares[-1])),
             self._reach(data, jobs) if self.cap == "auto" else float(self.cap),
             batch,
-            epochs,
+            given(self.max_iter, math.ceil(_STEPS / math.ceil(n / batch))),
             given(self.learning_rate, min(1e-2, _LENGTH / data.rows.shape[1])),
         )
-        self.reference_share_, self.cap_ = self._plan.shares, self._plan.cap
+        self.cap_, self.learning_rate_ = self._plan.cap, self._plan.rate
         self.batch_size_, self.max_iter_ = self._plan.batch, self._plan.epochs
-        self.learning_rate_ = self._plan.rate
-
-    def _shares(self, data: Labelled, epochs: int, jobs: int) -> tuple[float, float]:
-        if not isinstance(self.reference_share, str):
-            shares = np.ravel(self.reference_share)
-            return float(shares[0]), float(shares[-1])
-        known = getattr(self, "reference_share_", None) if self.warm_start else None
-        return known or choose_shares(self, data, epochs, jobs)
 
     def _reach(self, data: Labelled, jobs: int) -> float:
         """How far radii go before anything is learned."""
@@ -227,7 +216,13 @@ class ExactRadius(GradientLearner):
         components = initial_components(self.init, self.n_components, data)
         if not components.any():
             raise InputError("init is zero everywhere: under that metric all rows coincide.")
-        return {"components": normed(components)}
+        # Shares that are chosen are so in the first epoch: those of a fit that goes on stay what they are.
+        return {"components": normed(components), "shares": np.zeros(2)}
+
+    def _learned(self, values: Values) -> None:
+        super()._learned(values)
+        first, last = self._plan.shares or values["shares"].tolist()
+        self.reference_share_ = (first, last) if first else None
 
     def _epochs(self, data: Labelled, jobs: int) -> Epoch:
         plan = self._plan
@@ -237,10 +232,14 @@ class ExactRadius(GradientLearner):
         n = len(data.rows)
         batches = np.array_split(state.rng.permutation(n), math.ceil(n / plan.batch))
         total = 0.0
+        if plan.shares is None and not state.values["shares"].all():
+            state.values["shares"] = np.array(choose_shares(self, data, plan.epochs, state.deadline, jobs))
+        first, last = plan.shares or state.values["shares"]
         for batch in batches:
             state.check_time()
             done = state.adam.count / (len(batches) * plan.epochs)
-            kept = np.flatnonzero(state.rng.random(n) < plan.share(done))
+            share = first * (last / first) ** min(done, 1.0)
+            kept = np.flatnonzero(state.rng.random(n) < share)
             if not len(kept):
                 # A step before no rows: each of them has no radius.
                 continue

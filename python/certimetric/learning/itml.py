@@ -46,12 +46,13 @@ class ITML(GradientLearner):
     tol : float, default=1e-3
         Relative change of the multipliers in a sweep that is small enough to end.
     callback : callable, optional
-        ``callback(progress)`` after each sweep, with a :class:`FitProgress`; True ends the fit.
+        ``callback(progress)`` after each sweep, with a :class:`FitProgress` whose values are ``matrix``, M,
+        the ``bounds`` ξ and the ``multipliers`` of the pairs; True ends the fit.
     time_limit : float, optional
         Seconds, after which no other sweep begins.
     checkpoint : path, optional
         A file that keeps the fit, every minute and at its end. Where it is there, and of these data and
-        parameters, the fit goes on from it, to the same bits.
+        parameters, the fit goes on from it, to the same bits. ``random_state`` is an integer then.
     progress : bool, default=False
         A line on standard error.
     random_state : int, RandomState or None, optional
@@ -193,7 +194,7 @@ class ITML(GradientLearner):
         return sweep
 
     def _learned(self, values: Values) -> None:
-        if self.stop_reason_ == "max_iter" and not self._state.converged:
+        if self.stop_reason_ == "max_iter":
             warnings.warn(
                 f"ITML ends after {self.n_iter_} sweeps with a change of {self.history_['change'][-1]:.2g} "
                 "in the last one; a larger max_iter or a smaller gamma brings it nearer to the solution.",

@@ -157,8 +157,8 @@ class Run:
                     panel.results[cell] = found
                 tell(panel, cell, found is not None)
         if not self.n_finished:
-            reasons = (reason for panel in self.panels for reason in panel.left_out.values())
-            raise InputError(" ".join(dict.fromkeys(reasons)))
+            reasons = [f"{p.name}: {cell}: {why}" for p in self.panels for cell, why in p.left_out.items()]
+            raise InputError(" ".join(reasons))
 
     def _fit(self, split: Split, metric: str) -> CertifiedKNeighborsClassifier:
         metrics = Metrics(self.store.folder.with_name("metrics"), self.n_jobs, self.progress)

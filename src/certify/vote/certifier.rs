@@ -94,6 +94,8 @@ struct Known {
     nodes: u64,
     programs: u64,
     steps: u64,
+    /// Whether the call's nodes did not suffice for a search.
+    is_cut: bool,
     /// Behind the lower end, if it is wanted.
     ground: Ground,
 }
@@ -161,8 +163,7 @@ impl Case<'_> {
     /// A search that the call's nodes did not suffice for is not done, as one that its time did not.
     fn status(&self, lower: f64, known: &Known) -> Status {
         let control = self.scene.control;
-        let is_cut_short = self.question.method == Method::Exact && control.is_spent() && self.is_open(known);
-        if is_cut_short {
+        if known.is_cut && self.is_open(known) {
             Status::Unfinished
         } else {
             status_of(lower, known.upper(), self.resolution(), control)
@@ -241,6 +242,7 @@ impl Case<'_> {
             tree.record = self.question.proof.then(Record::default);
             let most = self.question.node_limit.saturating_sub(known.nodes);
             let end = tree.run(most);
+            known.is_cut |= end == End::Stopped && tree.nodes < most && !self.is_late();
             let lower = tree.lower();
             known.nodes += tree.nodes;
             known.programs += tree.work().0;
