@@ -72,6 +72,15 @@ def test_a_callback_is_told_and_may_stop(blobs):
     assert NCA(random_state=0, tol=1.0).fit(*blobs).stop_reason_ == "converged"
 
 
+@pytest.mark.parametrize("raised", [StopIteration, RuntimeError])
+def test_what_a_callback_raises_is_no_end_of_the_fit(blobs, raised):
+    def callback(progress):
+        raise raised("callback raised")
+
+    with pytest.raises(RuntimeError, match="callback raised"):
+        NCA(max_iter=3, random_state=0, callback=callback).fit(*blobs)
+
+
 def test_a_time_limit_ends_the_fit(blobs):
     learner = NCA(max_iter=50, random_state=0, time_limit=1e-6).fit(*blobs)
     assert (learner.stop_reason_, learner.n_iter_) == ("time_limit", 1)

@@ -190,7 +190,12 @@ class _Watch:
         if self.line is not None:
             self.line(self.n_iter, self.max_iter)
         progress = FitProgress(self.n_iter, self.max_iter, {"components": self.components}, {})
-        if self.callback is not None and says_stop(self.callback(progress)):
+        try:
+            is_told_to_stop = self.callback is not None and says_stop(self.callback(progress))
+        except StopIteration as error:
+            # SciPy would take it for the end of the fit.
+            raise RuntimeError("callback raised StopIteration") from error
+        if is_told_to_stop:
             raise _EndError("callback")
         if time.monotonic() >= self.deadline:
             raise _EndError("time_limit")
