@@ -154,6 +154,24 @@ class Neighborhood:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # (n, k) each: same class, others; -1: no more
         ...
 
+@final
+class Impostors:
+    """Rows of other classes within limits, in a metric that changes."""
+
+    def find(
+        self,
+        rows: NDArray[np.float64],  # (n, d), around the origin, and their classes: the same in all calls
+        images: NDArray[np.float64],  # (n, p)
+        codes: NDArray[np.int64],
+        limits: NDArray[np.float64],  # (n, k): squared distances
+        n_jobs: int = 1,
+    ) -> tuple[
+        NDArray[np.int64],  # counts (n, k)
+        # where there are few: rows, the first ones in order, how many times, and the sum of their squares
+        tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], float] | None,
+        NDArray[np.float64] | None,  # else the sum of outer products (d, d)
+    ]: ...
+
 def triplet_objective(
     rows: NDArray[np.float64],  # (n, d)
     components: NDArray[np.float64],  # (p, d)
@@ -173,19 +191,11 @@ def pair_squares(
     ...
 def pair_outer(
     rows: NDArray[np.float64],  # (n, d), around the origin
-    first: NDArray[np.int64],  # (m,) rows, in order
-    second: NDArray[np.int64],
-    weights: NDArray[np.float64],
+    lists: list[
+        tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+    ],  # rows, the first ones in order, and weights, (m,) each
     n_jobs: int = 1,
 ) -> NDArray[np.float64]:  # (d, d): sum of w (a - b)(a - b)ᵀ
-    ...
-def impostors(
-    rows: NDArray[np.float64],  # (n, d), around the origin
-    images: NDArray[np.float64],  # (n, p)
-    codes: NDArray[np.int64],
-    limits: NDArray[np.float64],  # (n, k): squared distances
-    n_jobs: int = 1,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:  # counts (n, k), sum of outer products (d, d)
     ...
 def bregman_sweep(
     metric: NDArray[np.float64],  # (d, d)

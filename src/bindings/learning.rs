@@ -4,10 +4,10 @@ use super::arrays::{into_matrix, into_vector, matrix};
 use super::enter::{Call, enter};
 use crate::learning::bregman::Bounded;
 use crate::learning::envelope::{self, Anchors, Wanted, Worth};
-use crate::learning::impostors::Scene;
+use crate::learning::impostors::{Impostors as Searched, Scene, Sum};
 use crate::learning::neighborhood::Neighborhood as Core;
 use crate::learning::objective::{Loss, Triplets};
-use crate::learning::pairs::Pairs;
+use crate::learning::pairs::{Pairs, Weighted, outer};
 use crate::learning::reference::Labelled;
 use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
@@ -129,55 +129,85 @@ pub fn pair_squares<'py>(
     Ok(into_vector(py, squares))
 }
 
+type List<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, f64>);
+
 #[pyfunction]
-#[pyo3(signature = (rows, first, second, weights, n_jobs = 1))]
+#[pyo3(signature = (rows, lists, n_jobs = 1))]
 pub fn pair_outer<'py>(
     py: Python<'py>,
     rows: PyReadonlyArray2<'py, f64>,
-    first: PyReadonlyArray1<'py, i64>,
-    second: PyReadonlyArray1<'py, i64>,
-    weights: PyReadonlyArray1<'py, f64>,
+    lists: Vec<List<'py>>,
     n_jobs: usize,
 ) -> PyResult<Bound<'py, PyArray2<f64>>> {
     let [n, d] = [rows.shape()[0], rows.shape()[1]];
-    let (values, pairs) = (matrix("rows", &rows, d)?, pairs(first.as_slice()?, second.as_slice()?, n)?);
-    let weights = weights.as_slice()?;
-    if weights.len() != pairs.first.len() || values.is_empty() {
-        return Err(PyValueError::new_err("weights are not one for each pair, or there are no rows"));
+    let values = matrix("rows", &rows, d)?;
+    let mut weighted = Vec::new();
+    for (first, second, weights) in &lists {
+        let (pairs, weights) = (pairs(first.as_slice()?, second.as_slice()?, n)?, weights.as_slice()?);
+        if weights.len() != pairs.first.len() || values.is_empty() {
+            return Err(PyValueError::new_err("weights are not one for each pair, or there are no rows"));
+        }
+        weighted.push(Weighted { pairs, weights });
     }
     let call = Call { jobs: n_jobs, time_limit: None, progress: None };
-    let outer = enter(py, &call, |team, control| pairs.outer(values, d, weights, team, control))?;
-    Ok(into_matrix(py, outer, d))
+    let sum = enter(py, &call, |team, control| outer(&weighted, values, d, team, control))?;
+    Ok(into_matrix(py, sum, d))
 }
 
-type Found<'py> = (Bound<'py, PyArray2<i64>>, Bound<'py, PyArray2<f64>>);
+type Pushed<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>, f64);
+type Found<'py> = (Bound<'py, PyArray2<i64>>, Option<Pushed<'py>>, Option<Bound<'py, PyArray2<f64>>>);
 
-#[pyfunction]
-#[pyo3(signature = (rows, images, codes, limits, n_jobs = 1))]
-pub fn impostors<'py>(
-    py: Python<'py>,
-    rows: PyReadonlyArray2<'py, f64>,
-    images: PyReadonlyArray2<'py, f64>,
-    codes: PyReadonlyArray1<'py, i64>,
-    limits: PyReadonlyArray2<'py, f64>,
-    n_jobs: usize,
-) -> PyResult<Found<'py>> {
-    let (n, [d, p, k]) = (rows.shape()[0], [&rows, &images, &limits].map(|array| array.shape()[1]));
-    let scene = Scene {
-        rows: matrix("rows", &rows, d)?,
-        images: matrix("images", &images, p)?,
-        codes: codes.as_slice()?,
-        limits: matrix("limits", &limits, k)?,
-    };
-    let lengths = [images.shape()[0], limits.shape()[0], scene.codes.len()];
-    if lengths != [n; 3] || [n, d, p, k].contains(&0) {
-        return Err(PyValueError::new_err(
-            "images, codes and limits are not one for each row, or there is nothing",
-        ));
+/// Rows of other classes within limits, in a metric that changes.
+#[pyclass(frozen, module = "certimetric._native")]
+#[derive(Default)]
+pub struct Impostors {
+    core: Mutex<Searched>,
+}
+
+#[pymethods]
+impl Impostors {
+    #[new]
+    fn new() -> Self {
+        Self::default()
     }
-    let call = Call { jobs: n_jobs, time_limit: None, progress: None };
-    let found = enter(py, &call, |team, control| scene.impostors(team, control))?;
-    Ok((into_matrix(py, found.counts, k), into_matrix(py, found.outer, d)))
+
+    #[pyo3(signature = (rows, images, codes, limits, n_jobs = 1))]
+    fn find<'py>(
+        &self,
+        py: Python<'py>,
+        rows: PyReadonlyArray2<'py, f64>,
+        images: PyReadonlyArray2<'py, f64>,
+        codes: PyReadonlyArray1<'py, i64>,
+        limits: PyReadonlyArray2<'py, f64>,
+        n_jobs: usize,
+    ) -> PyResult<Found<'py>> {
+        let (n, [d, p, k]) = (rows.shape()[0], [&rows, &images, &limits].map(|array| array.shape()[1]));
+        let scene = Scene {
+            rows: matrix("rows", &rows, d)?,
+            images: matrix("images", &images, p)?,
+            codes: codes.as_slice()?,
+            limits: matrix("limits", &limits, k)?,
+        };
+        let lengths = [images.shape()[0], limits.shape()[0], scene.codes.len()];
+        if lengths != [n; 3] || [n, d, p, k].contains(&0) {
+            return Err(PyValueError::new_err(
+                "images, codes and limits are not one for each row, or there is nothing",
+            ));
+        }
+        let call = Call { jobs: n_jobs, time_limit: None, progress: None };
+        let found = enter(py, &call, |team, control| {
+            self.core.lock().unwrap_or_else(PoisonError::into_inner).find(&scene, team, control)
+        })?;
+        let counts = into_matrix(py, found.counts, k);
+        Ok(match found.sum {
+            Sum::Outer(outer) => (counts, None, Some(into_matrix(py, outer, d))),
+            Sum::Pairs(pushed) => {
+                let rows = [pushed.first, pushed.second].map(|rows| into_vector(py, rows));
+                let [first, second] = rows;
+                (counts, Some((first, second, into_vector(py, pushed.times), pushed.total)), None)
+            }
+        })
+    }
 }
 
 type Swept<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);

@@ -37,6 +37,7 @@ fn build_info() -> BTreeMap<&'static str, String> {
 fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<index::Index>()?;
     module.add_class::<learning::Neighborhood>()?;
+    module.add_class::<learning::Impostors>()?;
     module.add_function(wrap_pyfunction!(build_info, module)?)?;
     module.add_function(wrap_pyfunction!(enter::standardise_arithmetic, module)?)?;
     module.add_function(wrap_pyfunction!(search::pairwise_distances, module)?)?;
@@ -45,7 +46,6 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(learning::triplet_objective, module)?)?;
     module.add_function(wrap_pyfunction!(learning::pair_squares, module)?)?;
     module.add_function(wrap_pyfunction!(learning::pair_outer, module)?)?;
-    module.add_function(wrap_pyfunction!(learning::impostors, module)?)?;
     module.add_function(wrap_pyfunction!(learning::bregman_sweep, module)?)?;
     module.add_function(wrap_pyfunction!(learning::radius_objective, module)?)?;
     module.add_function(wrap_pyfunction!(search::spectral_norm_bound, module)?)?;

@@ -1,14 +1,26 @@
-//! Impostors: for every row the rows of other classes that come within its limits, over all pairs.
+//! Impostors: for every row the rows of other classes that come within its limits, in a metric that changes.
 //!
-//! Distances are compared in binary32, each pair once: products of tiles of 256 rows, in place of distances
-//! `‖a‖² + ‖b‖² − 2⟨a, b⟩`. A pair at the limit may fall on either side, where it hardly counts. Sums are in binary64.
+//! Where they are few, pairs of rows that may be some are kept: while images have moved little, all others are still too
+//! far from each other, and only the kept ones are compared. They are compared in binary64 either way, so that what was
+//! asked before makes no difference. Where impostors are many, sums go over all pairs.
 
 use crate::error::Result;
-use crate::geometry::matrix::product_nt32;
 use crate::geometry::rounding::{exponent, power_of_two};
-use crate::learning::outer::{BLOCK, Outer, PARTS, add_product_tn};
+use crate::learning::impostor_pairs::{NearPairs, Room};
 use crate::parallel::{Control, Team};
-use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// Impostors that are few for any number of rows, and for each row; one pair in so many is no longer few.
+const FEW: usize = 1 << 21;
+const FEW_EACH: usize = 64;
+const SPARSE: usize = 16;
+
+/// How far images may move before pairs are sought again, as a share of the mean limit: at first, at least and at
+/// most, and by what that changes.
+const FIRST_SLACK: f64 = 0.1;
+const LEAST_SLACK: f64 = 1e-4;
+const MOST_SLACK: f64 = 4.0;
+const CHANGE: f64 = 1.5;
 
 /// Rows with their images under a metric, of which only differences matter; both lie around the origin.
 #[derive(Debug, Clone, Copy)]
@@ -22,230 +34,141 @@ pub struct Scene<'a> {
     pub limits: &'a [f64],
 }
 
-/// How many impostors there are, `(n, k)`, and `Σ (x_i − x_l)(x_i − x_l)ᵀ` over them, `(d, d)`.
-#[derive(Debug, Clone)]
-pub struct Impostors {
-    pub counts: Vec<i64>,
-    pub outer: Vec<f64>,
-}
-
 impl Scene<'_> {
-    /// Cost: `n² (p + d) / 2`, and `n² k` comparisons. Memory: `PARTS` times `d²` and `n (k + 1)`.
-    pub fn impostors(&self, team: &Team, control: &Control) -> Result<Impostors> {
-        let (n, d) = (self.codes.len(), self.rows.len() / self.codes.len());
-        let k = self.limits.len() / n;
-        let single = Single::new(self);
-        let tiles = n.div_ceil(BLOCK);
-        control.expect(tiles * (tiles + 1) / 2);
-        let mut sums: Vec<Option<Sum>> = vec![None; PARTS];
-        team.for_chunks(
-            PARTS,
-            1,
-            control,
-            || (),
-            |(), part| {
-                let mut sum = Sum { hits: vec![0; n * k], degrees: vec![0.0; n], outer: Outer::new(d) };
-                // Rows of tiles grow longer, so that every sixteenth is a fair share.
-                for tile in (part.start..tiles).step_by(PARTS) {
-                    if control.is_interrupted() {
-                        break;
-                    }
-                    self.add_tiles(&single, tile, &mut sum);
-                    control.advance(tile + 1);
-                }
-                sum
-            },
-            |part, sum| sums[part.start] = Some(sum),
-        )?;
-        Ok(self.total(n, k, d, sums.into_iter().flatten().collect()))
-    }
-
-    /// The pairs of a tile with those before it, and with itself.
-    fn add_tiles(&self, single: &Single, tile: usize, sum: &mut Sum) {
+    /// The numbers n, p and k.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
         let n = self.codes.len();
-        let d = self.rows.len() / n;
-        let range = |tile: usize| tile * BLOCK..n.min((tile + 1) * BLOCK);
-        let own = range(tile);
-        let mut partners = vec![0.0; own.len() * d];
-        for others in (0..=tile).map(range) {
-            let weights = single.weigh(&own, &others, sum);
-            let rows = &self.rows[others.start * d..others.end * d];
-            if let Some(weights) = weights {
-                add_product_tn(&weights, own.len(), rows, d, &mut partners);
-            }
-        }
-        partners.iter_mut().for_each(|x| *x = -*x);
-        sum.outer.add(&self.rows[own.start * d..own.end * d], &partners);
+        [n, self.images.len() / n, self.limits.len() / n]
     }
 
-    fn total(&self, n: usize, k: usize, d: usize, sums: Vec<Sum>) -> Impostors {
-        let (mut hits, mut degrees) = (vec![0i64; n * k], vec![0.0; n]);
-        for sum in &sums {
-            hits.iter_mut().zip(&sum.hits).for_each(|(h, &x)| *h += i64::from(x));
-            degrees.iter_mut().zip(&sum.degrees).for_each(|(d, x)| *d += x);
-        }
-        let mut own = Outer::new(d);
-        for (start, rows) in self.rows.chunks(BLOCK * d).enumerate() {
-            let mut halves = rows.to_vec();
-            for (half, degree) in halves.chunks_exact_mut(d).zip(&degrees[start * BLOCK..]) {
-                half.iter_mut().for_each(|x| *x *= 0.5 * degree);
-            }
-            own.add(rows, &halves);
-        }
-        let outer = Outer::symmetric(d, sums.into_iter().map(|sum| sum.outer).chain([own]));
-        let counts = (0..n * k).map(|at| hits[at % k * n + at / k]).collect();
-        Impostors { counts, outer }
+    /// Images in binary32, scaled to magnitude one.
+    #[must_use]
+    pub fn single(&self) -> Single {
+        let [_, p, _] = self.shape();
+        let largest = self.images.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+        let scale = power_of_two(-exponent(largest).unwrap_or(0).clamp(-500, 500));
+        let images: Vec<f32> = self.images.iter().map(|x| (x * scale) as f32).collect();
+        let squares = images.chunks_exact(p).map(|t| t.iter().map(|x| x * x).sum()).collect();
+        Single { images, squares, scale, dimensions: p }
     }
 }
 
-/// What a part of the work has found.
-#[derive(Debug, Clone)]
-struct Sum {
-    /// `(k, n)`.
-    hits: Vec<u32>,
-    /// Of each row, the weights of its pairs.
-    degrees: Vec<f64>,
-    outer: Outer,
-}
-
-/// Images and limits in binary32, scaled to magnitude one.
-struct Single {
-    images: Vec<f32>,
-    squares: Vec<f32>,
-    /// `(k, n)`.
-    limits: Vec<f32>,
-    codes: Vec<i32>,
-    dimensions: usize,
+/// Images in binary32, by a power of two.
+pub struct Single {
+    pub images: Vec<f32>,
+    pub squares: Vec<f32>,
+    pub scale: f64,
+    pub dimensions: usize,
 }
 
 impl Single {
-    fn new(scene: &Scene) -> Self {
-        let n = scene.codes.len();
-        let (p, k) = (scene.images.len() / n, scene.limits.len() / n);
-        let largest = scene.images.iter().fold(0.0f64, |m, x| m.max(x.abs()));
-        let scale = power_of_two(-exponent(largest).unwrap_or(0).clamp(-500, 500));
-        let images: Vec<f32> = scene.images.iter().map(|x| (x * scale) as f32).collect();
-        let squares = images.chunks_exact(p).map(|t| t.iter().map(|x| x * x).sum()).collect();
-        let limit = |at: usize| (scene.limits[at % n * k + at / n] * scale * scale) as f32;
-        let codes = scene.codes.iter().map(|&code| code as i32).collect();
-        Self { images, squares, limits: (0..n * k).map(limit).collect(), codes, dimensions: p }
-    }
-
-    /// How often each pair counts, `(others, own)`; None: no pair does.
-    fn weigh(&self, own: &Range<usize>, others: &Range<usize>, sum: &mut Sum) -> Option<Vec<f64>> {
-        let p = self.dimensions;
-        let side = |range: &Range<usize>| &self.images[range.start * p..range.end * p];
-        let mut products = vec![0.0f32; own.len() * others.len()];
-        product_nt32(side(others), side(own), p, &mut products);
-        let mut weights = vec![0.0; products.len()];
-        let mut any = false;
-        for ((i, line), weights) in
-            others.clone().zip(products.chunks_exact(own.len())).zip(weights.chunks_exact_mut(own.len()))
-        {
-            any |= self.weigh_line(i, own, line, sum, weights);
-        }
-        any.then_some(weights)
-    }
-
-    /// The pairs of a row with a tile, of which `products` has the products; those that were met already do not count.
-    fn weigh_line(
-        &self,
-        i: usize,
-        own: &Range<usize>,
-        products: &[f32],
-        sum: &mut Sum,
-        weights: &mut [f64],
-    ) -> bool {
-        let n = self.codes.len();
-        // Slices of one length, so that the loops are of whole vectors.
-        let count = own.len();
-        let (theirs, codes) = (&self.squares[own.clone()][..count], &self.codes[own.clone()][..count]);
-        let (mut squares, mut times) = ([f32::INFINITY; BLOCK], [0u32; BLOCK]);
-        let (squares, times) = (&mut squares[..count], &mut times[..count]);
-        for at in (i + 1).saturating_sub(own.start)..count {
-            let square = (self.squares[i] + theirs[at]) - 2.0 * products[at];
-            squares[at] = if codes[at] == self.codes[i] { f32::INFINITY } else { square };
-        }
-        for (limits, hits) in self.limits.chunks_exact(n).zip(sum.hits.chunks_exact_mut(n)) {
-            let (limit, limits) = (limits[i], &limits[own.clone()][..count]);
-            let (columns, mut row) = (&mut hits[own.clone()][..count], 0);
-            for at in 0..count {
-                let (left, right) = (u32::from(squares[at] < limit), u32::from(squares[at] < limits[at]));
-                row += left;
-                columns[at] += right;
-                times[at] += left + right;
-            }
-            hits[i] += row;
-        }
-        let mut all = 0.0;
-        for (at, (weight, &times)) in weights.iter_mut().zip(&*times).enumerate() {
-            *weight = f64::from(times);
-            sum.degrees[own.start + at] += *weight;
-            all += *weight;
-        }
-        sum.degrees[i] += all;
-        all > 0.0
+    /// The images of a range, row-major.
+    #[must_use]
+    pub fn rows(&self, range: &std::ops::Range<usize>) -> &[f32] {
+        &self.images[range.start * self.dimensions..range.end * self.dimensions]
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::learning::outer::tests::{noise, outer_by_hand};
-    use proptest::prelude::*;
+/// Pairs that are impostors of one another's, in order, and how many times each.
+#[derive(Debug, Clone, Default)]
+pub struct Pushed {
+    pub first: Vec<i64>,
+    pub second: Vec<i64>,
+    pub times: Vec<f64>,
+    /// The squared distances of all impostors.
+    pub total: f64,
+}
 
-    fn find(rows: &[f64], d: usize, codes: &[i64], limits: &[f64], jobs: usize) -> Impostors {
-        assert_eq!(rows.len(), codes.len() * d);
-        let scene = Scene { rows, images: rows, codes, limits };
-        scene.impostors(&Team::new(jobs).unwrap(), &Control::default()).unwrap()
+/// How they are given: one by one, or as `Σ (x_i − x_l)(x_i − x_l)ᵀ`, `(d, d)`, where they are many.
+#[derive(Debug, Clone)]
+pub enum Sum {
+    Pairs(Pushed),
+    Outer(Vec<f64>),
+}
+
+/// How many impostors there are, `(n, k)`, and which.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub counts: Vec<i64>,
+    pub sum: Sum,
+}
+
+impl Found {
+    fn count(&self) -> usize {
+        self.counts.iter().sum::<i64>() as usize
+    }
+}
+
+/// What is known from the last metric.
+pub struct Impostors {
+    kept: Option<NearPairs>,
+    /// Whether they were many.
+    are_many: bool,
+    slack: f64,
+    /// What the last search for pairs took, and what their comparisons have taken since.
+    search: Duration,
+    since: Duration,
+}
+
+impl Default for Impostors {
+    fn default() -> Self {
+        let none = Duration::ZERO;
+        Self { kept: None, are_many: false, slack: FIRST_SLACK, search: none, since: none }
+    }
+}
+
+impl Impostors {
+    /// Cost: `n² p / 2`, or where images have moved little `n p` and a little for every pair that was kept; where
+    /// impostors are many `n² (p + d) / 2` and `n² k` comparisons. Memory: `24 n` for pairs, or 50 MB.
+    pub fn find(&mut self, scene: &Scene, team: &Team, control: &Control) -> Result<Found> {
+        let [n, _, k] = scene.shape();
+        let few = FEW.max(FEW_EACH * n * k).min(n * n / SPARSE);
+        // The rule looks at the impostors alone, so that those of a metric are given in one way.
+        let is_few = |found: &Found| found.count() <= few;
+        if !self.are_many
+            && let Some(found) = self.among_few(scene, 2 * few, team, control)?
+            && is_few(&found)
+        {
+            return Ok(found);
+        }
+        self.kept = None;
+        let found = scene.sums(team, control)?;
+        self.are_many = !is_few(&found);
+        if self.are_many {
+            return Ok(found);
+        }
+        Ok(self.among_few(scene, 2 * few, team, control)?.unwrap_or(found))
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
-        // Numbers on a small grid: distances are exact in binary32, and many are at a limit.
-        #[test]
-        fn impostors_are_those_of_all_pairs(n in 1usize..600, seed in any::<u32>(), jobs in 1usize..4) {
-            let (d, k) = (2, 3);
-            let whole = |x: f64, m: f64| (x * m).round();
-            let rows: Vec<f64> = noise(n * d, seed.into()).into_iter().map(|x| whole(x, 8.0) / 8.0).collect();
-            let codes: Vec<i64> = noise(n, u64::from(seed) + 1).into_iter().map(|x| whole(x + 1.0, 1.5) as i64).collect();
-            let limits: Vec<f64> = noise(n * k, u64::from(seed) + 2).into_iter().map(|x| whole(x, 4.0) / 4.0).collect();
-            let found = find(&rows, d, &codes, &limits, jobs);
-            let mut counts = vec![0; n * k];
-            let mut terms = Vec::new();
-            for i in 0..n {
-                for l in (0..n).filter(|&l| codes[l] != codes[i]) {
-                    let square: f64 = (0..d).map(|f| (rows[i * d + f] - rows[l * d + f]).powi(2)).sum();
-                    for a in (0..k).filter(|&a| square < limits[i * k + a]) {
-                        counts[i * k + a] += 1;
-                        terms.push((i, l, 1.0));
-                    }
-                }
+    /// Those among the kept pairs, or among as many new ones; None where there are more.
+    fn among_few(
+        &mut self,
+        scene: &Scene,
+        most: usize,
+        team: &Team,
+        control: &Control,
+    ) -> Result<Option<Found>> {
+        if let Some(kept) = &self.kept {
+            let begun = Instant::now();
+            let found = kept.impostors(scene, team, control)?;
+            self.since += begun.elapsed();
+            if found.is_some() {
+                return Ok(found);
             }
-            prop_assert_eq!(found.counts, counts);
-            let size = 1e-13 * (1.0 + terms.len() as f64);
-            for (found, expected) in found.outer.iter().zip(outer_by_hand(&rows, d, terms.into_iter())) {
-                prop_assert!((found - expected).abs() < size, "{found} {expected}");
+            // A longer list lasts longer, and each look at it takes longer.
+            let factor = if self.since < self.search { CHANGE } else { 1.0 / CHANGE };
+            self.slack = (self.slack * factor).min(MOST_SLACK);
+        }
+        for slack in [self.slack, self.slack / 4.0, 0.0] {
+            let begun = Instant::now();
+            self.kept = NearPairs::within(scene, Room { slack, most }, team, control)?;
+            if let Some(kept) = &self.kept {
+                (self.slack, self.search, self.since) =
+                    (slack.max(LEAST_SLACK), begun.elapsed(), Duration::ZERO);
+                return kept.impostors(scene, team, control);
             }
         }
-    }
-
-    #[test]
-    fn threads_change_no_bit() {
-        let (n, d) = (3000, 4);
-        let codes: Vec<i64> = (0..n as i64).map(|i| i % 3).collect();
-        let (rows, limits) = (noise(n * d, 1), vec![0.5; n]);
-        let bits = |jobs| {
-            find(&rows, d, &codes, &limits, jobs).outer.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
-        };
-        assert!(bits(1) == bits(3));
-    }
-
-    #[test]
-    fn extreme_scales_lose_no_impostor() {
-        for scale in [1e-160, 1e-40, 1e40, 1e150] {
-            let found = find(&[0.0, scale], 1, &[0, 1], &[f64::INFINITY, f64::NEG_INFINITY], 1);
-            assert_eq!(found.counts, [1, 0], "{scale}");
-        }
+        Ok(None)
     }
 }

@@ -9,6 +9,8 @@ mod candidates;
 mod drift;
 pub mod envelope;
 mod images;
+mod impostor_pairs;
+mod impostor_sums;
 pub mod impostors;
 mod lists;
 pub mod neighborhood;

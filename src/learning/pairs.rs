@@ -40,60 +40,64 @@ impl Pairs<'_> {
         )?;
         Ok(squares)
     }
+}
 
-    /// `Σ w_ab (x_a − x_b)(x_a − x_b)ᵀ`, `(d, d)`, for `rows (n, d)` that lie around the origin. Cost: `d` for a pair and
-    /// `n d²`; memory: `PARTS` matrices of `d²`.
-    pub fn outer(
-        &self,
-        rows: &[f64],
-        d: usize,
-        weights: &[f64],
-        team: &Team,
-        control: &Control,
-    ) -> Result<Vec<f64>> {
-        let n = rows.len() / d;
-        let degrees = self.degrees(n, weights);
-        let share = n.div_ceil(PARTS).max(1);
-        let mut sums = vec![None; n.div_ceil(share)];
-        team.for_chunks(
-            n,
-            share,
-            control,
-            || (),
-            |(), part| {
-                let mut sum = Outer::new(d);
-                for start in part.clone().step_by(BLOCK) {
-                    let block = start..part.end.min(start + BLOCK);
-                    let mut halves = vec![0.0; block.len() * d];
-                    for (a, half) in block.clone().zip(halves.chunks_exact_mut(d)) {
-                        let own = &rows[a * d..][..d];
-                        half.iter_mut().zip(own).for_each(|(h, x)| *h = 0.5 * degrees[a] * x);
-                        self.subtract_partners(a, rows, weights, half);
-                    }
-                    sum.add(&rows[block.start * d..block.end * d], &halves);
+/// Pairs, and a weight for each.
+#[derive(Debug, Clone, Copy)]
+pub struct Weighted<'a> {
+    pub pairs: Pairs<'a>,
+    pub weights: &'a [f64],
+}
+
+/// `Σ w_ab (x_a − x_b)(x_a − x_b)ᵀ`, `(d, d)`, over all lists, for `rows (n, d)` that lie around the origin. Cost: `d` for a
+/// pair and `n d²`; memory: `PARTS` matrices of `d²`.
+pub fn outer(lists: &[Weighted], rows: &[f64], d: usize, team: &Team, control: &Control) -> Result<Vec<f64>> {
+    let n = rows.len() / d;
+    let degrees = degrees(lists, n);
+    let share = n.div_ceil(PARTS).max(1);
+    let mut sums = vec![None; n.div_ceil(share)];
+    team.for_chunks(
+        n,
+        share,
+        control,
+        || (),
+        |(), part| {
+            let mut sum = Outer::new(d);
+            for start in part.clone().step_by(BLOCK) {
+                let block = start..part.end.min(start + BLOCK);
+                let mut halves = vec![0.0; block.len() * d];
+                for (a, half) in block.clone().zip(halves.chunks_exact_mut(d)) {
+                    let own = &rows[a * d..][..d];
+                    half.iter_mut().zip(own).for_each(|(h, x)| *h = 0.5 * degrees[a] * x);
+                    lists.iter().for_each(|list| list.subtract_partners(a, rows, half));
                 }
-                sum
-            },
-            |part, sum| sums[part.start / share] = Some(sum),
-        )?;
-        Ok(Outer::symmetric(d, sums.into_iter().flatten()))
-    }
+                sum.add(&rows[block.start * d..block.end * d], &halves);
+            }
+            sum
+        },
+        |part, sum| sums[part.start / share] = Some(sum),
+    )?;
+    Ok(Outer::symmetric(d, sums.into_iter().flatten()))
+}
 
-    /// The sums of the weights of each row's pairs.
-    fn degrees(&self, n: usize, weights: &[f64]) -> Vec<f64> {
-        let mut degrees = vec![0.0; n];
-        for ((&a, &b), weight) in self.first.iter().zip(self.second).zip(weights) {
+/// The sums of the weights of each row's pairs.
+fn degrees(lists: &[Weighted], n: usize) -> Vec<f64> {
+    let mut degrees = vec![0.0; n];
+    for Weighted { pairs, weights } in lists {
+        for ((&a, &b), weight) in pairs.first.iter().zip(pairs.second).zip(*weights) {
             degrees[a as usize] += weight;
             degrees[b as usize] += weight;
         }
-        degrees
     }
+    degrees
+}
 
-    fn subtract_partners(&self, a: usize, rows: &[f64], weights: &[f64], half: &mut [f64]) {
-        let d = half.len();
-        let start = self.first.partition_point(|&first| (first as usize) < a);
-        let own = self.first[start..].iter().take_while(|&&first| first as usize == a).count();
-        for (&b, &weight) in self.second[start..][..own].iter().zip(&weights[start..]) {
+impl Weighted<'_> {
+    fn subtract_partners(&self, a: usize, rows: &[f64], half: &mut [f64]) {
+        let (Pairs { first, second }, d) = (self.pairs, half.len());
+        let start = first.partition_point(|&first| (first as usize) < a);
+        let own = first[start..].iter().take_while(|&&first| first as usize == a).count();
+        for (&b, &weight) in second[start..][..own].iter().zip(&self.weights[start..]) {
             if weight != 0.0 {
                 let other = &rows[b as usize * d..][..d];
                 half.iter_mut().zip(other).for_each(|(h, x)| *h -= weight * x);
@@ -107,6 +111,7 @@ mod tests {
     use super::*;
     use crate::learning::outer::tests::{noise, outer_by_hand};
     use proptest::prelude::*;
+    use std::ops::Range;
 
     fn sorted(n: usize, count: usize, seed: u64) -> (Vec<i64>, Vec<i64>) {
         let draws = noise(2 * count, seed);
@@ -127,8 +132,10 @@ mod tests {
             let (first, second) = sorted(n, count, u64::from(seed) + 1);
             let weights = noise(count, u64::from(seed) + 2);
             let (team, control) = (Team::new(jobs).unwrap(), Control::default());
-            let pairs = Pairs { first: &first, second: &second };
-            let found = pairs.outer(&rows, d, &weights, &team, &control).unwrap();
+            let half = count / 2;
+            let list = |part: Range<usize>| Weighted {
+                pairs: Pairs { first: &first[part.clone()], second: &second[part.clone()] }, weights: &weights[part] };
+            let found = outer(&[list(0..half), list(half..count)], &rows, d, &team, &control).unwrap();
             let terms = first.iter().zip(&second).zip(&weights).map(|((&a, &b), &w)| (a as usize, b as usize, w));
             for (found, expected) in found.iter().zip(outer_by_hand(&rows, d, terms)) {
                 prop_assert!((found - expected).abs() < 1e-12 * (1.0 + count as f64), "{found} {expected}");
@@ -144,7 +151,8 @@ mod tests {
         let pairs = Pairs { first: &first, second: &second };
         let bits = |jobs| {
             let (team, control) = (Team::new(jobs).unwrap(), Control::default());
-            let mut all = pairs.outer(&rows, d, &weights, &team, &control).unwrap();
+            let list = Weighted { pairs, weights: &weights };
+            let mut all = outer(&[list], &rows, d, &team, &control).unwrap();
             all.extend(pairs.squares(&rows, d, &team, &control).unwrap());
             all.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
         };

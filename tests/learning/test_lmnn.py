@@ -73,6 +73,21 @@ def test_sums_over_all_impostors_are_those_of_the_definition(seed, k, pull):
 
 
 @fewer
+@given(seeds, st.lists(st.floats(-5, 0), min_size=2, max_size=8), st.sampled_from([0.1, 1.0, 10.0]))
+def test_what_was_asked_before_changes_no_bit(seed, changes, scale):
+    data, components = draw(seed, n=200)
+    near, rng = find_neighbors(data, 3, 1, 1), np.random.default_rng(seed)
+    followed = AllImpostors(data, near.same, 0.5, 1)
+    components = scale * components
+    for change in changes:
+        components = components * rng.uniform(0.9, 1.2) + scale * 10**change * rng.normal(size=(3, 3))
+        value, gradient = followed(components)
+        expected, slope = AllImpostors(data, near.same, 0.5, 1)(components)
+        assert value == expected
+        np.testing.assert_array_equal(gradient, slope)
+
+
+@fewer
 @given(seeds, st.integers(1, 4), st.integers(1, 5), st.floats(0, 1), st.floats(0, 10), st.floats(0.1, 2))
 def test_means_over_fixed_triplets_are_those_of_the_definition(seed, k, q, pull, weight, tau):
     data, components = draw(seed)

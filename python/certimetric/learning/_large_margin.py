@@ -60,20 +60,30 @@ class AllImpostors:
         self.pull, self.n_jobs = pull, n_jobs
         self.present = targets >= 0
         self.targets = Pairs(self.rows, np.nonzero(self.present)[0], targets[self.present], n_jobs)
+        self.impostors = _native.Impostors()
 
     def __call__(self, components: FloatArray) -> tuple[float, FloatArray]:
-        """See :class:`MarginObjective`. Cost: ``n² (p + d) / 2``."""
+        """See :class:`MarginObjective`.
+
+        Cost: ``n² (p + d) / 2``, or where impostors are few and G has changed little ``2 n d (p + d)``.
+        """
         push = 1 - self.pull
         images = self.rows @ components.T
         near = self.targets.squares(images)
         limits = np.full(self.present.shape, -np.inf)
         limits[self.present] = 1 + near
-        found, outer = _native.impostors(self.rows, images, self.codes, limits, self.n_jobs)
+        found, few, outer = self.impostors.find(self.rows, images, self.codes, limits, self.n_jobs)
         counts = found[self.present]
-        # The impostors' squared distances are ⟨M, outer⟩.
-        pushed = counts @ (1 + near) - float(np.sum((components @ outer) * components))
-        weights = self.pull + push * counts.astype(np.float64)
-        gradient = self.targets.outer(weights) - push * outer
+        lists = [self.targets.weighted(self.pull + push * counts.astype(np.float64))]
+        if few is not None:
+            first, second, times, reached = few
+            lists.append((first, second, -push * times))
+        gradient = _native.pair_outer(self.rows, lists, self.n_jobs)
+        if outer is not None:
+            # The impostors' squared distances are ⟨M, outer⟩.
+            reached = float(np.sum((components @ outer) * components))
+            gradient -= push * outer
+        pushed = float(counts @ (1 + near)) - reached
         return float(self.pull * near.sum() + push * pushed), gradient
 
 

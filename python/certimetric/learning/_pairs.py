@@ -10,7 +10,11 @@ import numpy as np
 from certimetric import _native
 from certimetric._validation import FloatArray, IntArray
 
-__all__ = ["Pairs", "Sides", "Triplets"]
+__all__ = ["Pairs", "Sides", "Triplets", "Weighted"]
+
+
+Weighted = tuple[IntArray, IntArray, FloatArray]
+"""Rows of pairs, the first ones in order, and a weight for each."""
 
 
 class Pairs:
@@ -37,8 +41,12 @@ class Pairs:
 
     def outer(self, weights: FloatArray) -> FloatArray:
         r""":math:`\sum w_{ab} (a - b)(a - b)^\top`, the gradient of :math:`\sum w_{ab} d^2(a, b)`."""
+        return _native.pair_outer(self.rows, [self.weighted(weights)], self.n_jobs)
+
+    def weighted(self, weights: FloatArray) -> Weighted:
+        """The distinct pairs, each with the sum of its weights."""
         total = np.asarray(np.bincount(self.places, weights, minlength=len(self.first)), dtype=np.float64)
-        return _native.pair_outer(self.rows, self.first, self.second, total, self.n_jobs)
+        return self.first, self.second, total
 
 
 class Sides(NamedTuple):

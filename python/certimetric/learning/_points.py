@@ -21,11 +21,11 @@ _MOVED = 0.4
 def default_count(data: Labelled, *, is_varied: bool) -> int:
     """Prototypes a class that suit so many rows: 5 times the root of a class's rows.
 
-    Of varied rows, which stand for more than themselves, up to twice as many, a quarter of the rows at most.
+    Of varied rows, which stand for more than themselves, up to twice as many, half of the rows at most.
     """
     rows = len(data.rows) / len(data.classes)
     few, many = 5 * math.sqrt(rows), 10 * math.sqrt(rows)
-    return max(1, round(max(few, min(many, rows / 4)) if is_varied else few))
+    return max(1, round(max(few, min(many, rows / 2)) if is_varied else few))
 
 
 def centres(data: Labelled, per_class: int, seed: int) -> tuple[FloatArray, IntArray]:

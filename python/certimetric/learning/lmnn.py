@@ -98,9 +98,11 @@ class LMNN(GradientLearner):
 
     Notes
     -----
-    An epoch costs n² (p + d) / 2; with ``perturbation`` 2 n d (p + d), and d for each pair of the triplets,
-    of which there are up to n k (2 + q) with k targets and q impostors. Memory: n (p + d) numbers, and 10
-    for each triplet.
+    An epoch costs n² (p + d) / 2, or 2 n d (p + d) where impostors are few, less than 64 for each target of a
+    row or one in 16 of all pairs, and G has changed little: pairs that may become some are kept, and sought
+    anew when a bound of how far rows have moved says so. With ``perturbation`` an epoch costs 2 n d (p + d),
+    and d for each pair of the triplets, of which there are up to n k (2 + q) with k targets and q impostors.
+    Memory: n (p + d) numbers, and 10 for each triplet, or up to 100 MB or 200 k for each row for pairs.
 
     References
     ----------

@@ -43,8 +43,8 @@ _COARSE = 0.05
 _GIVEN_UP = 0.1
 """With a decay, rows that are wrong by such a part of the cap do not count: few will ever be right."""
 
-_STEPS, _FEWEST_EPOCHS = 800, 10
-"""Steps of a fit by default, and epochs at least."""
+_STEPS, _FEWEST_EPOCHS = (800, 3200), (10, 20)
+"""Steps of a fit by default, and epochs at least; and where moved images are to be right as well."""
 
 
 def _first_rate(far: float, features: int) -> float:
@@ -76,7 +76,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     ----------
     n_prototypes : int or "auto", default="auto"
         Prototypes of each class. "auto" is 5 times the root of the mean number of rows of a class; for
-        "clean" with ``shifts`` up to twice as many, a quarter of these rows at most.
+        "clean" with ``shifts`` up to twice as many, half of these rows at most.
     eps : float, optional
         The one radius, ℓ2 in input space, that matters: radii of 1.5 times as much and beyond count alike.
         Default: as far as the radii go.
@@ -101,7 +101,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         What prototypes are rounded to at the end, for a small file; the rounded ones are certified.
         "float16" has three digits, enough for features between 0 and 1.
     max_iter : int or "auto", default="auto"
-        Epochs. "auto" makes 800 steps and 10 epochs at least, and for "clean" with ``shifts`` twice that.
+        Epochs. "auto" makes 800 steps and 10 epochs at least, and for "clean" with ``shifts`` 3,200 and 20.
     learning_rate : float or "auto", default="auto"
         Of each coordinate in the first step, in units of the data. "auto" is a 180th of how far radii go, and
         beyond 36 features that over 30 √d: steps of Adam grow with √d.
@@ -253,7 +253,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         far = reach(signed_radii(points, components_of(metric), anchors, n_jobs=jobs))
         self._check_precision(data.rows, far)
         batch = min(given(self.batch_size, min(256, math.ceil(n / 4))), n)
-        epochs = (2 if is_varied else 1) * max(_FEWEST_EPOCHS, math.ceil(_STEPS / math.ceil(n / batch)))
+        epochs = max(_FEWEST_EPOCHS[is_varied], math.ceil(_STEPS[is_varied] / math.ceil(n / batch)))
         eps = as_positive(self.eps, "eps")
         cap = far if eps is None else 1.5 * eps
         decay = as_positive(self.decay, "decay") or math.inf
