@@ -1,6 +1,7 @@
 """Prototypes learned on exact radii: a classifier of its own, and a file that the command line takes."""
 
 import json
+import math
 import warnings
 
 import numpy as np
@@ -337,6 +338,36 @@ def test_images_are_moved_by_one_pixel_and_keep_their_ink():
     assert np.array_equal(moved.sum(axis=1), rows.sum(axis=1))
     assert 0.3 < np.mean(moved.argmax(axis=1) != 9) < 0.5
     assert rows.sum() == 200
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("options", "epochs", "per_class"),
+    [
+        ({"objective": "area"}, 200, 112),
+        ({"objective": "clean"}, 800, 224),
+        ({"objective": "clean", "max_iter": 7}, 7, 224),
+    ],
+)
+def test_clean_images_take_more_points_and_steps_and_trials_half_of_them(
+    monkeypatch, options, epochs, per_class
+):
+    made, fit = [], _decay.fit_whole
+
+    def listen(trial, *data):
+        made.append(trial.max_iter)
+        # What trials settle on is not asked here: one epoch is as good.
+        return fit(trial.set_params(max_iter=1), *data)
+
+    monkeypatch.setattr(_decay, "fit_whole", listen)
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(size=(1000, 6)), np.arange(1000) % 2
+    rows[:, 0] += 6 * labels
+    model = RobustPrototypes(shifts=(2, 3), random_state=0, callback=lambda _: True, **options)
+    model.fit(rows, labels)
+    assert model.max_iter_ == epochs
+    assert len(model.prototypes_) == 2 * per_class
+    assert set(made) == ({math.ceil(epochs / 2)} if options["objective"] == "clean" else set())
 
 
 def test_a_file_gives_back_the_classifier(model, tmp_path):

@@ -158,6 +158,7 @@ def _try(model: "RobustPrototypes", splits: Sequence[Split], decay: float, end: 
     wrong, is_whole = [], True
     for place, split in enumerate(splits):
         trial = bare_copy(model).set_params(decay=decay, metric=split.metric, precision="float64")
+        trial.set_params(max_iter=model._trial_epochs(len(split.train.rows)))
         # What each of the splits that are left may take.
         left = max((end - time.monotonic()) / (len(splits) - place), 1e-9)
         trial.set_params(time_limit=left if math.isfinite(left) else None, random_state=split.seed)

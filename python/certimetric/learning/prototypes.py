@@ -43,7 +43,7 @@ _COARSE = 0.05
 _GIVEN_UP = 0.1
 """With a decay, rows that are wrong by such a part of the cap do not count: few will ever be right."""
 
-_STEPS, _FEWEST_EPOCHS = (800, 3200), (10, 20)
+_STEPS, _FEWEST_EPOCHS = (800, 3200), (10, 40)
 """Steps of a fit by default, and epochs at least; and where moved images are to be right as well."""
 
 
@@ -86,8 +86,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         of the difference; where there is none, the longest with which no more are wrong. It is halved while
         that leaves a tenth fewer wrong, by more than chance. Up to 6,000 rows are held out, a third at a
         time and up to three times, and with each decay that is tried, seven at most, prototypes are learned
-        as often; then the fit is of all rows. A ``ConvergenceWarning`` tells where more are wrong with every
-        decay.
+        as often, with ``shifts`` in half of the epochs; then the fit is of all rows. A ``ConvergenceWarning``
+        tells where more are wrong with every decay.
     decay : float, optional
         A radius, for a user who wants none chosen. Default: infinite for "area".
     metric : "euclidean", Mahalanobis, array-like of shape (d, d), or learner, default="euclidean"
@@ -101,7 +101,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         What prototypes are rounded to at the end, for a small file; the rounded ones are certified.
         "float16" has three digits, enough for features between 0 and 1.
     max_iter : int or "auto", default="auto"
-        Epochs. "auto" makes 800 steps and 10 epochs at least, and for "clean" with ``shifts`` 3,200 and 20.
+        Epochs. "auto" makes 800 steps and 10 epochs at least, and for "clean" with ``shifts`` 3,200 and 40.
     learning_rate : float or "auto", default="auto"
         Of each coordinate in the first step, in units of the data. "auto" is a 180th of how far radii go, and
         beyond 36 features that over 30 √d: steps of Adam grow with √d.
@@ -244,16 +244,14 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
             raise InputError(f"shifts is {self.shifts}, but X has {features} features.")
         metric = as_fitted_metric(self.metric, data.rows, data.codes, self.random_state)
         seed = int(self._generator().integers(2**31))
-        # To be right where all rows are takes more points if images that were moved are to be right as well.
-        is_varied = self.objective == "clean" and self.shifts is not None
-        points = centres(data, given(self.n_prototypes, default_count(data, is_varied=is_varied)), seed)
+        count = given(self.n_prototypes, default_count(data, is_varied=self._is_varied))
+        points = centres(data, count, seed)
         self._check_warm_start(points[1])
         rows = spread(n)
         anchors = data.rows[rows], data.codes[rows]
         far = reach(signed_radii(points, components_of(metric), anchors, n_jobs=jobs))
         self._check_precision(data.rows, far)
-        batch = min(given(self.batch_size, min(256, math.ceil(n / 4))), n)
-        epochs = max(_FEWEST_EPOCHS[is_varied], math.ceil(_STEPS[is_varied] / math.ceil(n / batch)))
+        batch, epochs = self._lengths(n)
         eps = as_positive(self.eps, "eps")
         cap = far if eps is None else 1.5 * eps
         decay = as_positive(self.decay, "decay") or math.inf
@@ -264,7 +262,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
             worth=Worth(cap if math.isinf(decay) else _GIVEN_UP * cap, cap, decay),
             rate=given(self.learning_rate, _first_rate(far, features)),
             batch=batch,
-            epochs=given(self.max_iter, epochs),
+            epochs=epochs,
             metric=metric,
             start=points[0],
             codes=points[1],
@@ -272,6 +270,22 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         )
         self.cap_, self.decay_, self.batch_size_ = cap, decay, batch
         self.learning_rate_, self.max_iter_ = self._plan.rate, self._plan.epochs
+
+    @property
+    def _is_varied(self) -> bool:
+        """To be right where all rows are takes more if images that were moved are to be right as well."""
+        return self.objective == "clean" and self.shifts is not None
+
+    def _lengths(self, n: int) -> tuple[int, int]:
+        """Rows of a step, and epochs, for so many rows."""
+        batch = min(given(self.batch_size, min(256, math.ceil(n / 4))), n)
+        fewest, steps = _FEWEST_EPOCHS[self._is_varied], _STEPS[self._is_varied]
+        return batch, given(self.max_iter, max(fewest, math.ceil(steps / math.ceil(n / batch))))
+
+    def _trial_epochs(self, n: int) -> int:
+        """Epochs that say whether a decay serves: where they are many, half of them."""
+        _, epochs = self._lengths(n)
+        return math.ceil(epochs / 2) if self._is_varied else epochs
 
     def _check_precision(self, rows: FloatArray, far: float) -> None:
         """Raise where rounding may move prototypes by more than a small part of how far radii go."""
