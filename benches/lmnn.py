@@ -75,7 +75,7 @@ def against_metric_learn(settings: Settings, read: Callable[[Settings], Data]) -
 
 def _large(settings: Settings) -> Data:
     if settings.quick:
-        raise Skipped("metric-learn takes an hour: not in a quick run")
+        raise Skipped("metric-learn takes minutes: not in a quick run")
     return made(5000, 50, 0)
 
 

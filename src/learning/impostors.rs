@@ -10,9 +10,9 @@ use crate::learning::impostor_pairs::{NearPairs, Room};
 use crate::parallel::{Control, Team};
 use std::time::{Duration, Instant};
 
-/// Impostors that are few for any number of rows, and for each row; one pair in so many is no longer few.
+/// Impostors that are few for any number of rows, and for each limit of a row; of so many pairs one is no longer few.
 const FEW: usize = 1 << 21;
-const FEW_EACH: usize = 64;
+const FEW_EACH: usize = 16;
 const SPARSE: usize = 16;
 
 /// How far images may move before pairs are sought again, as a share of the mean limit: at first, at least and at
@@ -120,7 +120,8 @@ impl Default for Impostors {
 
 impl Impostors {
     /// Cost: `n² p / 2`, or where images have moved little `n p` and a little for every pair that was kept; where
-    /// impostors are many `n² (p + d) / 2` and `n² k` comparisons. Memory: `24 n` for pairs, or 50 MB.
+    /// impostors are many `n² (p + d) / 2` and `n² k` comparisons. Memory: 24 bytes for each of twice as many pairs as
+    /// impostors are few.
     pub fn find(&mut self, scene: &Scene, team: &Team, control: &Control) -> Result<Found> {
         let [n, _, k] = scene.shape();
         let few = FEW.max(FEW_EACH * n * k).min(n * n / SPARSE);
