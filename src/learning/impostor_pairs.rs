@@ -5,7 +5,6 @@
 //! such a pair is no impostor: `d ≥ c d₀ − δ_i − δ_l`.
 
 use crate::error::Result;
-use crate::geometry::dot::squared_distance;
 use crate::geometry::matrix::product_nt32;
 use crate::learning::impostors::{Found, Pushed, Scene, Single, Sum};
 use crate::learning::scan::{Line, Scan, TILE, best, hits};
@@ -35,6 +34,9 @@ struct Pair {
     second: u32,
     distance: f32,
 }
+
+/// Rows, the lower one first, and a squared distance.
+type Near = (u32, u32, f64);
 
 /// The pairs, in order, and the images that they are near under; lengths are those of the images in binary32.
 pub struct NearPairs {
@@ -70,47 +72,46 @@ fn rounded(single: &Single, reaches: &[f64]) -> f64 {
 impl NearPairs {
     /// None: there are more than there is room for. Cost: `n² p / 2`.
     pub fn within(scene: &Scene, room: Room, team: &Team, control: &Control) -> Result<Option<Self>> {
-        let [n, p, _] = scene.shape();
         let single = scene.single();
         let reaches = reaches(scene, single.scale);
-        let slack = room.slack * reaches.iter().sum::<f64>() / n as f64 + rounded(&single, &reaches);
-        // What a square from products may be off by, as a share of the two squares in it.
-        let off = 6.0 * (p as f32 + 8.0) * f32::EPSILON;
-        let limit = |reach: &f64| ((reach + 2.0 * slack).powi(2) * (1.0 + 1e-6)) as f32;
-        let search = Search {
-            codes: scene.codes,
-            limits: reaches.iter().map(limit).collect(),
-            squares: single.squares.iter().map(|square| square * (1.0 - off)).collect(),
-            single: &single,
-            scan: best(),
+        let mean = reaches.iter().sum::<f64>() / reaches.len() as f64;
+        let slack = room.slack * mean + rounded(&single, &reaches);
+        let near: Vec<f64> = reaches.iter().map(|reach| (reach + 2.0 * slack).powi(2)).collect();
+        let keep = |first: usize, second: usize| {
+            let square = single.square(first, second);
+            (square < near[first].max(near[second])).then_some(square)
         };
-        let tiles = n.div_ceil(TILE);
-        let places: Vec<_> = (0..tiles).flat_map(|i| (i..tiles).map(move |j| [i, j])).collect();
-        let (mut found, count) = (vec![Vec::new(); places.len()], AtomicUsize::new(0));
-        control.expect(places.len());
-        team.for_chunks(
-            places.len(),
-            1,
-            control,
-            || vec![0.0f32; TILE * TILE],
-            |products, place| {
-                let mut pairs = Vec::new();
-                if count.load(Ordering::Relaxed) <= room.most {
-                    search.tile(places[place.start], products, &mut pairs);
-                    count.fetch_add(pairs.len(), Ordering::Relaxed);
-                }
-                control.advance(1);
-                pairs
-            },
-            |place, pairs| found[place.start] = pairs,
-        )?;
-        let pairs = (count.into_inner() <= room.most).then(|| in_order(&found, n));
-        Ok(pairs.map(|pairs| Self { single, reaches, slack, pairs }))
+        let pairs = Search::new(scene, &single, &near).pairs(room.most, keep, team, control)?;
+        let kept = |(first, second, square): (u32, u32, f64)| Pair {
+            first,
+            second,
+            distance: (square.sqrt() * (1.0 - f64::from(f32::EPSILON))) as f32,
+        };
+        Ok(pairs.map(|pairs| Self { pairs: pairs.into_iter().map(kept).collect(), single, reaches, slack }))
+    }
+
+    /// The impostors themselves; None: there are more pairs of them than that.
+    pub fn only_impostors(
+        scene: &Scene,
+        most: usize,
+        team: &Team,
+        control: &Control,
+    ) -> Result<Option<Found>> {
+        let single = scene.single();
+        let reaches = reaches(scene, single.scale);
+        let slack = rounded(&single, &reaches);
+        let near: Vec<f64> = reaches.iter().map(|reach| (reach + 2.0 * slack).powi(2)).collect();
+        let keep = |first: usize, second: usize| {
+            let square = scene.square(first, second);
+            (square < top(scene, first).max(top(scene, second))).then_some(square)
+        };
+        let pairs = Search::new(scene, &single, &near).pairs(most, keep, team, control)?;
+        Ok(pairs.map(|pairs| counted(scene, pairs.into_iter())))
     }
 
     /// The impostors; None where others than the kept pairs may be some.
     pub fn impostors(&self, scene: &Scene, team: &Team, control: &Control) -> Result<Option<Found>> {
-        let [n, p, k] = scene.shape();
+        let [n, p, _] = scene.shape();
         if [n, p] != [self.reaches.len(), self.single.dimensions] {
             return Ok(None);
         }
@@ -118,9 +119,6 @@ impl NearPairs {
         if !self.holds(&change) {
             return Ok(None);
         }
-        let row = |i: u32| &scene.images[i as usize * p..][..p];
-        let top =
-            |i: u32| scene.limits[i as usize * k..][..k].iter().fold(f64::NEG_INFINITY, |m, &x| m.max(x));
         let mut near = vec![Vec::new(); self.pairs.len().div_ceil(PAIRS)];
         team.for_chunks(
             self.pairs.len(),
@@ -129,10 +127,13 @@ impl NearPairs {
             || (),
             |(), part| {
                 let near = self.pairs[part].iter().filter(|pair| change.may_bring_near(pair));
-                let measured =
-                    near.map(|pair| (*pair, squared_distance(row(pair.first), row(pair.second), 1.0)));
-                let is_any = |&(pair, square): &(Pair, f64)| square < top(pair.first).max(top(pair.second));
-                measured.filter(is_any).collect::<Vec<_>>()
+                let impostor = |pair: &Pair| {
+                    let [first, second] = [pair.first as usize, pair.second as usize];
+                    let square = scene.square(first, second);
+                    let is_near = square < top(scene, first).max(top(scene, second));
+                    is_near.then_some((pair.first, pair.second, square))
+                };
+                near.filter_map(impostor).collect::<Vec<_>>()
             },
             |part, found| near[part.start / PAIRS] = found,
         )?;
@@ -176,20 +177,6 @@ impl NearPairs {
     }
 }
 
-/// The pairs of all tiles by their first rows. Those of a row are in order already.
-fn in_order(found: &[Vec<Pair>], n: usize) -> Vec<Pair> {
-    let mut ends = vec![0; n + 1];
-    found.iter().flatten().for_each(|pair| ends[pair.first as usize + 1] += 1);
-    (0..n).for_each(|i| ends[i + 1] += ends[i]);
-    let mut pairs = vec![Pair { first: 0, second: 0, distance: 0.0 }; ends[n]];
-    for pair in found.iter().flatten() {
-        let end = &mut ends[pair.first as usize];
-        pairs[*end] = *pair;
-        *end += 1;
-    }
-    pairs
-}
-
 impl Change {
     fn may_bring_near(&self, pair: &Pair) -> bool {
         let [first, second] = [pair.first as usize, pair.second as usize];
@@ -207,21 +194,27 @@ fn products_of(before: &[f32], now: &[f64], scale: f64) -> [f64; 3] {
     sums
 }
 
-/// How often the pairs that are near enough for one of their limits are so for each of them.
-fn counted(scene: &Scene, near: impl Iterator<Item = (Pair, f64)>) -> Found {
+/// The largest limit of a row.
+fn top(scene: &Scene, row: usize) -> f64 {
+    let [_, _, k] = scene.shape();
+    scene.limits[row * k..][..k].iter().fold(f64::NEG_INFINITY, |m, &x| m.max(x))
+}
+
+/// How often pairs, with their squared distances, are within each of the limits of their rows.
+fn counted(scene: &Scene, near: impl Iterator<Item = (u32, u32, f64)>) -> Found {
     let [n, _, k] = scene.shape();
     let (mut counts, mut pushed) = (vec![0; n * k], Pushed::default());
-    for (pair, square) in near {
+    for (first, second, square) in near {
         let mut times = 0;
-        for row in [pair.first, pair.second].map(|row| row as usize * k) {
+        for row in [first, second].map(|row| row as usize * k) {
             for at in row..row + k {
                 let is_within = i64::from(square < scene.limits[at]);
                 counts[at] += is_within;
                 times += is_within;
             }
         }
-        pushed.first.push(pair.first.into());
-        pushed.second.push(pair.second.into());
+        pushed.first.push(first.into());
+        pushed.second.push(second.into());
         pushed.times.push(times as f64);
         pushed.total += times as f64 * square;
     }
@@ -239,9 +232,58 @@ struct Search<'a> {
     scan: Scan,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(scene: &'a Scene, single: &'a Single, near: &[f64]) -> Self {
+        let shrink = 1.0 - single.off();
+        Self {
+            codes: scene.codes,
+            limits: near.iter().map(|limit| (limit * (1.0 + 1e-6)) as f32).collect(),
+            squares: single.squares.iter().map(|square| square * shrink).collect(),
+            single,
+            scan: best(),
+        }
+    }
+
+    /// The pairs of different classes that may be near and are kept, in order; None: they are more than `most`.
+    fn pairs(
+        &self,
+        most: usize,
+        keep: impl Fn(usize, usize) -> Option<f64> + Sync,
+        team: &Team,
+        control: &Control,
+    ) -> Result<Option<Vec<Near>>> {
+        let n = self.codes.len();
+        let tiles = n.div_ceil(TILE);
+        let places: Vec<_> = (0..tiles).flat_map(|i| (i..tiles).map(move |j| [i, j])).collect();
+        let (mut found, count) = (vec![Vec::new(); places.len()], AtomicUsize::new(0));
+        control.expect(places.len());
+        team.for_chunks(
+            places.len(),
+            1,
+            control,
+            || vec![0.0f32; TILE * TILE],
+            |products, place| {
+                let mut pairs = Vec::new();
+                if count.load(Ordering::Relaxed) <= most {
+                    self.tile(places[place.start], products, &keep, &mut pairs);
+                    count.fetch_add(pairs.len(), Ordering::Relaxed);
+                }
+                control.advance(1);
+                pairs
+            },
+            |place, pairs| found[place.start] = pairs,
+        )?;
+        Ok((count.into_inner() <= most).then(|| in_order(found, n)))
+    }
+
     /// The pairs of two tiles, each once.
-    fn tile(&self, [i, j]: [usize; 2], products: &mut [f32], found: &mut Vec<Pair>) {
+    fn tile(
+        &self,
+        [i, j]: [usize; 2],
+        products: &mut [f32],
+        keep: &impl Fn(usize, usize) -> Option<f64>,
+        found: &mut Vec<Near>,
+    ) {
         let n = self.codes.len();
         let range = |tile: usize| tile * TILE..n.min((tile + 1) * TILE);
         let (own, others) = (range(i), range(j));
@@ -250,34 +292,45 @@ impl Search<'_> {
         product_nt32(single.rows(&own), single.rows(&others), single.dimensions, products);
         for (row, products) in own.zip(products.chunks_exact(others.len())) {
             // In the tile of the row itself those after it.
-            let start = others.start.max(row + 1);
-            self.line(row, start..others.end, &products[start.min(others.end) - others.start..], found);
+            let start = others.start.max(row + 1).min(others.end);
+            for other in self.line(row, start..others.end, &products[start - others.start..]) {
+                found.extend(keep(row, other).map(|square| (row as u32, other as u32, square)));
+            }
         }
     }
 
-    fn line(&self, row: usize, others: Range<usize>, products: &[f32], found: &mut Vec<Pair>) {
-        if others.is_empty() {
-            return;
-        }
-        let squares = &self.squares[others.clone()];
+    /// The others of another class that may be near a row.
+    fn line(&self, row: usize, others: Range<usize>, products: &[f32]) -> impl Iterator<Item = usize> {
         let line = Line {
             own: self.squares[row],
             limit: self.limits[row],
             products,
-            squares,
+            squares: &self.squares[others.clone()],
             limits: &self.limits[others.clone()],
         };
-        for at in hits((self.scan)(&line)).filter(|at| self.codes[others.start + at] != self.codes[row]) {
-            let square = ((line.own + squares[at]) - 2.0 * products[at]).max(0.0);
-            let distance = square.sqrt() * (1.0 - f32::EPSILON);
-            found.push(Pair { first: row as u32, second: (others.start + at) as u32, distance });
-        }
+        let near = hits((self.scan)(&line)).map(move |at| others.start + at);
+        near.filter(move |&other| self.codes[other] != self.codes[row])
     }
+}
+
+/// The pairs of all tiles by their first rows. Those of a row are in order already.
+fn in_order(found: Vec<Vec<Near>>, n: usize) -> Vec<Near> {
+    let mut ends = vec![0; n + 1];
+    found.iter().flatten().for_each(|pair| ends[pair.0 as usize + 1] += 1);
+    (0..n).for_each(|i| ends[i + 1] += ends[i]);
+    let mut pairs = vec![(0, 0, 0.0); ends[n]];
+    for pair in found.into_iter().flatten() {
+        let end = &mut ends[pair.0 as usize];
+        pairs[*end] = pair;
+        *end += 1;
+    }
+    pairs
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::dot::squared_distance;
     use crate::learning::impostors::Impostors;
     use crate::learning::outer::tests::noise;
     use proptest::prelude::*;
@@ -308,25 +361,26 @@ mod tests {
         #[test]
         fn impostors_are_those_of_all_pairs_whatever_was_asked_before(
             n in 2usize..400, seed in any::<u32>(), jobs in 1usize..4, moves in prop::collection::vec((-6.0..0.0f64, 0.9..1.2f64), 1..12),
-            size in -12i32..12,
+            size in -12i32..12, gap in prop::sample::select(vec![0.0, 1e3, 1e6, 1e9]),
         ) {
             let (p, k) = (3, 2);
             let unit = 10f64.powi(size);
             let codes: Vec<i64> = noise(n, u64::from(seed) + 1).into_iter().map(|x| (x * 1.5).round() as i64).collect();
             let mut images: Vec<f64> = noise(n * p, seed.into()).into_iter().map(|x| x * unit).collect();
+            images.chunks_exact_mut(2 * p).for_each(|rows| rows[0] += gap * unit);
             let mut limits: Vec<f64> = noise(n * k, u64::from(seed) + 2).into_iter().map(|x| 0.02 * x * unit * unit).collect();
             let (team, control) = (Team::new(jobs).unwrap(), Control::default());
             let (mut search, mut kept) = (Impostors::default(), 0);
             for (step, (length, factor)) in moves.into_iter().enumerate() {
                 let way = noise(n * p, u64::from(seed) + 3 + step as u64);
                 images.iter_mut().zip(way).for_each(|(x, w)| *x = factor * (*x + unit * 10f64.powf(length) * w));
-                limits.iter_mut().for_each(|x| *x *= factor);
+                limits.iter_mut().for_each(|x| *x *= factor * factor);
                 let scene = Scene { rows: &images, images: &images, codes: &codes, limits: &limits };
                 let (counts, pairs, total) = by_hand(&scene);
                 let found = search.find(&scene, &team, &control).unwrap();
+                prop_assert_eq!(&found.counts, &counts);
                 if let Sum::Pairs(pushed) = found.sum {
                     kept += 1;
-                    prop_assert_eq!(found.counts, counts);
                     let rows = pushed.first.into_iter().zip(pushed.second);
                     prop_assert_eq!(rows.zip(pushed.times).map(|((i, l), t)| (i, l, t)).collect::<Vec<_>>(), pairs);
                     prop_assert!((pushed.total - total).abs() <= 1e-12 * total);

@@ -1,7 +1,7 @@
 //! Sums over all impostors where they are many, over all pairs of rows.
 //!
 //! Distances are compared in binary32, each pair once: products of tiles of 256 rows, in place of distances
-//! `‖a‖² + ‖b‖² − 2⟨a, b⟩`. A pair at the limit may fall on either side, where it hardly counts. Sums are in binary64.
+//! `‖a‖² + ‖b‖² − 2⟨a, b⟩`; in binary64 where those are too near a limit to decide. Sums are in binary64.
 
 use crate::error::Result;
 use crate::geometry::matrix::product_nt32;
@@ -88,21 +88,22 @@ struct Part {
     outer: Outer,
 }
 
-/// What lines of pairs are compared by, in binary32.
-struct Lines {
+/// What lines of pairs are compared by, in binary32, and where that does not decide.
+struct Lines<'a> {
+    scene: &'a Scene<'a>,
     single: Single,
     /// `(k, n)`.
     limits: Vec<f32>,
     codes: Vec<i32>,
 }
 
-impl Lines {
-    fn new(scene: &Scene) -> Self {
+impl<'a> Lines<'a> {
+    fn new(scene: &'a Scene<'a>) -> Self {
         let ([n, _, k], single) = (scene.shape(), scene.single());
         let limit = |at: usize| (scene.limits[at % n * k + at / n] * single.scale * single.scale) as f32;
         let limits = (0..n * k).map(limit).collect();
         let codes = scene.codes.iter().map(|&code| code as i32).collect();
-        Self { single, limits, codes }
+        Self { scene, single, limits, codes }
     }
 
     /// How often each pair counts, `(others, own)`; None: no pair does.
@@ -139,6 +140,7 @@ impl Lines {
             let square = (self.single.squares[i] + theirs[at]) - 2.0 * products[at];
             squares[at] = if codes[at] == self.codes[i] { f32::INFINITY } else { square };
         }
+        let open = self.open(i, own, squares);
         for (limits, hits) in self.limits.chunks_exact(n).zip(sum.hits.chunks_exact_mut(n)) {
             let (limit, limits) = (limits[i], &limits[own.clone()][..count]);
             let (columns, mut row) = (&mut hits[own.clone()][..count], 0);
@@ -150,6 +152,7 @@ impl Lines {
             }
             hits[i] += row;
         }
+        open.into_iter().for_each(|at| times[at] += self.count(i, own.start + at, &mut sum.hits));
         let mut all = 0.0;
         for (at, (weight, &times)) in weights.iter_mut().zip(&*times).enumerate() {
             *weight = f64::from(times);
@@ -158,6 +161,43 @@ impl Lines {
         }
         sum.degrees[i] += all;
         all > 0.0
+    }
+}
+
+impl Lines<'_> {
+    /// The pairs of a row that are too near a limit for binary32; they no longer count as within any.
+    fn open(&self, i: usize, own: &Range<usize>, squares: &mut [f32]) -> Vec<usize> {
+        let (n, count, single) = (self.codes.len(), own.len(), &self.single);
+        let (off, theirs) = (single.off(), &single.squares[own.clone()][..count]);
+        // What binary32 cannot tell from 0.
+        let vanished = (single.dimensions as f32 + 8.0) * f32::MIN_POSITIVE;
+        let mut unsure = [false; BLOCK];
+        let unsure = &mut unsure[..count];
+        for limits in self.limits.chunks_exact(n) {
+            let (limit, limits) = (limits[i], &limits[own.clone()][..count]);
+            for at in 0..count {
+                let band = off * (single.squares[i] + theirs[at]) + vanished;
+                let [left, right] = [limit, limits[at]].map(|limit| (squares[at] - limit).abs() <= band);
+                unsure[at] |= left | right;
+            }
+        }
+        let open: Vec<usize> = (0..count).filter(|&at| unsure[at]).collect();
+        open.iter().for_each(|&at| squares[at] = f32::INFINITY);
+        open
+    }
+
+    /// Counts a pair in binary64, for each of the limits of its rows.
+    fn count(&self, i: usize, l: usize, hits: &mut [u32]) -> u32 {
+        let ([n, _, k], square) = (self.scene.shape(), self.scene.square(i, l));
+        let mut times = 0;
+        for row in [i, l] {
+            for (slot, limit) in self.scene.limits[row * k..][..k].iter().enumerate() {
+                let is_within = u32::from(square < *limit);
+                hits[slot * n + row] += is_within;
+                times += is_within;
+            }
+        }
+        times
     }
 }
 
@@ -204,6 +244,25 @@ mod tests {
             for (found, expected) in outer.iter().zip(outer_by_hand(&rows, d, terms.into_iter())) {
                 prop_assert!((found - expected).abs() < size, "{found} {expected}");
             }
+        }
+    }
+
+    #[test]
+    fn rows_far_from_the_mean_are_told_apart() {
+        let (n, d) = (700, 3);
+        for gap in [1.0, 1e3, 1e5, 1e9] {
+            let mut rows = noise(n * d, 1);
+            rows.chunks_exact_mut(d).step_by(2).for_each(|row| row[0] += gap);
+            let codes: Vec<i64> = (0..n as i64).map(|i| i / 2 % 3).collect();
+            let limits: Vec<f64> = noise(n, 2).into_iter().map(|x| 0.2 * (x + 1.0)).collect();
+            let scene = Scene { rows: &rows, images: &rows, codes: &codes, limits: &limits };
+            let mut counts = vec![0; n];
+            for i in 0..n {
+                let near = |&l: &usize| codes[l] != codes[i] && scene.square(i, l) < limits[i];
+                counts[i] = (0..n).filter(near).count() as i64;
+            }
+            assert!(counts.iter().sum::<i64>() > 1000);
+            assert_eq!(find(&rows, d, &codes, &limits, 2).0, counts, "{gap}");
         }
     }
 

@@ -1,10 +1,11 @@
 //! Impostors: for every row the rows of other classes that come within its limits, in a metric that changes.
 //!
 //! Where they are few, pairs of rows that may be some are kept: while images have moved little, all others are still too
-//! far from each other, and only the kept ones are compared. They are compared in binary64 either way, so that what was
-//! asked before makes no difference. Where impostors are many, sums go over all pairs.
+//! far from each other, and only the kept ones are compared. Where impostors are many, sums go over all pairs. What is an
+//! impostor is decided in binary64 in any case: what was asked before makes no difference.
 
 use crate::error::Result;
+use crate::geometry::dot::squared_distance;
 use crate::geometry::rounding::{exponent, power_of_two};
 use crate::learning::impostor_pairs::{NearPairs, Room};
 use crate::parallel::{Control, Team};
@@ -19,7 +20,7 @@ const SPARSE: usize = 16;
 /// most, and by what that changes.
 const FIRST_SLACK: f64 = 0.1;
 const LEAST_SLACK: f64 = 1e-4;
-const MOST_SLACK: f64 = 4.0;
+const MOST_SLACK: f64 = 1.0;
 const CHANGE: f64 = 1.5;
 
 /// Rows with their images under a metric, of which only differences matter; both lie around the origin.
@@ -35,6 +36,13 @@ pub struct Scene<'a> {
 }
 
 impl Scene<'_> {
+    /// The squared distance of two images, which decides.
+    #[must_use]
+    pub fn square(&self, a: usize, b: usize) -> f64 {
+        let [_, p, _] = self.shape();
+        squared_distance(&self.images[a * p..][..p], &self.images[b * p..][..p], 1.0)
+    }
+
     /// The numbers n, p and k.
     #[must_use]
     pub fn shape(&self) -> [usize; 3] {
@@ -47,7 +55,7 @@ impl Scene<'_> {
     pub fn single(&self) -> Single {
         let [_, p, _] = self.shape();
         let largest = self.images.iter().fold(0.0f64, |m, x| m.max(x.abs()));
-        let scale = power_of_two(-exponent(largest).unwrap_or(0).clamp(-500, 500));
+        let scale = power_of_two(-exponent(largest).unwrap_or(0).clamp(-1000, 1000));
         let images: Vec<f32> = self.images.iter().map(|x| (x * scale) as f32).collect();
         let squares = images.chunks_exact(p).map(|t| t.iter().map(|x| x * x).sum()).collect();
         Single { images, squares, scale, dimensions: p }
@@ -63,6 +71,19 @@ pub struct Single {
 }
 
 impl Single {
+    /// What a square from products may be off by, as a share of the two squares in it.
+    #[must_use]
+    pub fn off(&self) -> f32 {
+        6.0 * (self.dimensions as f32 + 8.0) * f32::EPSILON
+    }
+
+    /// The squared distance of two images, summed in binary64.
+    #[must_use]
+    pub fn square(&self, a: usize, b: usize) -> f64 {
+        let row = |i: usize| &self.images[i * self.dimensions..][..self.dimensions];
+        row(a).iter().zip(row(b)).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2)).sum()
+    }
+
     /// The images of a range, row-major.
     #[must_use]
     pub fn rows(&self, range: &std::ops::Range<usize>) -> &[f32] {
@@ -126,50 +147,74 @@ impl Impostors {
         let [n, _, k] = scene.shape();
         let few = FEW.max(FEW_EACH * n * k).min(n * n / SPARSE);
         // The rule looks at the impostors alone, so that those of a metric are given in one way.
-        let is_few = |found: &Found| found.count() <= few;
         if !self.are_many
-            && let Some(found) = self.among_few(scene, 2 * few, team, control)?
-            && is_few(&found)
+            && let Some(found) = self.one_by_one(scene, few, team, control)?
         {
             return Ok(found);
         }
         self.kept = None;
         let found = scene.sums(team, control)?;
-        self.are_many = !is_few(&found);
+        self.are_many = found.count() > few;
         if self.are_many {
             return Ok(found);
         }
-        Ok(self.among_few(scene, 2 * few, team, control)?.unwrap_or(found))
+        Ok(self.one_by_one(scene, few, team, control)?.unwrap_or(found))
     }
 
-    /// Those among the kept pairs, or among as many new ones; None where there are more.
-    fn among_few(
+    /// The impostors, if they are few.
+    fn one_by_one(
         &mut self,
         scene: &Scene,
-        most: usize,
+        few: usize,
         team: &Team,
         control: &Control,
     ) -> Result<Option<Found>> {
-        if let Some(kept) = &self.kept {
-            let begun = Instant::now();
-            let found = kept.impostors(scene, team, control)?;
-            self.since += begun.elapsed();
-            if found.is_some() {
-                return Ok(found);
-            }
+        let found = match self.among_kept(scene, team, control)? {
+            Some(found) => Some(found),
+            None => self.among_new(scene, few, team, control)?,
+        };
+        Ok(found.filter(|found| found.count() <= few))
+    }
+
+    /// Those among the kept pairs, as long as there are no others.
+    fn among_kept(&mut self, scene: &Scene, team: &Team, control: &Control) -> Result<Option<Found>> {
+        let Some(kept) = &self.kept else { return Ok(None) };
+        let begun = Instant::now();
+        let found = kept.impostors(scene, team, control)?;
+        self.since += begun.elapsed();
+        if found.is_none() {
             // A longer list lasts longer, and each look at it takes longer.
             let factor = if self.since < self.search { CHANGE } else { 1.0 / CHANGE };
             self.slack = (self.slack * factor).min(MOST_SLACK);
         }
-        for slack in [self.slack, self.slack / 4.0, 0.0] {
+        Ok(found)
+    }
+
+    /// Those among new pairs, which are kept if there is room for more than the impostors themselves.
+    fn among_new(
+        &mut self,
+        scene: &Scene,
+        few: usize,
+        team: &Team,
+        control: &Control,
+    ) -> Result<Option<Found>> {
+        self.kept = None;
+        for slack in [self.slack, self.slack / 4.0] {
             let begun = Instant::now();
-            self.kept = NearPairs::within(scene, Room { slack, most }, team, control)?;
-            if let Some(kept) = &self.kept {
-                (self.slack, self.search, self.since) =
-                    (slack.max(LEAST_SLACK), begun.elapsed(), Duration::ZERO);
-                return kept.impostors(scene, team, control);
+            if slack < LEAST_SLACK {
+                break;
+            }
+            let room = Room { slack, most: 2 * few };
+            if let Some(kept) = NearPairs::within(scene, room, team, control)?
+                && let Some(found) = kept.impostors(scene, team, control)?
+            {
+                (self.slack, self.search, self.since) = (slack, begun.elapsed(), Duration::ZERO);
+                self.kept = Some(kept);
+                return Ok(Some(found));
             }
         }
-        Ok(None)
+        // Where there was no room for pairs it is not sought again at once.
+        self.slack *= if self.slack < LEAST_SLACK { CHANGE } else { 1.0 / 64.0 };
+        NearPairs::only_impostors(scene, few, team, control)
     }
 }

@@ -73,18 +73,42 @@ def test_sums_over_all_impostors_are_those_of_the_definition(seed, k, pull):
 
 
 @fewer
-@given(seeds, st.lists(st.floats(-5, 0), min_size=2, max_size=8), st.sampled_from([0.1, 1.0, 10.0]))
-def test_what_was_asked_before_changes_no_bit(seed, changes, scale):
-    data, components = draw(seed, n=200)
-    near, rng = find_neighbors(data, 3, 1, 1), np.random.default_rng(seed)
+@given(
+    seeds,
+    st.lists(st.floats(-6, 0), min_size=2, max_size=8),
+    st.sampled_from([1.0, 3.0, 10.0, 100.0]),
+    st.sampled_from([0.0, 1e4]),
+)
+def test_what_was_asked_before_changes_no_bit(seed, changes, scale, gap):
+    data, components = draw(seed, n=100)
+    # Two groups of rows far from each other.
+    data.rows[::2, 0] += gap
+    near, rng = find_neighbors(data, 1, 1, 1), np.random.default_rng(seed)
     followed = AllImpostors(data, near.same, 0.5, 1)
     components = scale * components
     for change in changes:
         components = components * rng.uniform(0.9, 1.2) + scale * 10**change * rng.normal(size=(3, 3))
         value, gradient = followed(components)
-        expected, slope = AllImpostors(data, near.same, 0.5, 1)(components)
+        fresh = AllImpostors(data, near.same, 0.5, 1)
+        expected, slope = fresh(components)
         assert value == expected
         np.testing.assert_array_equal(gradient, slope)
+        assert value >= 0
+    if gap == 0:
+        expected = all_impostors_by_hand(data, components.T @ components, 1, 0.5)
+        assert value == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize(("scale", "are_few"), [(0.1, False), (30.0, True)])
+def test_impostors_are_given_one_by_one_where_they_are_few(scale, are_few):
+    data, components = draw(0, n=200)
+    targets = find_neighbors(data, 1, 1, 1).same
+    objective = AllImpostors(data, targets, 0.5, 1)
+    images = objective.rows @ (scale * components).T
+    limits = np.full((200, 1), 1.0)
+    _, few, outer = objective.impostors.find(objective.rows, images, data.codes, limits, 1)
+    assert (few is not None) == are_few
+    assert (outer is None) == are_few
 
 
 @fewer

@@ -21,7 +21,8 @@ _MOVED = 0.4
 def default_count(data: Labelled, *, is_varied: bool) -> int:
     """Prototypes a class that suit so many rows: 5 times the root of a class's rows.
 
-    Of varied rows, which stand for more than themselves, up to twice as many, half of the rows at most.
+    Of varied rows, which stand for more than themselves, twice as many, or half of the rows where that lies
+    between.
     """
     rows = len(data.rows) / len(data.classes)
     few, many = 5 * math.sqrt(rows), 10 * math.sqrt(rows)

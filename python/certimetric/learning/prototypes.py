@@ -76,7 +76,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     ----------
     n_prototypes : int or "auto", default="auto"
         Prototypes of each class. "auto" is 5 times the root of the mean number of rows of a class; for
-        "clean" with ``shifts`` up to twice as many, half of these rows at most.
+        "clean" with ``shifts`` twice as many, or half of these rows where that lies between.
     eps : float, optional
         The one radius, ℓ2 in input space, that matters: radii of 1.5 times as much and beyond count alike.
         Default: as far as the radii go.
@@ -86,8 +86,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         of the difference; where there is none, the longest with which no more are wrong. It is halved while
         that leaves a tenth fewer wrong, by more than chance. Up to 6,000 rows are held out, a third at a
         time and up to three times, and with each decay that is tried, seven at most, prototypes are learned
-        as often, with ``shifts`` in half of the epochs; then the fit is of all rows. A ``ConvergenceWarning``
-        tells where more are wrong with every decay.
+        as often, with ``shifts`` in half of the epochs that so many rows would have; then the fit is of all
+        rows. A ``ConvergenceWarning`` tells where more are wrong with every decay.
     decay : float, optional
         A radius, for a user who wants none chosen. Default: infinite for "area".
     metric : "euclidean", Mahalanobis, array-like of shape (d, d), or learner, default="euclidean"
