@@ -141,7 +141,7 @@ impl Default for Impostors {
 
 impl Impostors {
     /// Cost: `n² p / 2`, or where images have moved little `n p` and a little for every pair that was kept; where
-    /// impostors are many `n² (p + d) / 2` and `n² k` comparisons. Memory: 24 bytes for each of twice as many pairs as
+    /// impostors are many `n² (p + d) / 2` and `n² k` comparisons. Memory: 50 bytes for each of twice as many pairs as
     /// impostors are few.
     pub fn find(&mut self, scene: &Scene, team: &Team, control: &Control) -> Result<Found> {
         let [n, _, k] = scene.shape();

@@ -102,7 +102,7 @@ class LMNN(GradientLearner):
     million, and G has changed little: pairs that may become some are kept, and sought anew when a bound of
     how far rows have moved says so. With ``perturbation`` it costs 2 n d (p + d), and d for each pair of the
     triplets, of which there are up to n k (2 + q) with k targets and q impostors. Memory: n (p + d) numbers,
-    10 for each triplet, and up to 100 MB or 770 n k bytes for pairs.
+    10 for each triplet, and up to 200 MB or 1,600 n k bytes for pairs.
 
     References
     ----------
