@@ -240,6 +240,6 @@ impl Images {
 }
 
 /// More than what squares lose that binary32 cannot tell from 0.
-fn vanished(dimensions: usize) -> f32 {
+pub fn vanished(dimensions: usize) -> f32 {
     (dimensions as f32 + 8.0) * f32::MIN_POSITIVE
 }

@@ -76,13 +76,9 @@ impl NearPairs {
         let reaches = reaches(scene, single.scale);
         let mean = reaches.iter().sum::<f64>() / reaches.len() as f64;
         let slack = room.slack * mean + rounded(&single, &reaches);
-        let near: Vec<f64> = reaches.iter().map(|reach| (reach + 2.0 * slack).powi(2)).collect();
-        let keep = |first: usize, second: usize| {
-            let square = single.square(first, second);
-            (square < near[first].max(near[second])).then_some(square)
-        };
-        let pairs = Search::new(scene, &single, &near).pairs(room.most, keep, team, control)?;
-        let kept = |(first, second, square): (u32, u32, f64)| Pair {
+        let search = Search::new(scene, &single, &reaches, slack);
+        let pairs = search.pairs(room.most, |first, second| search.near(first, second), team, control)?;
+        let kept = |(first, second, square): Near| Pair {
             first,
             second,
             distance: (square.sqrt() * (1.0 - f64::from(f32::EPSILON))) as f32,
@@ -99,13 +95,8 @@ impl NearPairs {
     ) -> Result<Option<Found>> {
         let single = scene.single();
         let reaches = reaches(scene, single.scale);
-        let slack = rounded(&single, &reaches);
-        let near: Vec<f64> = reaches.iter().map(|reach| (reach + 2.0 * slack).powi(2)).collect();
-        let keep = |first: usize, second: usize| {
-            let square = scene.square(first, second);
-            (square < top(scene, first).max(top(scene, second))).then_some(square)
-        };
-        let pairs = Search::new(scene, &single, &near).pairs(most, keep, team, control)?;
+        let search = Search::new(scene, &single, &reaches, rounded(&single, &reaches));
+        let pairs = search.pairs(most, |first, second| scene.impostor(first, second), team, control)?;
         Ok(pairs.map(|pairs| counted(scene, pairs.into_iter())))
     }
 
@@ -127,11 +118,8 @@ impl NearPairs {
             || (),
             |(), part| {
                 let near = self.pairs[part].iter().filter(|pair| change.may_bring_near(pair));
-                let impostor = |pair: &Pair| {
-                    let [first, second] = [pair.first as usize, pair.second as usize];
-                    let square = scene.square(first, second);
-                    let is_near = square < top(scene, first).max(top(scene, second));
-                    is_near.then_some((pair.first, pair.second, square))
+                let impostor = |&Pair { first, second, .. }: &Pair| {
+                    scene.impostor(first as usize, second as usize).map(|square| (first, second, square))
                 };
                 near.filter_map(impostor).collect::<Vec<_>>()
             },
@@ -194,29 +182,20 @@ fn products_of(before: &[f32], now: &[f64], scale: f64) -> [f64; 3] {
     sums
 }
 
-/// The largest limit of a row.
-fn top(scene: &Scene, row: usize) -> f64 {
-    let [_, _, k] = scene.shape();
-    scene.limits[row * k..][..k].iter().fold(f64::NEG_INFINITY, |m, &x| m.max(x))
-}
-
 /// How often pairs, with their squared distances, are within each of the limits of their rows.
-fn counted(scene: &Scene, near: impl Iterator<Item = (u32, u32, f64)>) -> Found {
+fn counted(scene: &Scene, near: impl Iterator<Item = Near>) -> Found {
     let [n, _, k] = scene.shape();
     let (mut counts, mut pushed) = (vec![0; n * k], Pushed::default());
     for (first, second, square) in near {
         let mut times = 0;
-        for row in [first, second].map(|row| row as usize * k) {
-            for at in row..row + k {
-                let is_within = i64::from(square < scene.limits[at]);
-                counts[at] += is_within;
-                times += is_within;
-            }
+        for (row, slot) in scene.within([first as usize, second as usize], square) {
+            counts[row * k + slot] += 1;
+            times += 1;
         }
         pushed.first.push(first.into());
         pushed.second.push(second.into());
-        pushed.times.push(times as f64);
-        pushed.total += times as f64 * square;
+        pushed.times.push(f64::from(times));
+        pushed.total += f64::from(times) * square;
     }
     Found { counts, sum: Sum::Pairs(pushed) }
 }
@@ -224,7 +203,8 @@ fn counted(scene: &Scene, near: impl Iterator<Item = (u32, u32, f64)>) -> Found 
 /// What pairs of tiles are looked at with.
 struct Search<'a> {
     codes: &'a [i64],
-    /// Squared distances that are near enough for each row.
+    /// Squared distances that are near enough for each row; no less in binary32.
+    near: Vec<f64>,
     limits: Vec<f32>,
     /// Squares, made smaller by what binary32 may be off by.
     squares: Vec<f32>,
@@ -233,15 +213,24 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(scene: &'a Scene, single: &'a Single, near: &[f64]) -> Self {
+    /// For pairs within twice the slack of what either row reaches.
+    fn new(scene: &'a Scene, single: &'a Single, reaches: &[f64], slack: f64) -> Self {
         let shrink = 1.0 - single.off();
+        let near: Vec<f64> = reaches.iter().map(|reach| (reach + 2.0 * slack).powi(2)).collect();
         Self {
             codes: scene.codes,
             limits: near.iter().map(|limit| (limit * (1.0 + 1e-6)) as f32).collect(),
+            near,
             squares: single.squares.iter().map(|square| square * shrink).collect(),
             single,
             scan: best(),
         }
+    }
+
+    /// The squared distance of two rows that are near.
+    fn near(&self, first: usize, second: usize) -> Option<f64> {
+        let square = self.single.square(first, second);
+        (square < self.near[first].max(self.near[second])).then_some(square)
     }
 
     /// The pairs of different classes that may be near and are kept, in order; None: they are more than `most`.

@@ -5,6 +5,7 @@
 
 use crate::error::Result;
 use crate::geometry::matrix::product_nt32;
+use crate::learning::images::vanished;
 use crate::learning::impostors::{Found, Scene, Single, Sum};
 use crate::learning::outer::{BLOCK, Outer, PARTS, add_product_tn};
 use crate::parallel::{Control, Team};
@@ -169,8 +170,7 @@ impl Lines<'_> {
     fn open(&self, i: usize, own: &Range<usize>, squares: &mut [f32]) -> Vec<usize> {
         let (n, count, single) = (self.codes.len(), own.len(), &self.single);
         let (off, theirs) = (single.off(), &single.squares[own.clone()][..count]);
-        // What binary32 cannot tell from 0.
-        let vanished = (single.dimensions as f32 + 8.0) * f32::MIN_POSITIVE;
+        let vanished = vanished(single.dimensions);
         let mut unsure = [false; BLOCK];
         let unsure = &mut unsure[..count];
         for limits in self.limits.chunks_exact(n) {
@@ -188,14 +188,11 @@ impl Lines<'_> {
 
     /// Counts a pair in binary64, for each of the limits of its rows.
     fn count(&self, i: usize, l: usize, hits: &mut [u32]) -> u32 {
-        let ([n, _, k], square) = (self.scene.shape(), self.scene.square(i, l));
+        let (n, square) = (self.codes.len(), self.scene.square(i, l));
         let mut times = 0;
-        for row in [i, l] {
-            for (slot, limit) in self.scene.limits[row * k..][..k].iter().enumerate() {
-                let is_within = u32::from(square < *limit);
-                hits[slot * n + row] += is_within;
-                times += is_within;
-            }
+        for (row, slot) in self.scene.within([i, l], square) {
+            hits[slot * n + row] += 1;
+            times += 1;
         }
         times
     }

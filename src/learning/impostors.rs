@@ -43,6 +43,26 @@ impl Scene<'_> {
         squared_distance(&self.images[a * p..][..p], &self.images[b * p..][..p], 1.0)
     }
 
+    /// The squared distance of two rows one of which is an impostor of the other.
+    #[must_use]
+    pub fn impostor(&self, a: usize, b: usize) -> Option<f64> {
+        let square = self.square(a, b);
+        self.within([a, b], square).next().map(|_| square)
+    }
+
+    /// Of the limits of two rows those that their squared distance is within: the row, and which of its limits.
+    pub fn within(&self, pair: [usize; 2], square: f64) -> impl Iterator<Item = (usize, usize)> {
+        let [_, _, k] = self.shape();
+        let limits = pair.into_iter().flat_map(move |row| (0..k).map(move |slot| (row, slot)));
+        limits.filter(move |&(row, slot)| square < self.limits[row * k + slot])
+    }
+
+    /// How many impostors are few.
+    fn few(&self) -> usize {
+        let [n, _, k] = self.shape();
+        FEW.max(FEW_EACH * n * k).min(n * n / SPARSE)
+    }
+
     /// The numbers n, p and k.
     #[must_use]
     pub fn shape(&self) -> [usize; 3] {
@@ -144,36 +164,28 @@ impl Impostors {
     /// impostors are many `n² (p + d) / 2` and `n² k` comparisons. Memory: 50 bytes for each of twice as many pairs as
     /// impostors are few.
     pub fn find(&mut self, scene: &Scene, team: &Team, control: &Control) -> Result<Found> {
-        let [n, _, k] = scene.shape();
-        let few = FEW.max(FEW_EACH * n * k).min(n * n / SPARSE);
         // The rule looks at the impostors alone, so that those of a metric are given in one way.
         if !self.are_many
-            && let Some(found) = self.one_by_one(scene, few, team, control)?
+            && let Some(found) = self.one_by_one(scene, team, control)?
         {
             return Ok(found);
         }
         self.kept = None;
         let found = scene.sums(team, control)?;
-        self.are_many = found.count() > few;
+        self.are_many = found.count() > scene.few();
         if self.are_many {
             return Ok(found);
         }
-        Ok(self.one_by_one(scene, few, team, control)?.unwrap_or(found))
+        Ok(self.one_by_one(scene, team, control)?.unwrap_or(found))
     }
 
     /// The impostors, if they are few.
-    fn one_by_one(
-        &mut self,
-        scene: &Scene,
-        few: usize,
-        team: &Team,
-        control: &Control,
-    ) -> Result<Option<Found>> {
+    fn one_by_one(&mut self, scene: &Scene, team: &Team, control: &Control) -> Result<Option<Found>> {
         let found = match self.among_kept(scene, team, control)? {
             Some(found) => Some(found),
-            None => self.among_new(scene, few, team, control)?,
+            None => self.among_new(scene, team, control)?,
         };
-        Ok(found.filter(|found| found.count() <= few))
+        Ok(found.filter(|found| found.count() <= scene.few()))
     }
 
     /// Those among the kept pairs, as long as there are no others.
@@ -191,20 +203,14 @@ impl Impostors {
     }
 
     /// Those among new pairs, which are kept if there is room for more than the impostors themselves.
-    fn among_new(
-        &mut self,
-        scene: &Scene,
-        few: usize,
-        team: &Team,
-        control: &Control,
-    ) -> Result<Option<Found>> {
+    fn among_new(&mut self, scene: &Scene, team: &Team, control: &Control) -> Result<Option<Found>> {
         self.kept = None;
         for slack in [self.slack, self.slack / 4.0] {
             let begun = Instant::now();
             if slack < LEAST_SLACK {
                 break;
             }
-            let room = Room { slack, most: 2 * few };
+            let room = Room { slack, most: 2 * scene.few() };
             if let Some(kept) = NearPairs::within(scene, room, team, control)?
                 && let Some(found) = kept.impostors(scene, team, control)?
             {
@@ -215,6 +221,6 @@ impl Impostors {
         }
         // Where there was no room for pairs it is not sought again at once.
         self.slack *= if self.slack < LEAST_SLACK { CHANGE } else { 1.0 / 64.0 };
-        NearPairs::only_impostors(scene, few, team, control)
+        NearPairs::only_impostors(scene, scene.few(), team, control)
     }
 }
