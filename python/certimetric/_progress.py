@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
-__all__ = ["Callback", "Report", "progress_line"]
+__all__ = ["Callback", "Report", "line_if", "progress_line"]
 
 Callback = Callable[[int, int], object]
 """Called with (points done, points in all), about ten times a second."""
@@ -41,6 +41,16 @@ def progress_line(
             if callback is not None:
                 callback(done, total)
 
+        yield report
+
+
+@contextmanager
+def line_if(is_shown: bool, label: str, unit: str) -> Iterator[Report]:
+    """A line on standard error, or none."""
+    if not is_shown:
+        yield lambda *_: None
+        return
+    with progress_line(label=label, unit=unit) as report:
         yield report
 
 

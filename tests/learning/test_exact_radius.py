@@ -135,7 +135,7 @@ def test_an_interrupt_while_shares_are_tried_leaves_the_beginning(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_share, "_radii", interrupt)
-    with pytest.warns(ConvergenceWarning, match="interrupted in epoch 1: what it began with is kept"):
+    with pytest.warns(ConvergenceWarning, match="interrupted before epoch 1: what it began with is kept"):
         learner = ExactRadius(max_iter=2, random_state=0).fit(*overlapping(0))
     assert (learner.stop_reason_, learner.n_iter_, learner.reference_share_) == ("interrupted", 0, None)
     assert np.array_equal(learner.components_, np.eye(6))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 import warnings
 
 import numpy as np
@@ -17,6 +18,7 @@ import certimetric as cm
 from certimetric._cli_app import app
 from certimetric.exceptions import DataError
 from certimetric.learning import ARML, ExactRadius, RobustPrototypes, _decay
+from certimetric.learning._descent import State
 from certimetric.learning._points import shifted
 from certimetric.metrics import certified_accuracy, certified_accuracy_scorer
 
@@ -149,7 +151,7 @@ def test_certified_accuracy_is_that_of_the_prototypes(model):
     assert (cross_val_score(pipeline, *rings(0), scoring=scorer, cv=2) > 0).all()
 
 
-def chosen(monkeypatch, wrong, plain=100, whole=lambda share: True, **options):
+def chosen(monkeypatch, wrong, plain=100, whole=lambda share: True, seconds=math.inf):
     """The share of the cap that is chosen by what is wrong by share, of 1,000 rows; and the shares tried."""
     tried, rows = [], np.arange(1000)
 
@@ -161,8 +163,9 @@ def chosen(monkeypatch, wrong, plain=100, whole=lambda share: True, **options):
 
     monkeypatch.setattr(_decay, "_splits", lambda *_: [_decay.Split(None, None, None, rows < plain, 0)])
     monkeypatch.setattr(_decay, "_try", trial)
-    model = RobustPrototypes(2, objective="clean", random_state=0, **options)
-    share = round(1 / _decay.choose_decay(model, rings(0), 1.0), 1)
+    model = RobustPrototypes(2, objective="clean", random_state=0)
+    state = State({}, np.random.default_rng(0), deadline=time.monotonic() + seconds)
+    share = round(1 / _decay.choose_decay(model, rings(0), 1.0, state, lambda: None), 1)
     assert len(set(tried)) == len(tried) <= 7
     return share, tried
 
@@ -202,17 +205,49 @@ def test_what_there_was_no_time_to_learn_says_nothing_of_its_decay(monkeypatch):
     assert chosen(monkeypatch, {1: 80, 2: 10}, **cut)[0] == 1
     assert chosen(monkeypatch, {1: 140, **dict.fromkeys([2, 4, 8, 16, 32], 10)}, **cut)[0] == 1
     # Without time there is one trial.
-    assert chosen(monkeypatch, {1: 80, 2: 10}, time_limit=1e-9) == (1, [1])
-    assert chosen(monkeypatch, {1: 140, 2: 10}, time_limit=1e-9) == (1, [1])
+    assert chosen(monkeypatch, {1: 80, 2: 10}, seconds=0.0) == (1, [1])
+    assert chosen(monkeypatch, {1: 140, 2: 10}, seconds=0.0) == (1, [1])
 
 
-def test_ctrl_c_while_the_decay_is_chosen_is_raised(monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
+def test_ctrl_c_while_decays_are_tried_leaves_the_beginning_and_keeps_the_trials(monkeypatch, tmp_path):
+    tried, make = [], _decay._try
 
-    monkeypatch.setattr(RobustPrototypes, "_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        RobustPrototypes(4, objective="clean", random_state=0).fit(*rings(0))
+    def listen(model, splits, decay, end):
+        tried.append(decay)
+        if len(tried) == 3:
+            raise KeyboardInterrupt
+        return make(model, splits, decay, end)
+
+    monkeypatch.setattr(_decay, "_try", listen)
+    data, settings = rings(0, 120), {"objective": "clean", "max_iter": 4, "random_state": 0}
+    kept = RobustPrototypes(4, checkpoint=tmp_path / "fit.npz", **settings)
+    with pytest.warns(ConvergenceWarning, match="interrupted before epoch 1: what it began with is kept"):
+        kept.fit(*data)
+    assert (kept.stop_reason_, kept.n_iter_, kept.decay_) == ("interrupted", 0, None)
+    assert kept.predict(data[0]).shape == (120,)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        kept.fit(*data)
+        resumed = tried[3:]
+        whole = RobustPrototypes(4, **settings).fit(*data)
+        # What was chosen is known as well, to who makes more epochs.
+        kept.set_params(max_iter=6).fit(*data)
+    assert not set(resumed) & set(tried[:2])
+    assert tried[:2] + resumed == tried[3 + len(resumed) :]
+    assert kept.n_iter_ == 6
+    assert kept.decay_ == whole.decay_
+    assert np.array_equal(kept.history_["loss"][:4], whole.history_["loss"])
+
+
+def test_decays_that_are_tried_are_told(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = RobustPrototypes(4, objective="clean", max_iter=2, progress=True, random_state=0)
+        model.fit(*rings(0, 90))
+    told = capsys.readouterr().err
+    assert f"RobustPrototypes tries decay {model.cap_:.3g}" in told
+    # Three splits, of two epochs each.
+    assert "6/6" in told
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

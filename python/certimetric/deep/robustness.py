@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from certimetric import _formats
 from certimetric._files import writing
-from certimetric._progress import progress_line
+from certimetric._progress import line_if
 from certimetric.deep._checkpoint import digest_of
 from certimetric.deep._ranking_attacks import ATTACKS, Asked, Gallery, RankingAttack
 from certimetric.deep.attacks import PGD
@@ -121,8 +120,7 @@ def robustness_score(
     clean = retrieval_scores(task.gallery.embeddings, task.codes, seed=seed, n_jobs=torch.get_num_threads())
     call = _fingerprint(model, (task.images, task.codes), (attack, seed)) if checkpoint else ""
     state = _Finished(task.count, Path(checkpoint) if checkpoint else None, call)
-    line = progress_line(label="attack", unit="images") if progress else nullcontext(_silent)
-    with state, line as report:
+    with state, line_if(progress, "attack", "images") as report:
         for number, kind in enumerate(ATTACKS):
             for rows in task.batches():
                 if not state.has(kind, rows):
@@ -223,10 +221,6 @@ def _attacked(task: _Task, rows: slice, number: int, attack: PGD) -> tuple[Tenso
         moved = attack(lambda x: kind.objective(embed(model, x)), images, generator)
         with torch.no_grad():
             return moved, kind.raw(embed(model, moved))
-
-
-def _silent(done: int, total: int, proven: float | None = None, /) -> None:
-    """A progress line that is not there."""
 
 
 class _Finished:

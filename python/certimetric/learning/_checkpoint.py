@@ -37,6 +37,7 @@ def save_state(path: Path, state: State, fingerprint: str) -> None:
         arrays |= {f"mean.{name}": mean, f"square.{name}": square}
     if state.best is not None:
         arrays |= {f"best.{name}": value for name, value in state.best.values.items()}
+    arrays |= {f"chosen.{name}": value for name, value in state.chosen.items()}
     with writing(path) as file:
         np.savez(file, allow_pickle=False, head=np.array(json.dumps(head)), **arrays)
 
@@ -86,4 +87,4 @@ def _as_state(head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> State:
     values = part("value")
     if not values:
         raise ValueError("it has no values")
-    return State(values, rng, adam, best=best, **kept)
+    return State(values, rng, adam, best=best, chosen=part("chosen"), **kept)

@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from certimetric._fit import bare_copy, fit_whole
+from certimetric._progress import Report, line_if
 from certimetric._resolve import as_fitted_metric
-from certimetric._validation import as_positive
 from certimetric.exceptions import InputError
 from certimetric.learning._base import Labelled
+from certimetric.learning._descent import FitProgress, Known, State
 from certimetric.learning._validation_set import hold_out
 from certimetric.metric import Mahalanobis
 from certimetric.neighbors import CertifiedKNeighborsClassifier
@@ -78,30 +79,44 @@ class Trials:
     cap: float
     end: float
     """By the monotonic clock. The first trial has a little time in any case."""
+    chosen: Known
+    """Where those that are whole are kept, for a fit that goes on."""
+    keep: Callable[[], None]
     known: dict[float, Trial] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.known |= {float(name): Trial(wrong) for name, wrong in self.chosen.items()}
 
     def of(self, share: float) -> Trial:
         """The cap over ``share`` is the decay."""
         if share not in self.known:
-            self.known[share] = _try(self.model, self.splits, self.cap / share, self.end)
+            trial = self.known[share] = _try(self.model, self.splits, self.cap / share, self.end)
+            if trial.is_whole:
+                self.chosen[repr(share)] = trial.wrong
+                self.keep()
         return self.known[share]
 
-    def has_time(self) -> bool:
-        return time.monotonic() < self.end
+    def may(self, share: float) -> bool:
+        """Whether there is a trial, or time for it."""
+        return share in self.known or time.monotonic() < self.end
 
 
-def choose_decay(model: "RobustPrototypes", data: Labelled, cap: float) -> float:
+def choose_decay(
+    model: "RobustPrototypes", data: Labelled, cap: float, state: State, keep: Callable[[], None]
+) -> float:
     """The longest decay with which held out rows are as often right as by the plain 1-NN of the others.
 
-    Half of it, and half of that, where much fewer are wrong then.
+    Half of it, and half of that, where much fewer are wrong then. What is tried is put into ``chosen`` of the
+    state, from which it is known by a fit that goes on, and ``keep()`` is called each time.
     """
     # Half of the time that there is, whatever it is.
-    end = time.monotonic() + (as_positive(model.time_limit, "time_limit") or math.inf) / 2
+    now = time.monotonic()
+    end = now + (state.deadline - now) / 2
     splits = _splits(model, data)
     plain = Trial(np.concatenate([split.wrong for split in splits]))
-    trials = Trials(model, splits, cap, end)
+    trials = Trials(model, splits, cap, end, state.chosen, keep)
     share = _longest(trials, plain)
-    while 2 * share <= _SHARES[-1] and trials.has_time():
+    while 2 * share <= _SHARES[-1] and trials.may(2 * share):
         if not trials.of(2 * share).pays_after(trials.of(share)):
             break
         share *= 2
@@ -110,7 +125,7 @@ def choose_decay(model: "RobustPrototypes", data: Labelled, cap: float) -> float
             f"RobustPrototypes has {count} of {len(plain.wrong)} held out rows wrong, and the plain 1-NN "
             f"{plain.count}. More prototypes or epochs may help.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
     return cap / share
 
@@ -118,12 +133,12 @@ def choose_decay(model: "RobustPrototypes", data: Labelled, cap: float) -> float
 def _longest(trials: Trials, plain: Trial) -> float:
     """The share of the longest decay that serves; else of one that does no harm, else of the best."""
     for share in map(float, _SHARES):
-        if trials.known and not trials.has_time():
+        if trials.known and not trials.may(share):
             break
         if trials.of(share).serves(plain):
             # Perhaps one between the two on whose sides the standard lies.
             longer = share / math.sqrt(2)
-            has_more = share > 1 and trials.has_time() and trials.of(longer).serves(plain)
+            has_more = share > 1 and trials.may(longer) and trials.of(longer).serves(plain)
             return longer if has_more else share
     # What was learned in too little time says nothing of its decay.
     whole = {share: tried for share, tried in trials.known.items() if tried.is_whole} or trials.known
@@ -156,13 +171,25 @@ def _split(model: "RobustPrototypes", data: Labelled, fraction: float, rng: np.r
 def _try(model: "RobustPrototypes", splits: Sequence[Split], decay: float, end: float) -> Trial:
     """What prototypes that are learned with a decay have wrong."""
     wrong, is_whole = [], True
-    for place, split in enumerate(splits):
-        trial = bare_copy(model).set_params(decay=decay, metric=split.metric, precision="float64")
-        trial.set_params(max_iter=model._trial_epochs(len(split.train.rows)))
-        # What each of the splits that are left may take.
-        left = max((end - time.monotonic()) / (len(splits) - place), 1e-9)
-        trial.set_params(time_limit=left if math.isfinite(left) else None, random_state=split.seed)
-        fit_whole(trial, split.train.rows, split.train.codes)
-        is_whole = is_whole and trial.stop_reason_ != "time_limit"
-        wrong.append(trial.predict(split.held_out.rows) != split.held_out.codes)
+    label = f"{type(model).__name__} tries decay {decay:.3g}"
+    with line_if(model.progress, label, "epochs") as report:
+        for place, split in enumerate(splits):
+            trial = bare_copy(model).set_params(decay=decay, metric=split.metric, precision="float64")
+            trial.set_params(max_iter=model._trial_epochs(len(split.train.rows)))
+            trial.set_params(callback=_teller(report, place, len(splits)), random_state=split.seed)
+            # What each of the splits that are left may take.
+            left = max((end - time.monotonic()) / (len(splits) - place), 1e-9)
+            trial.set_params(time_limit=left if math.isfinite(left) else None)
+            fit_whole(trial, split.train.rows, split.train.codes)
+            is_whole = is_whole and trial.stop_reason_ != "time_limit"
+            wrong.append(trial.predict(split.held_out.rows) != split.held_out.codes)
     return Trial(np.concatenate(wrong), is_whole)
+
+
+def _teller(report: Report, place: int, splits: int) -> Callable[[FitProgress], None]:
+    """A callback that counts the epochs of all splits, of which each has as many."""
+
+    def tell(progress: FitProgress) -> None:
+        report(place * progress.max_iter + progress.epoch, splits * progress.max_iter)
+
+    return tell

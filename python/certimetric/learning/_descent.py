@@ -5,29 +5,32 @@
                 └── Ctrl-C, time limit ───┴──────────────────────┴──► the best state so far
 
 A state is whole between epochs only. An epoch that fails, is interrupted or runs out of time leaves the
-state before it.
+state before it. Before the first epoch a learner may choose by trials what its parameters leave to the data.
 """
 
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from certimetric._progress import Report, progress_line
+from certimetric._progress import line_if
 from certimetric._validation import FloatArray
 from certimetric.exceptions import OutputError
 from certimetric.learning._adam import Adam
 
-__all__ = ["Best", "Callback", "Descent", "FitProgress", "State", "says_stop"]
+__all__ = ["Best", "Callback", "Descent", "FitProgress", "Known", "State", "Values", "says_stop"]
 
 Values = dict[str, FloatArray]
 """What is learned, by name."""
+
+Known = dict[str, NDArray[Any]]
+"""What is known by trials, by name; of a whole fit."""
 
 
 class FitProgress(NamedTuple):
@@ -82,6 +85,8 @@ class State:
     """Scores since the best one."""
     converged: bool = False
     """Whether another epoch would change nothing worth it; an epoch says so."""
+    chosen: Known = field(default_factory=dict)
+    """What was chosen by trials before the first epoch, and trials while it is not."""
     deadline: float = math.inf
     """By the monotonic clock."""
 
@@ -92,7 +97,8 @@ class State:
         rng.bit_generator.state = self.rng.bit_generator.state
         history = {name: list(numbers) for name, numbers in self.history.items()}
         values = {name: value.copy() for name, value in self.values.items()}
-        return replace(self, values=values, rng=rng, adam=self.adam.copy(), history=history)
+        chosen = dict(self.chosen)
+        return replace(self, values=values, rng=rng, adam=self.adam.copy(), history=history, chosen=chosen)
 
     def check_time(self) -> None:
         """To be called between the steps of an epoch: raises where there is no time for another one."""
@@ -114,6 +120,9 @@ class OutOfTimeError(Exception):
 
 Epoch = Callable[[State], float]
 """Changes a state by one epoch and returns its mean loss."""
+
+Prepare = Callable[[State, Callable[[], None]], None]
+"""Adds what it finds out to ``chosen`` of a state, and says after each part of it that it may be saved."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +150,9 @@ class Descent:
         ``save(state)`` keeps a checkpoint; called every ``save_every`` seconds and at the end.
     save_every : float
     progress : bool
+    prepare : callable or None
+        ``prepare(state, keep)`` chooses before the first epoch what is left to the data; each call of
+        ``keep()`` may save what it knows by then.
     """
 
     name: str
@@ -154,29 +166,38 @@ class Descent:
     save: Callable[[State], None] | None = None
     save_every: float = 60.0
     progress: bool = False
+    prepare: Prepare | None = None
 
     def run(self, state: State, epoch: Epoch) -> tuple[State, str]:
         """The state at the end, and why it is one; ``best`` is there if scores were asked for."""
         if not state.is_finite():
             raise ValueError(f"{self.name} begins with values that are not finite")
-        reason, saved = "", time.monotonic()
+        reason, place, saved = "", "before", time.monotonic()
         limit = math.inf if self.time_limit is None else self.time_limit
         state = replace(state, deadline=saved + limit)
+
+        def keep() -> None:
+            nonlocal saved
+            if time.monotonic() - saved >= self.save_every:
+                self._keep(state)
+                saved = time.monotonic()
+
         try:
-            with self._reporting() as report:
+            if self.prepare is not None:
+                self.prepare(state, keep)
+            place = "in"
+            with line_if(self.progress, self.name, "epochs") as report:
                 while not (reason := reason or self._is_done(state)):
                     state, reason = self._after(state, epoch)
                     report(state.epoch, self.max_iter)
                     if not reason and self._is_told_to_stop(state):
                         reason = "callback"
-                    if time.monotonic() - saved >= self.save_every:
-                        self._keep(state)
-                        saved = time.monotonic()
+                    keep()
         except OutOfTimeError:
             reason = "time_limit"
         except KeyboardInterrupt:
             reason = "interrupted"
-            self._warn(state, f"was interrupted in epoch {state.epoch + 1}")
+            self._warn(state, f"was interrupted {place} epoch {state.epoch + 1}")
         self._keep(state)
         return state, reason
 
@@ -232,11 +253,3 @@ class Descent:
         kept = state.epoch if state.best is None else state.best.epoch
         left = f"what was learned by the end of epoch {kept}" if kept else "what it began with"
         warnings.warn(f"{self.name} {what}: {left} is kept.", ConvergenceWarning, stacklevel=5)
-
-    @contextmanager
-    def _reporting(self) -> Iterator[Report]:
-        if not self.progress:
-            yield lambda *_: None
-            return
-        with progress_line(label=self.name, unit="epochs") as report:
-            yield report

@@ -78,6 +78,9 @@ class GradientLearner(MetricLearner):
     def _settle(self, data: Labelled, jobs: int) -> None:
         """Choose what the parameters leave to the data; called once, before anything is learned."""
 
+    def _prepare(self, state: State, data: Labelled, keep: Callable[[], None]) -> None:
+        """Choose by trials what parameters leave to the data, before the first epoch; see ``Descent``."""
+
     def _holds_out(self) -> bool:
         """Whether rows are held out for validation."""
         return bool(self.early_stopping)
@@ -172,6 +175,7 @@ class GradientLearner(MetricLearner):
             callback=self.callback,
             save=save,
             progress=bool(self.progress),
+            prepare=lambda state, keep: self._prepare(state, train, keep),
         )
         state, self.stop_reason_ = descent.run(state, self._epochs(train, jobs))
         self._take(state)
@@ -191,6 +195,9 @@ class GradientLearner(MetricLearner):
                 raise InputError("warm_start goes on with what was learned, but X or init has another shape.")
             known = known.copy()
             known.stale, known.converged = 0, False
+            if not known.epoch:
+                # Trials without a choice, perhaps of other rows.
+                known.chosen.clear()
         if self.checkpoint is None:
             return known or State(self._begin(train), rng), None
         path, fingerprint = Path(self.checkpoint), self._fingerprint(data)

@@ -1,23 +1,29 @@
 """What a fit of prototypes goes by: its parameters, and in place of "auto" what suits the data."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from certimetric._validation import FloatArray, IntArray
 from certimetric.learning._base import Labelled
-from certimetric.learning._descent import Values
+from certimetric.learning._descent import Known, Values
 from certimetric.learning._radii import Worth, signed_radii
 from certimetric.metric import Mahalanobis
 
 __all__ = ["Plan", "components_of"]
+
+_GIVEN_UP = 0.1
+"""With a decay, rows that are wrong by such a part of the cap do not count: few will ever be right."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """First prototypes, length of the first step, and share of the prototypes that a step is before."""
 
-    worth: Worth
+    cap: float
+    decay: float | None
+    """None: chosen by trials."""
     rate: float
     batch: int
     epochs: int
@@ -30,6 +36,16 @@ class Plan:
         """The prototypes that a step is before; all of them where none would be."""
         drawn = np.flatnonzero(rng.random(len(self.codes)) < self.share)
         return drawn if len(drawn) else np.arange(len(self.codes))
+
+    def decay_of(self, chosen: Known) -> float | None:
+        """How fast radii lose worth; None where that is not chosen yet."""
+        is_known = self.decay is not None or "decay" in chosen
+        return self.worth(chosen).decay if is_known else None
+
+    def worth(self, chosen: Known) -> Worth:
+        """What radii are worth."""
+        decay = float(chosen["decay"]) if self.decay is None else self.decay
+        return Worth(self.cap if math.isinf(decay) else _GIVEN_UP * self.cap, self.cap, decay)
 
     def points(self, values: Values) -> tuple[FloatArray, IntArray]:
         """Prototypes and their codes."""

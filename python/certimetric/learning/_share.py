@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from certimetric._fit import bare_copy, fit_whole
-from certimetric._validation import FloatArray
+from certimetric._validation import FloatArray, effective_jobs
 from certimetric.learning._base import Labelled
 from certimetric.learning._validation_set import Validation, hold_out
 
@@ -54,7 +54,7 @@ def usual_shares(n: int) -> Shares:
     return first, last
 
 
-def choose_shares(model: "ExactRadius", data: Labelled, epochs: int, deadline: float, jobs: int) -> Shares:
+def choose_shares(model: "ExactRadius", data: Labelled, epochs: int, deadline: float) -> Shares:
     """The usual shares, or larger ones under which held out rows have larger radii, and not by chance.
 
     Where half of the time until the deadline, by the monotonic clock, does not suffice for all of them, the
@@ -65,7 +65,7 @@ def choose_shares(model: "ExactRadius", data: Labelled, epochs: int, deadline: f
     others = [shares for shares in (_at_least(best, other) for other in _OTHERS) if shares != best]
     if n > _TRIED or np.bincount(data.codes).min() < 3 or not others:
         return best
-    now = time.monotonic()
+    now, jobs = time.monotonic(), effective_jobs(model.n_jobs)
     end = now + (deadline - now) / 2
     rng = np.random.default_rng(model._generator().integers(2**31))
     splits = [

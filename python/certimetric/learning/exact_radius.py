@@ -1,6 +1,7 @@
 """Exact-radius learning: a metric under which the training rows' own robustness radii are large."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -120,7 +121,7 @@ class ExactRadius(GradientLearner):
     The gradient is that of the formula with λ and the rival held (envelope theorem). With q = reference_share
     an epoch costs n² q p for distances, 2 n q d (p + d) for each step, and for each row some programs of
     n q d or less; memory 8 n q (3 d + p) bytes and 16 matrices of d². Shares that are tried take nine fits
-    of a quarter of the epochs within the first epoch, or as many as half of ``time_limit`` allows, which may
+    of a quarter of the epochs before the first epoch, or as many as half of ``time_limit`` allows, which may
     then decide on the share. A fit that goes on keeps its share.
 
     Examples
@@ -216,13 +217,17 @@ class ExactRadius(GradientLearner):
         components = initial_components(self.init, self.n_components, data)
         if not components.any():
             raise InputError("init is zero everywhere: under that metric all rows coincide.")
-        # Shares that are chosen are so in the first epoch: those of a fit that goes on stay what they are.
-        return {"components": normed(components), "shares": np.zeros(2)}
+        return {"components": normed(components)}
 
-    def _learned(self, values: Values) -> None:
-        super()._learned(values)
-        first, last = self._plan.shares or values["shares"].tolist()
-        self.reference_share_ = (first, last) if first else None
+    def _prepare(self, state: State, data: Labelled, _: Callable[[], None]) -> None:
+        if self._plan.shares is None and "shares" not in state.chosen:
+            shares = choose_shares(self, data, self._plan.epochs, state.deadline)
+            state.chosen["shares"] = np.array(shares)
+
+    def _take(self, state: State) -> None:
+        super()._take(state)
+        shares = state.chosen.get("shares", np.zeros(0)).tolist()
+        self.reference_share_ = self._plan.shares or tuple(shares) or None
 
     def _epochs(self, data: Labelled, jobs: int) -> Epoch:
         plan = self._plan
@@ -232,9 +237,7 @@ class ExactRadius(GradientLearner):
         n = len(data.rows)
         batches = np.array_split(state.rng.permutation(n), math.ceil(n / plan.batch))
         total = 0.0
-        if plan.shares is None and not state.values["shares"].all():
-            state.values["shares"] = np.array(choose_shares(self, data, plan.epochs, state.deadline, jobs))
-        first, last = plan.shares or state.values["shares"]
+        first, last = plan.shares or state.chosen["shares"]
         for batch in batches:
             state.check_time()
             done = state.adam.count / (len(batches) * plan.epochs)

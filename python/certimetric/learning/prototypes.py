@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -23,7 +24,7 @@ from certimetric.learning._descent import Callback, Epoch, State, Values
 from certimetric.learning._fitting import GradientLearner
 from certimetric.learning._points import centres, default_count, shifted
 from certimetric.learning._prototype_plan import Plan, components_of
-from certimetric.learning._radii import Worth, anneal, radius_loss, reach, signed_radii, spread
+from certimetric.learning._radii import anneal, radius_loss, reach, signed_radii, spread
 from certimetric.learning._validation_set import Validation
 from certimetric.learning.exact_radius import normed
 from certimetric.metric import Mahalanobis
@@ -39,9 +40,6 @@ _KEPT, _MANY = 0.25, 4
 
 _COARSE = 0.05
 """The part of how far radii go that rounding may move a prototype by."""
-
-_GIVEN_UP = 0.1
-"""With a decay, rows that are wrong by such a part of the cap do not count: few will ever be right."""
 
 _STEPS, _FEWEST_EPOCHS = (800, 3200), (10, 40)
 """Steps of a fit by default, and epochs at least; and where moved images are to be right as well."""
@@ -138,8 +136,10 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         G; the identity for the Euclidean metric.
     classifier_ : CertifiedKNeighborsClassifier
         The 1-NN of the prototypes.
-    cap_, decay_ : float
+    cap_ : float
+    decay_ : float, or None
         Radii count up to the cap; rows that are wrong count up to −cap, or with a finite decay a tenth of it.
+        The decay is None where the fit ended before it was chosen.
     batch_size_, learning_rate_, max_iter_ : int or float
         What the fit went by.
     n_iter_, best_iter_ : int
@@ -151,7 +151,9 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
 
     Notes
     -----
-    With P prototypes an epoch costs n P p for distances and for each row some programs of P d or less.
+    With P prototypes an epoch costs n P p for distances and for each row some programs of P d or less. Decays
+    are tried before the first epoch, in half of ``time_limit`` at most. Ctrl-C then leaves the k-means;
+    ``checkpoint`` keeps which rows were wrong with each of them. A fit that goes on keeps its decay.
 
     References
     ----------
@@ -254,12 +256,11 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         batch, epochs = self._lengths(n)
         eps = as_positive(self.eps, "eps")
         cap = far if eps is None else 1.5 * eps
-        decay = as_positive(self.decay, "decay") or math.inf
         # Where no row has a radius there is nothing to choose.
-        if self.objective == "clean" and self.decay is None and math.isfinite(cap):
-            decay = choose_decay(self, data, cap)
+        is_chosen = self.objective == "clean" and self.decay is None and math.isfinite(cap)
         self._plan = Plan(
-            worth=Worth(cap if math.isinf(decay) else _GIVEN_UP * cap, cap, decay),
+            cap=cap,
+            decay=None if is_chosen else as_positive(self.decay, "decay") or math.inf,
             rate=given(self.learning_rate, _first_rate(far, features)),
             batch=batch,
             epochs=epochs,
@@ -268,8 +269,18 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
             codes=points[1],
             share=_KEPT if len(points[1]) >= _MANY * len(data.classes) else 1.0,
         )
-        self.cap_, self.decay_, self.batch_size_ = cap, decay, batch
+        self.cap_, self.batch_size_ = cap, batch
         self.learning_rate_, self.max_iter_ = self._plan.rate, self._plan.epochs
+
+    def _prepare(self, state: State, data: Labelled, keep: Callable[[], None]) -> None:
+        if self._plan.decay is None and "decay" not in state.chosen:
+            decay = choose_decay(self, data, self._plan.cap, state, keep)
+            state.chosen.clear()
+            state.chosen["decay"] = np.array(decay)
+
+    def _take(self, state: State) -> None:
+        super()._take(state)
+        self.decay_ = self._plan.decay_of(state.chosen)
 
     @property
     def _is_varied(self) -> bool:
@@ -331,6 +342,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         n = len(data.rows)
         batches = np.array_split(state.rng.permutation(n), math.ceil(n / plan.batch))
         total, slopes = 0.0, np.zeros_like(plan.start)
+        worth = plan.worth(state.chosen)
         for batch in batches:
             state.check_time()
             rows = data.rows[batch]
@@ -341,7 +353,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
                 (state.values["points"][kept], plan.codes[kept]),
                 plan.components(state.values),
                 (rows, data.codes[batch]),
-                plan.worth,
+                worth,
                 by=("points", "components") if self.learn_metric else ("points",),
                 n_jobs=jobs,
             )
@@ -361,8 +373,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     def _score(self, validation: Validation, values: Values) -> float:
         """The mean radius, 0 where there is none or a row is wrong."""
         plan = self._plan
-        radii = plan.radii(values, validation.held_out, plan.worth.cap, validation.n_jobs)
-        return float(np.clip(radii, 0.0, plan.worth.cap).mean())
+        radii = plan.radii(values, validation.held_out, plan.cap, validation.n_jobs)
+        return float(np.clip(radii, 0.0, plan.cap).mean())
 
     def _learned(self, values: Values) -> None:
         plan = self._plan
