@@ -89,15 +89,15 @@ def test_ctrl_c_writes_what_was_learned(train, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--max-iter", "0"], "max_iter must be at least 1"),
+        (["--max-iter", "0"], "--max-iter must be at least 1"),
         (["--loss", "square"], "square"),
         (["--out", "metric.csv"], "--out must be a file .npz"),
         (["--out", "nowhere/metric.npz"], "the folder nowhere does not exist"),
         (["--label", "y"], "--label names the label column"),
-        (["--n-components", "9"], "n_components must be at most n_features = 4"),
+        (["--n-components", "9"], "--n-components must be at most n_features = 4"),
         (["--device", "cuda"], "device='cuda' needs backend='torch'"),
         (["--checkpoint", "nowhere/fit.npz"], "checkpoint: nowhere/fit.npz cannot be written"),
-        (["--checkpoint", "fit.ckpt"], "checkpoint must be a file .npz, got fit.ckpt"),
+        (["--checkpoint", "fit.ckpt"], "--checkpoint must be a file .npz, got fit.ckpt"),
     ],
 )
 def test_mistakes_are_one_line(train, options, message):
@@ -121,7 +121,7 @@ def test_mistakes_about_nca_are_one_line(train, option, value):
     out = train.with_name("metric.npz")
     result = run("learn", "nca", "--train", train, "--out", out, "-q", f"--{option}", value)
     assert result.exit_code == 2
-    assert option.replace("-", "_") in result.stderr
+    assert f"error: --{option} must" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 

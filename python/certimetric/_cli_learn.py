@@ -6,7 +6,7 @@ and their help is in its docstring.
 
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -140,13 +140,25 @@ def _learn(model: MetricLearner, rows: Rows, out: Path) -> None:
         model.set_params(metric=metric_of(metric, values))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        model.fit(values, labels)
+        try:
+            model.fit(values, labels)
+        except InputError as error:
+            raise InputError(_of_options(str(error), known)) from error
     for warning in caught:
         typer.echo(f"certimetric: {warning.message}", err=True)
     model.save(out, train=data.name, scale=rows.scale)
     _print(model, out)
     if getattr(model, "stop_reason_", "") == "interrupted":
         raise typer.Exit(130)
+
+
+def _of_options(message: str, parameters: Iterable[str]) -> str:
+    """What is wrong with a parameter, of the option that gave it; others are told as they are."""
+    name, space, rest = message.partition(" ")
+    if name not in parameters:
+        return message
+    option = {"random_state": "seed", "n_jobs": "jobs"}.get(name, name.replace("_", "-"))
+    return f"--{option}{space}{rest}"
 
 
 def _print(model: MetricLearner, out: Path) -> None:

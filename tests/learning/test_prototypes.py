@@ -239,6 +239,14 @@ def test_ctrl_c_while_decays_are_tried_leaves_the_beginning_and_keeps_the_trials
     assert np.array_equal(kept.history_["loss"][:4], whole.history_["loss"])
 
 
+def test_a_file_is_certified_with_as_many_threads_as_are_asked_for(model, tmp_path):
+    model.save(tmp_path / "points.npz")
+    loaded = RobustPrototypes.load(tmp_path / "points.npz").set_params(n_jobs=2)
+    rows, labels = rings(1)
+    assert np.array_equal(loaded.certify(rows, labels).lower, model.certify(rows, labels).lower)
+    assert loaded.classifier_.n_jobs == 2
+
+
 def test_decays_that_are_tried_are_told(capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -399,7 +399,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Labels of the nearest prototypes, ndarray of shape (m,)."""
         rows = self._rows(X)
-        labels: NDArray[Any] = self.classifier_.predict(rows)
+        labels: NDArray[Any] = self._classifier.predict(rows)
         return labels
 
     def certify(self, X: ArrayLike, y: ArrayLike | None = None, **options: Any) -> Certification:
@@ -413,7 +413,12 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
             As of :meth:`certimetric.CertifiedKNeighborsClassifier.certify`.
         """
         rows = self._rows(X)
-        return self.classifier_.certify(rows, y, **options)
+        return self._classifier.certify(rows, y, **options)
+
+    @property
+    def _classifier(self) -> CertifiedKNeighborsClassifier:
+        """The 1-NN of the prototypes, with as many threads as the parameter says by now."""
+        return self.classifier_.set_params(n_jobs=self.n_jobs)
 
     def _saved(self) -> dict[str, NDArray[Any]]:
         # Labels that are objects would need pickle.
