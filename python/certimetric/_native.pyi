@@ -197,6 +197,16 @@ def pair_outer(
     n_jobs: int = 1,
 ) -> NDArray[np.float64]:  # (d, d): sum of w (a - b)(a - b)ᵀ
     ...
+def adam_step(
+    values: NDArray[np.float64],  # as many numbers as the next three; all but the gradient are written to
+    gradient: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    square: NDArray[np.float64],
+    decay: tuple[float, float],  # of the moments
+    pace: float,  # η √(1 - β₂ᵗ) / (1 - β₁ᵗ)
+    floor: float,  # ε √(1 - β₂ᵗ)
+    n_jobs: int,
+) -> None: ...
 def bregman_sweep(
     metric: NDArray[np.float64],  # (d, d)
     differences: NDArray[np.float64],  # (m, d)

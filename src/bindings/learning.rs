@@ -2,6 +2,7 @@
 
 use super::arrays::{into_matrix, into_vector, matrix};
 use super::enter::{Call, enter};
+use crate::learning::adam::{Moved, PIECE, Step};
 use crate::learning::bregman::Bounded;
 use crate::learning::envelope::{self, Anchors, Wanted, Worth};
 use crate::learning::impostors::{Impostors as Searched, Scene, Sum};
@@ -9,7 +10,9 @@ use crate::learning::neighborhood::Neighborhood as Core;
 use crate::learning::objective::{Loss, Triplets};
 use crate::learning::pairs::{Pairs, Weighted, outer};
 use crate::learning::reference::Labelled;
-use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{
+    PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray1, PyUntypedArrayMethods,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::sync::{Mutex, PoisonError};
@@ -237,6 +240,36 @@ pub fn bregman_sweep<'py>(
         Ok(())
     })?;
     Ok((into_matrix(py, metric, d), into_vector(py, bounds), into_vector(py, multipliers)))
+}
+
+#[pyfunction]
+pub fn adam_step(
+    py: Python<'_>,
+    mut values: PyReadwriteArray1<'_, f64>,
+    gradient: PyReadonlyArray1<'_, f64>,
+    mut mean: PyReadwriteArray1<'_, f64>,
+    mut square: PyReadwriteArray1<'_, f64>,
+    decay: (f64, f64),
+    pace: f64,
+    floor: f64,
+    n_jobs: usize,
+) -> PyResult<()> {
+    let mut moved = Moved {
+        values: values.as_slice_mut()?,
+        gradient: gradient.as_slice()?,
+        mean: mean.as_slice_mut()?,
+        square: square.as_slice_mut()?,
+    };
+    if [moved.gradient.len(), moved.mean.len(), moved.square.len()] != [moved.values.len(); 3] {
+        return Err(PyValueError::new_err("values, gradient, mean and square are not as many numbers"));
+    }
+    let step = Step { decay, pace, floor };
+    if moved.values.len() <= PIECE {
+        step.go(&mut moved);
+        return Ok(());
+    }
+    let call = Call { jobs: n_jobs, time_limit: None, progress: None };
+    enter(py, &call, |team, control| step.make(moved, team, control))
 }
 
 type Radii<'py> =

@@ -46,6 +46,7 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(learning::triplet_objective, module)?)?;
     module.add_function(wrap_pyfunction!(learning::pair_squares, module)?)?;
     module.add_function(wrap_pyfunction!(learning::pair_outer, module)?)?;
+    module.add_function(wrap_pyfunction!(learning::adam_step, module)?)?;
     module.add_function(wrap_pyfunction!(learning::bregman_sweep, module)?)?;
     module.add_function(wrap_pyfunction!(learning::radius_objective, module)?)?;
     module.add_function(wrap_pyfunction!(search::spectral_norm_bound, module)?)?;

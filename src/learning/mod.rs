@@ -1,9 +1,10 @@
 //! What learners of metrics ask of the data again and again: near rows of the own and of other classes, margins of
-//! triplets, distances of pairs, impostors and radii before labelled points with their gradients, and projections onto
-//! bounds.
+//! triplets, distances of pairs, impostors and radii before labelled points with their gradients, steps of Adam, and
+//! projections onto bounds.
 //!
 //! Nothing here is proven: a learned metric is a number like any other, and the certifier says what it is worth.
 
+pub mod adam;
 pub mod bregman;
 mod candidates;
 mod drift;

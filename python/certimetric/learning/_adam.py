@@ -4,12 +4,10 @@ import math
 
 import numpy as np
 
+from certimetric import _native
 from certimetric._validation import FloatArray
 
 __all__ = ["Adam"]
-
-_PIECE = 1 << 14
-"""Numbers that are worked on at a time, so that what lies between is in the processor's cache."""
 
 
 class Adam:
@@ -38,31 +36,31 @@ class Adam:
         values: dict[str, FloatArray],
         gradients: dict[str, FloatArray],
         rate: float | dict[str, float],
+        n_jobs: int = 1,
     ) -> None:
-        """One step down, which is written into the values of which there are gradients: contiguous arrays.
+        """One step down, which is written into the values of which there are gradients: C-contiguous arrays.
 
-        ``rate`` is one for all of them, or one for each.
+        ``rate`` is one for all of them, or one for each. Threads change no bit.
         """
         self.count += 1
-        for name, gradient in gradients.items():
-            if name not in self.moments:
-                self.moments[name] = np.zeros(gradient.shape), np.zeros(gradient.shape)
-            pace = rate[name] if isinstance(rate, dict) else rate
-            arrays = [array.reshape(-1) for array in (values[name], gradient, *self.moments[name])]
-            for start in range(0, gradient.size, _PIECE):
-                value, slope, mean, square = (array[start : start + _PIECE] for array in arrays)
-                self._move(value, slope, mean, square, pace)
-
-    def _move(
-        self, value: FloatArray, gradient: FloatArray, mean: FloatArray, square: FloatArray, rate: float
-    ) -> None:
         first, second = self.decay
-        mean *= first
-        mean += (1 - first) * gradient
-        square *= second
-        square += (1 - second) * gradient**2
-        # value −= rate m̂ / (√v̂ + ε) with m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ), by one division.
         unit = math.sqrt(1 - second**self.count)
-        size = np.sqrt(square)
-        size += unit * self.epsilon
-        value -= mean * (rate * unit / (1 - first**self.count)) / size
+        for name, gradient in gradients.items():
+            value = values[name]
+            if not value.flags.c_contiguous:
+                raise ValueError(f"{name} is not C-contiguous")
+            if name not in self.moments:
+                self.moments[name] = np.zeros(value.shape), np.zeros(value.shape)
+            pace = rate[name] if isinstance(rate, dict) else rate
+            mean, square = self.moments[name]
+            # η m̂ / (√v̂ + ε) with m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ), by one division.
+            _native.adam_step(
+                value.reshape(-1),
+                np.ascontiguousarray(gradient, dtype=np.float64).reshape(-1),
+                mean.reshape(-1),
+                square.reshape(-1),
+                self.decay,
+                pace * unit / (1 - first**self.count),
+                unit * self.epsilon,
+                n_jobs,
+            )

@@ -359,14 +359,14 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
             )
             slopes[kept] = found.gradients["points"]
             gradients = {**found.gradients, "points": slopes}
-            self._step(state, gradients, anneal(1.0, state.adam.count / (len(batches) * plan.epochs)))
+            self._step(state, gradients, anneal(1.0, state.adam.count / (len(batches) * plan.epochs)), jobs)
             slopes[kept] = 0.0
             total += found.loss * len(batch)
         return total / n
 
-    def _step(self, state: State, gradients: Values, share: float) -> None:
+    def _step(self, state: State, gradients: Values, share: float, n_jobs: int) -> None:
         rates = {"points": share * self._plan.rate, "components": share * _METRIC_RATE}
-        state.adam.step(state.values, gradients, rates)
+        state.adam.step(state.values, gradients, rates, n_jobs)
         if self.learn_metric:
             state.values["components"] = normed(state.values["components"])
 
@@ -418,7 +418,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     @property
     def _classifier(self) -> CertifiedKNeighborsClassifier:
         """The 1-NN of the prototypes, with as many threads as the parameter says by now."""
-        return self.classifier_.set_params(n_jobs=self.n_jobs)
+        self.classifier_.n_jobs = self.n_jobs
+        return self.classifier_
 
     def _saved(self) -> dict[str, NDArray[Any]]:
         # Labels that are objects would need pickle.
