@@ -107,6 +107,15 @@ def test_mistakes_are_one_line(train, options, message):
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_a_mistake_about_a_value_names_its_option(train):
+    command = ["learn", "prototypes", "--train", train, "--out", train.with_name("points.npz"), "-q"]
+    result = run(*command, "--objective", "clean", "--precision", "float16", "--n-prototypes", "0")
+    assert "error: --n-prototypes must be" in result.stderr
+    np.savez(train.with_name("few.npz"), X=np.eye(4), y=[0, 0, 1, 1])
+    command[3] = train.with_name("few.npz")
+    assert "error: --objective='clean' holds out" in run(*command, "--objective", "clean").stderr
+
+
 def test_data_that_cannot_be_learned_from_is_one_line(tmp_path):
     np.savez(tmp_path / "one.npz", X=np.eye(3), y=[1, 1, 1])
     result = learn(tmp_path / "one.npz", "-q")

@@ -143,7 +143,7 @@ def _learn(model: MetricLearner, rows: Rows, out: Path) -> None:
         try:
             model.fit(values, labels)
         except InputError as error:
-            raise InputError(_of_options(str(error), known)) from error
+            raise type(error)(_of_options(str(error), known)) from error
     for warning in caught:
         typer.echo(f"certimetric: {warning.message}", err=True)
     model.save(out, train=data.name, scale=rows.scale)
@@ -154,11 +154,11 @@ def _learn(model: MetricLearner, rows: Rows, out: Path) -> None:
 
 def _of_options(message: str, parameters: Iterable[str]) -> str:
     """What is wrong with a parameter, of the option that gave it; others are told as they are."""
-    name, space, rest = message.partition(" ")
+    name = re.split(r"\W", message, maxsplit=1)[0]
     if name not in parameters:
         return message
     option = {"random_state": "seed", "n_jobs": "jobs"}.get(name, name.replace("_", "-"))
-    return f"--{option}{space}{rest}"
+    return f"--{option}{message[len(name) :]}"
 
 
 def _print(model: MetricLearner, out: Path) -> None:

@@ -2,7 +2,7 @@
 
 use super::arrays::{into_matrix, into_vector, matrix};
 use super::enter::{Call, enter};
-use crate::learning::adam::{Moved, PIECE, Step};
+use crate::learning::adam::{MANY, Moved, Step};
 use crate::learning::bregman::Bounded;
 use crate::learning::envelope::{self, Anchors, Wanted, Worth};
 use crate::learning::impostors::{Impostors as Searched, Scene, Sum};
@@ -264,7 +264,7 @@ pub fn adam_step(
         return Err(PyValueError::new_err("values, gradient, mean and square are not as many numbers"));
     }
     let step = Step { decay, pace, floor };
-    if moved.values.len() <= PIECE {
+    if moved.values.len() < MANY {
         step.go(&mut moved);
         return Ok(());
     }

@@ -4,8 +4,11 @@ use crate::error::Result;
 use crate::parallel::{Control, Team};
 use std::sync::{Mutex, PoisonError};
 
-/// Numbers that a thread takes at a time; fewer are not worth one.
-pub const PIECE: usize = 1 << 15;
+/// Numbers that a thread takes at a time.
+const PIECE: usize = 1 << 15;
+
+/// Numbers from which on threads are worth their start.
+pub const MANY: usize = 1 << 18;
 
 /// What is moved, by which gradient `g`, and the moments `m` and `v`: as many numbers each.
 pub struct Moved<'a> {

@@ -31,8 +31,8 @@ def test_steps_are_those_of_the_paper(rng, shape):
 def test_arrays_that_cannot_be_written_to_in_place_are_refused():
     with pytest.raises(ValueError, match="rest is not C-contiguous"):
         Adam().step({"rest": np.zeros((4, 3)).T}, {"rest": np.ones((3, 4))}, 0.1)
-    with pytest.raises(ValueError, match="not as many numbers"):
-        Adam().step({"rest": np.zeros(4)}, {"rest": np.ones(3)}, 0.1)
+    with pytest.raises(ValueError, match=r"rest has the shape \(2, 3\), but its gradient \(3, 2\)"):
+        Adam().step({"rest": np.zeros((2, 3))}, {"rest": np.ones((3, 2))}, 0.1)
 
 
 def test_a_copy_goes_its_own_way(rng):

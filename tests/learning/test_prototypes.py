@@ -18,6 +18,7 @@ import certimetric as cm
 from certimetric._cli_app import app
 from certimetric.exceptions import DataError
 from certimetric.learning import ARML, ExactRadius, RobustPrototypes, _decay
+from certimetric.learning._base import Labelled
 from certimetric.learning._descent import State
 from certimetric.learning._points import shifted
 from certimetric.metrics import certified_accuracy, certified_accuracy_scorer
@@ -154,6 +155,7 @@ def test_certified_accuracy_is_that_of_the_prototypes(model):
 def chosen(monkeypatch, wrong, plain=100, whole=lambda share: True, seconds=math.inf):
     """The share of the cap that is chosen by what is wrong by share, of 1,000 rows; and the shares tried."""
     tried, rows = [], np.arange(1000)
+    data = Labelled(*rings(0), np.array(["in", "out"]))
 
     def trial(model, splits, decay, end):
         share = round(1 / decay, 1)
@@ -161,7 +163,7 @@ def chosen(monkeypatch, wrong, plain=100, whole=lambda share: True, seconds=math
         # Forty of the rows that the plain 1-NN has wrong, if so many, and others.
         return _decay.Trial((rows >= 60) & (rows < 60 + wrong[share]), whole(share))
 
-    monkeypatch.setattr(_decay, "_splits", lambda *_: [_decay.Split(None, None, None, rows < plain, 0)])
+    monkeypatch.setattr(_decay, "_splits", lambda *_: [_decay.Split(data, None, None, rows < plain, 0)])
     monkeypatch.setattr(_decay, "_try", trial)
     model = RobustPrototypes(2, objective="clean", random_state=0)
     state = State({}, np.random.default_rng(0), deadline=time.monotonic() + seconds)
@@ -237,6 +239,77 @@ def test_ctrl_c_while_decays_are_tried_leaves_the_beginning_and_keeps_the_trials
     assert kept.n_iter_ == 6
     assert kept.decay_ == whole.decay_
     assert np.array_equal(kept.history_["loss"][:4], whole.history_["loss"])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_trials_are_known_only_to_a_fit_of_the_same_rows_and_epochs(monkeypatch, tmp_path):
+    tried, stop, make = [], [3], _decay._try
+
+    def listen(*arguments):
+        tried.append(arguments[2])
+        if len(tried) in stop:
+            raise KeyboardInterrupt
+        return make(*arguments)
+
+    monkeypatch.setattr(_decay, "_try", listen)
+    # Warm starts go on with what was learned, of whatever rows.
+    model = RobustPrototypes(2, max_iter=2, random_state=0).fit(*rings(0, 120))
+    model.set_params(objective="clean", warm_start=True, max_iter=4).fit(*rings(0, 120))
+    assert (model.stop_reason_, model.n_iter_, len(tried)) == ("interrupted", 2, 3)
+    model.fit(*rings(1, 150))
+    alone = RobustPrototypes(2, objective="clean", max_iter=4, random_state=0).fit(*rings(1, 150))
+    assert (model.stop_reason_, model.n_iter_, model.decay_) == ("max_iter", 4, alone.decay_)
+    # Trials of other lengths say something else.
+    tried.clear()
+    settings = {"objective": "clean", "random_state": 0, "checkpoint": tmp_path / "fit.npz"}
+    RobustPrototypes(2, max_iter=1, **settings).fit(*rings(0, 120))
+    stop.clear()
+    longer = RobustPrototypes(2, max_iter=9, **settings).fit(*rings(0, 120))
+    whole = RobustPrototypes(2, max_iter=9, **settings | {"checkpoint": None}).fit(*rings(0, 120))
+    assert longer.decay_ == whole.decay_
+    assert np.array_equal(longer.prototypes_, whole.prototypes_)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_choice_without_an_epoch_by_it_is_made_again(tmp_path):
+    settings = {"objective": "clean", "max_iter": 9, "random_state": 0}
+    model = RobustPrototypes(2, **settings, checkpoint=tmp_path / "fit.npz", time_limit=1e-3)
+    assert model.fit(*rings(0, 120)).n_iter_ == 0
+    model.set_params(time_limit=None).fit(*rings(0, 120))
+    whole = RobustPrototypes(2, **settings).fit(*rings(0, 120))
+    assert model.decay_ == whole.decay_
+    assert np.array_equal(model.prototypes_, whole.prototypes_)
+
+
+def test_without_an_epoch_to_make_nothing_is_tried(monkeypatch):
+    model = RobustPrototypes(2, max_iter=2, random_state=0).fit(*rings(0))
+    monkeypatch.setattr(_decay, "_try", pytest.fail)
+    model.set_params(objective="clean", warm_start=True).fit(*rings(0))
+    assert (model.n_iter_, model.decay_) == (2, None)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("chosen.decay", np.ones(3)),
+        ("chosen.decay", np.array(-1.0)),
+        ("chosen.decay", np.array(np.nan)),
+        ("chosen.decay", np.array("a")),
+        ("chosen.other", np.ones(())),
+        ("mean.points", np.ones((2, 8))),
+        ("square.points", np.ones((8, 2), dtype=np.float32)),
+    ],
+)
+def test_choices_and_moments_that_cannot_be_are_refused(tmp_path, name, value):
+    path = tmp_path / "fit.npz"
+    model = RobustPrototypes(4, objective="clean", max_iter=2, random_state=0, checkpoint=path)
+    model.fit(*rings(0, 120))
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    np.savez(path, **arrays | {name: value})
+    with pytest.raises(DataError, match=r"fit.npz: is a damaged checkpoint"):
+        model.set_params(max_iter=3).fit(*rings(0, 120))
 
 
 def test_a_file_is_certified_with_as_many_threads_as_are_asked_for(model, tmp_path):

@@ -49,6 +49,8 @@ class Adam:
             value = values[name]
             if not value.flags.c_contiguous:
                 raise ValueError(f"{name} is not C-contiguous")
+            if gradient.shape != value.shape:
+                raise ValueError(f"{name} has the shape {value.shape}, but its gradient {gradient.shape}")
             if name not in self.moments:
                 self.moments[name] = np.zeros(value.shape), np.zeros(value.shape)
             pace = rate[name] if isinstance(rate, dict) else rate

@@ -37,7 +37,10 @@ def save_state(path: Path, state: State, fingerprint: str) -> None:
         arrays |= {f"mean.{name}": mean, f"square.{name}": square}
     if state.best is not None:
         arrays |= {f"best.{name}": value for name, value in state.best.values.items()}
-    arrays |= {f"chosen.{name}": value for name, value in state.chosen.items()}
+    # Before the first epoch nothing hangs on a choice, which may have been made in too little time.
+    chosen = state.chosen if state.epoch else {}
+    arrays |= {f"chosen.{name}": value for name, value in chosen.items()}
+    arrays |= {f"trials.{name}": value for name, value in state.trials.items()}
     with writing(path) as file:
         np.savez(file, allow_pickle=False, head=np.array(json.dumps(head)), **arrays)
 
@@ -87,4 +90,7 @@ def _as_state(head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> State:
     values = part("value")
     if not values:
         raise ValueError("it has no values")
-    return State(values, rng, adam, best=best, chosen=part("chosen"), **kept)
+    for name, moments in adam.moments.items():
+        if any(array.shape != values[name].shape or array.dtype != np.float64 for array in moments):
+            raise ValueError(f"the moments of {name} are other arrays than its values")
+    return State(values, rng, adam, best=best, chosen=part("chosen"), trials=part("trials"), **kept)

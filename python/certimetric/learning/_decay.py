@@ -45,6 +45,11 @@ class Split(NamedTuple):
     wrong: NDArray[np.bool_]
     seed: int
 
+    @property
+    def size(self) -> int:
+        """Rows to learn from."""
+        return len(self.train.rows)
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -79,26 +84,42 @@ class Trials:
     cap: float
     end: float
     """By the monotonic clock. The first trial has a little time in any case."""
-    chosen: Known
-    """Where those that are whole are kept, for a fit that goes on."""
+    kept: Known
+    """Those that are whole, for a fit that goes on."""
     keep: Callable[[], None]
     known: dict[float, Trial] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.known |= {float(name): Trial(wrong) for name, wrong in self.chosen.items()}
 
     def of(self, share: float) -> Trial:
         """The cap over ``share`` is the decay."""
         if share not in self.known:
-            trial = self.known[share] = _try(self.model, self.splits, self.cap / share, self.end)
-            if trial.is_whole:
-                self.chosen[repr(share)] = trial.wrong
-                self.keep()
+            self.known[share] = self._kept(share) or self._made(share)
         return self.known[share]
 
     def may(self, share: float) -> bool:
         """Whether there is a trial, or time for it."""
-        return share in self.known or time.monotonic() < self.end
+        return share in self.known or self._kept(share) is not None or time.monotonic() < self.end
+
+    def _made(self, share: float) -> Trial:
+        trial = _try(self.model, self.splits, self.cap / share, self.end)
+        if trial.is_whole:
+            self.kept[self._name(share)] = trial.wrong
+            self.keep()
+        return trial
+
+    def _kept(self, share: float) -> Trial | None:
+        wrong = self.kept.get(self._name(share))
+        # Of a file, which may be damaged.
+        is_one = wrong is not None and wrong.dtype == np.bool_ and wrong.shape == (self.rows,)
+        return Trial(wrong) if wrong is not None and is_one else None
+
+    @property
+    def rows(self) -> int:
+        """Rows held out."""
+        return sum(len(split.wrong) for split in self.splits)
+
+    def _name(self, share: float) -> str:
+        """With the epochs: a fit that goes on may have others."""
+        return f"{share!r} in {self.model._trial_epochs(self.splits[0].size)}"
 
 
 def choose_decay(
@@ -106,7 +127,7 @@ def choose_decay(
 ) -> float:
     """The longest decay with which held out rows are as often right as by the plain 1-NN of the others.
 
-    Half of it, and half of that, where much fewer are wrong then. What is tried is put into ``chosen`` of the
+    Half of it, and half of that, where much fewer are wrong then. What is tried is put into ``trials`` of the
     state, from which it is known by a fit that goes on, and ``keep()`` is called each time.
     """
     # Half of the time that there is, whatever it is.
@@ -114,7 +135,7 @@ def choose_decay(
     end = now + (state.deadline - now) / 2
     splits = _splits(model, data)
     plain = Trial(np.concatenate([split.wrong for split in splits]))
-    trials = Trials(model, splits, cap, end, state.chosen, keep)
+    trials = Trials(model, splits, cap, end, state.trials, keep)
     share = _longest(trials, plain)
     while 2 * share <= _SHARES[-1] and trials.may(2 * share):
         if not trials.of(2 * share).pays_after(trials.of(share)):
@@ -175,7 +196,7 @@ def _try(model: "RobustPrototypes", splits: Sequence[Split], decay: float, end: 
     with line_if(model.progress, label, "epochs") as report:
         for place, split in enumerate(splits):
             trial = bare_copy(model).set_params(decay=decay, metric=split.metric, precision="float64")
-            trial.set_params(max_iter=model._trial_epochs(len(split.train.rows)))
+            trial.set_params(max_iter=model._trial_epochs(split.size))
             trial.set_params(callback=_teller(report, place, len(splits)), random_state=split.seed)
             # What each of the splits that are left may take.
             left = max((end - time.monotonic()) / (len(splits) - place), 1e-9)

@@ -86,7 +86,8 @@ class State:
     converged: bool = False
     """Whether another epoch would change nothing worth it; an epoch says so."""
     chosen: Known = field(default_factory=dict)
-    """What was chosen by trials before the first epoch, and trials while it is not."""
+    """What was chosen by trials before the first epoch."""
+    trials: Known = field(default_factory=dict)
     deadline: float = math.inf
     """By the monotonic clock."""
 
@@ -97,8 +98,9 @@ class State:
         rng.bit_generator.state = self.rng.bit_generator.state
         history = {name: list(numbers) for name, numbers in self.history.items()}
         values = {name: value.copy() for name, value in self.values.items()}
-        chosen = dict(self.chosen)
-        return replace(self, values=values, rng=rng, adam=self.adam.copy(), history=history, chosen=chosen)
+        copied = replace(self, values=values, rng=rng, adam=self.adam.copy(), history=history)
+        copied.chosen, copied.trials = dict(self.chosen), dict(self.trials)
+        return copied
 
     def check_time(self) -> None:
         """To be called between the steps of an epoch: raises where there is no time for another one."""
@@ -122,7 +124,7 @@ Epoch = Callable[[State], float]
 """Changes a state by one epoch and returns its mean loss."""
 
 Prepare = Callable[[State, Callable[[], None]], None]
-"""Adds what it finds out to ``chosen`` of a state, and says after each part of it that it may be saved."""
+"""Adds what it finds out to ``trials`` and ``chosen`` of a state, and says each time that it may be saved."""
 
 
 @dataclass(frozen=True)
@@ -176,14 +178,14 @@ class Descent:
         limit = math.inf if self.time_limit is None else self.time_limit
         state = replace(state, deadline=saved + limit)
 
-        def keep() -> None:
+        def keep(every: float = self.save_every) -> None:
             nonlocal saved
-            if time.monotonic() - saved >= self.save_every:
+            if time.monotonic() - saved >= every:
                 self._keep(state)
                 saved = time.monotonic()
 
         try:
-            if self.prepare is not None:
+            if self.prepare is not None and not self._is_done(state):
                 self.prepare(state, keep)
             place = "in"
             with line_if(self.progress, self.name, "epochs") as report:
@@ -197,8 +199,8 @@ class Descent:
             reason = "time_limit"
         except KeyboardInterrupt:
             reason = "interrupted"
-            self._warn(state, f"was interrupted {place} epoch {state.epoch + 1}")
-        self._keep(state)
+            self._warn(state, f"was interrupted {place} epoch {state.epoch + 1}", stacklevel=4)
+        keep(0.0)
         return state, reason
 
     def _keep(self, state: State) -> None:
@@ -208,7 +210,7 @@ class Descent:
                 self.save(state)
         except OutputError as error:
             message = f"{self.name} has no checkpoint of epoch {state.epoch}: {error}"
-            warnings.warn(message, RuntimeWarning, stacklevel=4)
+            warnings.warn(message, RuntimeWarning, stacklevel=5)
 
     def _is_done(self, state: State) -> str:
         """Why there is no other epoch; empty: there is one."""
@@ -226,7 +228,7 @@ class Descent:
         loss = epoch(following)
         following.epoch += 1
         if not (math.isfinite(loss) and following.is_finite()):
-            self._warn(state, f"has a loss of {loss} in epoch {following.epoch} and stops")
+            self._warn(state, f"has a loss of {loss} in epoch {following.epoch} and stops", stacklevel=5)
             return state, "loss not finite"
         following.history.setdefault("loss", []).append(float(loss))
         self._score(following)
@@ -249,7 +251,7 @@ class Descent:
         record = {name: numbers[-1] for name, numbers in state.history.items()}
         return says_stop(self.callback(FitProgress(state.epoch, self.max_iter, state.values, record)))
 
-    def _warn(self, state: State, what: str) -> None:
+    def _warn(self, state: State, what: str, stacklevel: int) -> None:
         kept = state.epoch if state.best is None else state.best.epoch
         left = f"what was learned by the end of epoch {kept}" if kept else "what it began with"
-        warnings.warn(f"{self.name} {what}: {left} is kept.", ConvergenceWarning, stacklevel=5)
+        warnings.warn(f"{self.name} {what}: {left} is kept.", ConvergenceWarning, stacklevel=stacklevel)

@@ -27,7 +27,7 @@ from certimetric._validation import (
 from certimetric.exceptions import DataError, InputError, InputTypeError
 from certimetric.learning._base import Labelled, MetricLearner
 from certimetric.learning._checkpoint import load_state, save_state
-from certimetric.learning._descent import Callback, Descent, Epoch, State, Values
+from certimetric.learning._descent import Callback, Descent, Epoch, Known, State, Values
 from certimetric.learning._settings import content, determining
 from certimetric.learning._validation_set import Validation, hold_out
 
@@ -195,15 +195,16 @@ class GradientLearner(MetricLearner):
                 raise InputError("warm_start goes on with what was learned, but X or init has another shape.")
             known = known.copy()
             known.stale, known.converged = 0, False
+            # Perhaps of other rows; a choice is only what epochs were made by.
+            known.trials.clear()
             if not known.epoch:
-                # Trials without a choice, perhaps of other rows.
                 known.chosen.clear()
         if self.checkpoint is None:
             return known or State(self._begin(train), rng), None
         path, fingerprint = Path(self.checkpoint), self._fingerprint(data)
         if path.exists():
             known = load_state(path, fingerprint)
-            if not self._is_like(known, train):
+            if not (self._is_like(known, train) and self._may_be_chosen(known.chosen)):
                 raise DataError(f"{path}: is a damaged checkpoint: it lacks a part of what is learned.")
         return known or State(self._begin(train), rng), partial(save_state, path, fingerprint=fingerprint)
 
@@ -211,6 +212,10 @@ class GradientLearner(MetricLearner):
         """Whether a state has all that is learned, in arrays of the same shapes."""
         shapes = {name: value.shape for name, value in self._begin(data).items()}
         return shapes == {name: value.shape for name, value in state.values.items()}
+
+    def _may_be_chosen(self, chosen: Known) -> bool:
+        """Whether what a checkpoint tells as chosen is what trials choose."""
+        return not chosen
 
     def _fingerprint(self, data: Labelled) -> str:
         """Of all that the result depends on."""

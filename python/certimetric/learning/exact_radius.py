@@ -13,7 +13,7 @@ from certimetric._validation import FloatArray
 from certimetric.exceptions import InputError
 from certimetric.learning._auto import check_auto_count, check_auto_length, check_auto_rate, given
 from certimetric.learning._base import Labelled
-from certimetric.learning._descent import Callback, Epoch, State, Values
+from certimetric.learning._descent import Callback, Epoch, Known, State, Values
 from certimetric.learning._fitting import GradientLearner, initial_components
 from certimetric.learning._radii import Worth, anneal, radius_loss, reach, signed_radii, spread
 from certimetric.learning._share import choose_shares
@@ -223,6 +223,13 @@ class ExactRadius(GradientLearner):
         if self._plan.shares is None and "shares" not in state.chosen:
             shares = choose_shares(self, data, self._plan.epochs, state.deadline)
             state.chosen["shares"] = np.array(shares)
+
+    def _may_be_chosen(self, chosen: Known) -> bool:
+        shares = chosen.get("shares", np.ones(2))
+        are_shares = (
+            shares.shape == (2,) and shares.dtype == np.float64 and bool(((shares > 0) & (shares <= 1)).all())
+        )
+        return chosen.keys() <= {"shares"} and are_shares
 
     def _take(self, state: State) -> None:
         super()._take(state)

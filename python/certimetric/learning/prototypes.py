@@ -20,7 +20,7 @@ from certimetric.exceptions import DataError, InputError
 from certimetric.learning._auto import check_auto_count, check_auto_rate, given
 from certimetric.learning._base import Labelled
 from certimetric.learning._decay import choose_decay
-from certimetric.learning._descent import Callback, Epoch, State, Values
+from certimetric.learning._descent import Callback, Epoch, Known, State, Values
 from certimetric.learning._fitting import GradientLearner
 from certimetric.learning._points import centres, default_count, shifted
 from certimetric.learning._prototype_plan import Plan, components_of
@@ -117,8 +117,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     callback : callable, optional
         ``callback(progress)`` after each epoch, with a :class:`FitProgress`; True ends the fit.
     time_limit : float, optional
-        Seconds, but for those of a metric that is learned first; an epoch that is not whole by then does not
-        count.
+        Seconds; an epoch that is not whole by then does not count. A metric that is learned first takes as
+        many of them as it takes, and more.
     checkpoint : path, optional
         A file that keeps the fit, every minute and at its end. Where it is there, and of these data and
         parameters, the fit goes on from it, to the same bits.
@@ -152,8 +152,9 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     Notes
     -----
     With P prototypes an epoch costs n P p for distances and for each row some programs of P d or less. Decays
-    are tried before the first epoch, in half of ``time_limit`` at most. Ctrl-C then leaves the k-means;
-    ``checkpoint`` keeps which rows were wrong with each of them. A fit that goes on keeps its decay.
+    are tried before the first epoch, in half of ``time_limit``, which may then decide on the decay. Ctrl-C
+    then leaves the k-means; ``checkpoint`` keeps which rows were wrong with each decay. A fit that goes on
+    after an epoch keeps its decay.
 
     References
     ----------
@@ -274,9 +275,13 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
 
     def _prepare(self, state: State, data: Labelled, keep: Callable[[], None]) -> None:
         if self._plan.decay is None and "decay" not in state.chosen:
-            decay = choose_decay(self, data, self._plan.cap, state, keep)
-            state.chosen.clear()
-            state.chosen["decay"] = np.array(decay)
+            state.chosen["decay"] = np.array(choose_decay(self, data, self._plan.cap, state, keep))
+
+    def _may_be_chosen(self, chosen: Known) -> bool:
+        decay = chosen.get("decay", np.ones(()))
+        return (
+            chosen.keys() <= {"decay"} and decay.shape == () and decay.dtype == np.float64 and bool(decay > 0)
+        )
 
     def _take(self, state: State) -> None:
         super()._take(state)
