@@ -211,124 +211,12 @@ def test_what_there_was_no_time_to_learn_says_nothing_of_its_decay(monkeypatch):
     assert chosen(monkeypatch, {1: 140, 2: 10}, seconds=0.0) == (1, [1])
 
 
-def test_ctrl_c_while_decays_are_tried_leaves_the_beginning_and_keeps_the_trials(monkeypatch, tmp_path):
-    tried, make = [], _decay._try
-
-    def listen(model, splits, decay, end):
-        tried.append(decay)
-        if len(tried) == 3:
-            raise KeyboardInterrupt
-        return make(model, splits, decay, end)
-
-    monkeypatch.setattr(_decay, "_try", listen)
-    data, settings = rings(0, 120), {"objective": "clean", "max_iter": 4, "random_state": 0}
-    kept = RobustPrototypes(4, checkpoint=tmp_path / "fit.npz", **settings)
-    with pytest.warns(ConvergenceWarning, match="interrupted before epoch 1: what it began with is kept"):
-        kept.fit(*data)
-    assert (kept.stop_reason_, kept.n_iter_, kept.decay_) == ("interrupted", 0, None)
-    assert kept.predict(data[0]).shape == (120,)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        kept.fit(*data)
-        resumed = tried[3:]
-        whole = RobustPrototypes(4, **settings).fit(*data)
-        # What was chosen is known as well, to who makes more epochs.
-        kept.set_params(max_iter=6).fit(*data)
-    assert not set(resumed) & set(tried[:2])
-    assert tried[:2] + resumed == tried[3 + len(resumed) :]
-    assert kept.n_iter_ == 6
-    assert kept.decay_ == whole.decay_
-    assert np.array_equal(kept.history_["loss"][:4], whole.history_["loss"])
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_trials_are_known_only_to_a_fit_of_the_same_rows_and_epochs(monkeypatch, tmp_path):
-    tried, stop, make = [], [3], _decay._try
-
-    def listen(*arguments):
-        tried.append(arguments[2])
-        if len(tried) in stop:
-            raise KeyboardInterrupt
-        return make(*arguments)
-
-    monkeypatch.setattr(_decay, "_try", listen)
-    # Warm starts go on with what was learned, of whatever rows.
-    model = RobustPrototypes(2, max_iter=2, random_state=0).fit(*rings(0, 120))
-    model.set_params(objective="clean", warm_start=True, max_iter=4).fit(*rings(0, 120))
-    assert (model.stop_reason_, model.n_iter_, len(tried)) == ("interrupted", 2, 3)
-    model.fit(*rings(1, 150))
-    alone = RobustPrototypes(2, objective="clean", max_iter=4, random_state=0).fit(*rings(1, 150))
-    assert (model.stop_reason_, model.n_iter_, model.decay_) == ("max_iter", 4, alone.decay_)
-    # Trials of other lengths say something else.
-    tried.clear()
-    settings = {"objective": "clean", "random_state": 0, "checkpoint": tmp_path / "fit.npz"}
-    RobustPrototypes(2, max_iter=1, **settings).fit(*rings(0, 120))
-    stop.clear()
-    longer = RobustPrototypes(2, max_iter=9, **settings).fit(*rings(0, 120))
-    whole = RobustPrototypes(2, max_iter=9, **settings | {"checkpoint": None}).fit(*rings(0, 120))
-    assert longer.decay_ == whole.decay_
-    assert np.array_equal(longer.prototypes_, whole.prototypes_)
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_a_choice_without_an_epoch_by_it_is_made_again(tmp_path):
-    settings = {"objective": "clean", "max_iter": 9, "random_state": 0}
-    model = RobustPrototypes(2, **settings, checkpoint=tmp_path / "fit.npz", time_limit=1e-3)
-    assert model.fit(*rings(0, 120)).n_iter_ == 0
-    model.set_params(time_limit=None).fit(*rings(0, 120))
-    whole = RobustPrototypes(2, **settings).fit(*rings(0, 120))
-    assert model.decay_ == whole.decay_
-    assert np.array_equal(model.prototypes_, whole.prototypes_)
-
-
-def test_without_an_epoch_to_make_nothing_is_tried(monkeypatch):
-    model = RobustPrototypes(2, max_iter=2, random_state=0).fit(*rings(0))
-    monkeypatch.setattr(_decay, "_try", pytest.fail)
-    model.set_params(objective="clean", warm_start=True).fit(*rings(0))
-    assert (model.n_iter_, model.decay_) == (2, None)
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("chosen.decay", np.ones(3)),
-        ("chosen.decay", np.array(-1.0)),
-        ("chosen.decay", np.array(np.nan)),
-        ("chosen.decay", np.array("a")),
-        ("chosen.other", np.ones(())),
-        ("mean.points", np.ones((2, 8))),
-        ("square.points", np.ones((8, 2), dtype=np.float32)),
-    ],
-)
-def test_choices_and_moments_that_cannot_be_are_refused(tmp_path, name, value):
-    path = tmp_path / "fit.npz"
-    model = RobustPrototypes(4, objective="clean", max_iter=2, random_state=0, checkpoint=path)
-    model.fit(*rings(0, 120))
-    with np.load(path) as archive:
-        arrays = dict(archive)
-    np.savez(path, **arrays | {name: value})
-    with pytest.raises(DataError, match=r"fit.npz: is a damaged checkpoint"):
-        model.set_params(max_iter=3).fit(*rings(0, 120))
-
-
 def test_a_file_is_certified_with_as_many_threads_as_are_asked_for(model, tmp_path):
     model.save(tmp_path / "points.npz")
     loaded = RobustPrototypes.load(tmp_path / "points.npz").set_params(n_jobs=2)
     rows, labels = rings(1)
     assert np.array_equal(loaded.certify(rows, labels).lower, model.certify(rows, labels).lower)
     assert loaded.classifier_.n_jobs == 2
-
-
-def test_decays_that_are_tried_are_told(capsys):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model = RobustPrototypes(4, objective="clean", max_iter=2, progress=True, random_state=0)
-        model.fit(*rings(0, 90))
-    told = capsys.readouterr().err
-    assert f"RobustPrototypes tries decay {model.cap_:.3g}" in told
-    # Three splits, of two epochs each.
-    assert "6/6" in told
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
