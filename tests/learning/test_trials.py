@@ -72,11 +72,11 @@ def test_a_warm_start_knows_no_trials_of_rows_that_may_be_others(trials):
     with pytest.warns(ConvergenceWarning, match="interrupted before epoch 3"):
         model.set_params(objective="clean", warm_start=True, max_iter=4).fit(rows, labels)
     assert model.n_iter_ == 2
-    model.fit(rows[::2], labels[::2])
+    model.fit(rows[::-1], labels[::-1])
     again = trials.decays[3:]
     trials.decays.clear()
     trials.end = 0
-    alone = RobustPrototypes(**CLEAN).fit(rows[::2], labels[::2])
+    alone = RobustPrototypes(**CLEAN).fit(rows[::-1], labels[::-1])
     assert again == trials.decays
     assert (model.n_iter_, model.decay_) == (4, alone.decay_)
 
