@@ -6,15 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from certimetric._validation import FloatArray, IntArray
+from certimetric.exceptions import InputError
 from certimetric.learning._base import Labelled
 from certimetric.learning._descent import Known, Values
 from certimetric.learning._radii import Worth, signed_radii
 from certimetric.metric import Mahalanobis
 
-__all__ = ["Plan", "components_of"]
+__all__ = ["Plan", "check_precision", "components_of", "first_rate"]
 
 _GIVEN_UP = 0.1
 """With a decay, rows that are wrong by such a part of the cap do not count: few will ever be right."""
+
+_COARSE = 0.05
+"""The part of how far radii go that rounding may move a prototype by."""
 
 
 @dataclass(frozen=True)
@@ -65,3 +69,23 @@ class Plan:
 def components_of(metric: Mahalanobis) -> FloatArray | None:
     """G; None for the Euclidean metric."""
     return None if metric.is_euclidean else metric.components_
+
+
+def first_rate(far: float, features: int) -> float:
+    """Of each coordinate, so that the length of a step is no more than a 30th of how far radii go."""
+    return far / max(180.0, 30 * math.sqrt(features)) if math.isfinite(far) else 1.0
+
+
+def check_precision(precision: str, rows: FloatArray, far: float) -> None:
+    """Raise where rounding may move prototypes by more than a small part of how far radii go."""
+    if precision == "float64":
+        return
+    limits = np.finfo(precision)
+    largest = float(np.abs(rows).max())
+    # Numbers below the smallest normal one are as far apart as those beside it.
+    step = float(limits.eps) * max(float(np.linalg.norm(rows, axis=1).max()), float(limits.tiny))
+    if largest > float(limits.max) / 4 or step > _COARSE * far:
+        raise InputError(
+            f"precision={precision!r} is too coarse: of numbers up to {largest:.3g} it moves rows "
+            f"by {step:.2g}, and radii go no further than {far:.2g}. Shift or scale X, or take another."
+        )

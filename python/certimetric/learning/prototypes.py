@@ -23,7 +23,7 @@ from certimetric.learning._decay import choose_decay
 from certimetric.learning._descent import Callback, Epoch, Known, State, Values
 from certimetric.learning._fitting import GradientLearner
 from certimetric.learning._points import centres, default_count, shifted
-from certimetric.learning._prototype_plan import Plan, components_of
+from certimetric.learning._prototype_plan import Plan, check_precision, components_of, first_rate
 from certimetric.learning._radii import anneal, radius_loss, reach, signed_radii, spread
 from certimetric.learning._validation_set import Validation
 from certimetric.learning.exact_radius import normed
@@ -38,16 +38,8 @@ _METRIC_RATE = 1e-3
 _KEPT, _MANY = 0.25, 4
 """Share of the prototypes that a step is before, where there are that many a class on the average."""
 
-_COARSE = 0.05
-"""The part of how far radii go that rounding may move a prototype by."""
-
 _STEPS, _FEWEST_EPOCHS = (800, 3200), (10, 40)
 """Steps of a fit by default, and epochs at least; and where moved images are to be right as well."""
-
-
-def _first_rate(far: float, features: int) -> float:
-    """Of each coordinate, so that the length of a step is no more than a 30th of how far radii go."""
-    return far / max(180.0, 30 * math.sqrt(features)) if math.isfinite(far) else 1.0
 
 
 def _shortest(values: FloatArray) -> NDArray[np.floating]:
@@ -253,7 +245,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         rows = spread(n)
         anchors = data.rows[rows], data.codes[rows]
         far = reach(signed_radii(points, components_of(metric), anchors, n_jobs=jobs))
-        self._check_precision(data.rows, far)
+        check_precision(self.precision, data.rows, far)
         batch, epochs = self._lengths(n)
         eps = as_positive(self.eps, "eps")
         cap = far if eps is None else 1.5 * eps
@@ -262,7 +254,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         self._plan = Plan(
             cap=cap,
             decay=None if is_chosen else as_positive(self.decay, "decay") or math.inf,
-            rate=given(self.learning_rate, _first_rate(far, features)),
+            rate=given(self.learning_rate, first_rate(far, features)),
             batch=batch,
             epochs=epochs,
             metric=metric,
@@ -302,20 +294,6 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         """Epochs that say whether a decay serves: where they are many, half of them."""
         _, epochs = self._lengths(n)
         return math.ceil(epochs / 2) if self._is_varied else epochs
-
-    def _check_precision(self, rows: FloatArray, far: float) -> None:
-        """Raise where rounding may move prototypes by more than a small part of how far radii go."""
-        if self.precision == "float64":
-            return
-        limits = np.finfo(self.precision)
-        largest = float(np.abs(rows).max())
-        # Numbers below the smallest normal one are as far apart as those beside it.
-        step = float(limits.eps) * max(float(np.linalg.norm(rows, axis=1).max()), float(limits.tiny))
-        if largest > float(limits.max) / 4 or step > _COARSE * far:
-            raise InputError(
-                f"precision={self.precision!r} is too coarse: of numbers up to {largest:.3g} it moves rows "
-                f"by {step:.2g}, and radii go no further than {far:.2g}. Shift or scale X, or take another."
-            )
 
     def _check_warm_start(self, codes: IntArray) -> None:
         """Raise where a fit would go on with prototypes of other classes."""
