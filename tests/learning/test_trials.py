@@ -10,7 +10,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 
 from certimetric.exceptions import DataError
-from certimetric.learning import RobustPrototypes, _decay
+from certimetric.learning import ExactRadius, RobustPrototypes, _decay
 
 IRIS = load_iris(return_X_y=True)
 CLEAN = {"n_prototypes": 2, "objective": "clean", "max_iter": 3, "random_state": 0}
@@ -117,6 +117,15 @@ def test_decays_that_are_tried_are_told(capsys):
     assert f"RobustPrototypes tries decay {model.cap_:.3g}" in told
     # Three splits, of two epochs each.
     assert "6/6" in told
+
+
+def test_shares_that_are_tried_are_told(capsys):
+    ExactRadius(max_iter=4, batch_size=30, n_jobs=1, progress=True, random_state=0).fit(*IRIS)
+    told = capsys.readouterr().err
+    # Three splits, of a quarter of the epochs each.
+    for shares in ("0.2 to 0.3", "0.2 to 0.6", "0.5 to 1"):
+        assert f"ExactRadius tries shares {shares}" in told
+    assert told.count("3/3") >= 3
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from certimetric._fit import bare_copy, fit_whole
-from certimetric._progress import Report, line_if
 from certimetric._resolve import as_fitted_metric
 from certimetric.exceptions import InputError
 from certimetric.learning._base import Labelled
-from certimetric.learning._descent import FitProgress, Known, State
+from certimetric.learning._descent import Known, State
+from certimetric.learning._trials import learned
 from certimetric.learning._validation_set import hold_out
 from certimetric.metric import Mahalanobis
 from certimetric.neighbors import CertifiedKNeighborsClassifier
@@ -191,26 +191,22 @@ def _split(model: "RobustPrototypes", data: Labelled, fraction: float, rng: np.r
 
 def _try(model: "RobustPrototypes", splits: Sequence[Split], decay: float, end: float) -> Trial:
     """What prototypes that are learned with a decay have wrong."""
+    fits = [
+        (
+            split.train,
+            {
+                "decay": decay,
+                "metric": split.metric,
+                "precision": "float64",
+                "max_iter": model._trial_epochs(split.size),
+                "random_state": split.seed,
+            },
+        )
+        for split in splits
+    ]
     wrong, is_whole = [], True
-    label = f"{type(model).__name__} tries decay {decay:.3g}"
-    with line_if(model.progress, label, "epochs") as report:
-        for place, split in enumerate(splits):
-            trial = bare_copy(model).set_params(decay=decay, metric=split.metric, precision="float64")
-            trial.set_params(max_iter=model._trial_epochs(split.size))
-            trial.set_params(callback=_teller(report, place, len(splits)), random_state=split.seed)
-            # What each of the splits that are left may take.
-            left = max((end - time.monotonic()) / (len(splits) - place), 1e-9)
-            trial.set_params(time_limit=left if math.isfinite(left) else None)
-            fit_whole(trial, split.train.rows, split.train.codes)
+    with closing(learned(model, fits, f"decay {decay:.3g}", end)) as trials:
+        for split, trial in zip(splits, trials, strict=True):
             is_whole = is_whole and trial.stop_reason_ != "time_limit"
             wrong.append(trial.predict(split.held_out.rows) != split.held_out.codes)
     return Trial(np.concatenate(wrong), is_whole)
-
-
-def _teller(report: Report, place: int, splits: int) -> Callable[[FitProgress], None]:
-    """A callback that counts the epochs of all splits, of which each has as many."""
-
-    def tell(progress: FitProgress) -> None:
-        report(place * progress.max_iter + progress.epoch, splits * progress.max_iter)
-
-    return tell

@@ -3,14 +3,16 @@
 import math
 import time
 import warnings
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from certimetric._fit import bare_copy, fit_whole
+from certimetric._fit import bare_copy
 from certimetric._validation import FloatArray, effective_jobs
 from certimetric.learning._base import Labelled
+from certimetric.learning._trials import learned
 from certimetric.learning._validation_set import Validation, hold_out
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def choose_shares(model: "ExactRadius", data: Labelled, epochs: int, deadline: f
         Split(hold_out(data, 1 / 3, rng, jobs, "reference_share='auto'"), int(rng.integers(2**31)))
         for _ in range(_SPLITS)
     ]
-    short = bare_copy(model).set_params(max_iter=math.ceil(_PART * epochs))
+    short = bare_copy(model).set_params(max_iter=math.ceil(_PART * epochs), progress=model.progress)
     radii = _radii(short, splits, best, end)
     for shares in others:
         found = _radii(short, splits, shares, end)
@@ -90,17 +92,15 @@ def _at_least(usual: Shares, other: Shares) -> Shares:
 
 def _radii(model: "ExactRadius", splits: list[Split], shares: Shares, end: float) -> FloatArray | None:
     """Radii of held out rows under what is learned with some shares; None where there was no time for it."""
+    fits = [(parts.train, {"reference_share": shares, "random_state": seed}) for parts, seed in splits]
     found = []
-    for place, (parts, seed) in enumerate(splits):
-        trial = bare_copy(model).set_params(reference_share=shares, random_state=seed)
-        # What each of the splits that are left may take.
-        left = max((end - time.monotonic()) / (len(splits) - place), 1e-9)
-        trial.set_params(time_limit=left if math.isfinite(left) else None)
-        with warnings.catch_warnings():
-            # Of rows that coincide a third may have no radius at all.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            fit_whole(trial, *parts.train[:2])
-        if trial.stop_reason_ != "max_iter":
-            return None
-        found.append(parts.radii(trial.components_))
+    with warnings.catch_warnings():
+        # Of rows that coincide a third may have no radius at all.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        label = f"shares {shares[0]:.3g} to {shares[1]:.3g}"
+        with closing(learned(model, fits, label, end)) as trials:
+            for split, trial in zip(splits, trials, strict=True):
+                if trial.stop_reason_ != "max_iter":
+                    return None
+                found.append(split.parts.radii(trial.components_))
     return np.concatenate(found)
