@@ -5,12 +5,9 @@
 //! such a pair is no impostor: `d ≥ c d₀ − δ_i − δ_l`.
 
 use crate::error::Result;
-use crate::geometry::matrix::product_nt32;
-use crate::learning::impostors::{Found, Pushed, Scene, Single, Sum};
-use crate::learning::scan::{Line, Scan, TILE, best, hits};
+use crate::learning::impostor_search::{Near, Search, Single};
+use crate::learning::impostors::{Found, Pushed, Scene, Sum};
 use crate::parallel::{Control, Team};
-use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Pairs, or rows, of a chunk of the work.
 const PAIRS: usize = 8192;
@@ -34,9 +31,6 @@ struct Pair {
     second: u32,
     distance: f32,
 }
-
-/// Rows, the lower one first, and a squared distance.
-type Near = (u32, u32, f64);
 
 /// The pairs, in order, and the images that they are near under; lengths are those of the images in binary32.
 pub struct NearPairs {
@@ -72,7 +66,7 @@ fn rounded(single: &Single, reaches: &[f64]) -> f64 {
 impl NearPairs {
     /// None: there are more than there is room for. Cost: `n² p / 2`.
     pub fn within(scene: &Scene, room: Room, team: &Team, control: &Control) -> Result<Option<Self>> {
-        let single = scene.single();
+        let single = Single::new(scene);
         let reaches = reaches(scene, single.scale);
         let mean = reaches.iter().sum::<f64>() / reaches.len() as f64;
         let slack = room.slack * mean + rounded(&single, &reaches);
@@ -93,7 +87,7 @@ impl NearPairs {
         team: &Team,
         control: &Control,
     ) -> Result<Option<Found>> {
-        let single = scene.single();
+        let single = Single::new(scene);
         let reaches = reaches(scene, single.scale);
         let search = Search::new(scene, &single, &reaches, rounded(&single, &reaches));
         let pairs = search.pairs(most, |first, second| scene.impostor(first, second), team, control)?;
@@ -198,122 +192,6 @@ fn counted(scene: &Scene, near: impl Iterator<Item = Near>) -> Found {
         pushed.total += f64::from(times) * square;
     }
     Found { counts, sum: Sum::Pairs(pushed) }
-}
-
-/// What pairs of tiles are looked at with.
-struct Search<'a> {
-    codes: &'a [i64],
-    /// Squared distances that are near enough for each row; no less in binary32.
-    near: Vec<f64>,
-    limits: Vec<f32>,
-    /// Squares, made smaller by what binary32 may be off by.
-    squares: Vec<f32>,
-    single: &'a Single,
-    scan: Scan,
-}
-
-impl<'a> Search<'a> {
-    /// For pairs within twice the slack of what either row reaches.
-    fn new(scene: &'a Scene, single: &'a Single, reaches: &[f64], slack: f64) -> Self {
-        let shrink = 1.0 - single.off();
-        let near: Vec<f64> = reaches.iter().map(|reach| (reach + 2.0 * slack).powi(2)).collect();
-        Self {
-            codes: scene.codes,
-            limits: near.iter().map(|limit| (limit * (1.0 + 1e-6)) as f32).collect(),
-            near,
-            squares: single.squares.iter().map(|square| square * shrink).collect(),
-            single,
-            scan: best(),
-        }
-    }
-
-    /// The squared distance of two rows that are near.
-    fn near(&self, first: usize, second: usize) -> Option<f64> {
-        let square = self.single.square(first, second);
-        (square < self.near[first].max(self.near[second])).then_some(square)
-    }
-
-    /// The pairs of different classes that may be near and are kept, in order; None: they are more than `most`.
-    fn pairs(
-        &self,
-        most: usize,
-        keep: impl Fn(usize, usize) -> Option<f64> + Sync,
-        team: &Team,
-        control: &Control,
-    ) -> Result<Option<Vec<Near>>> {
-        let n = self.codes.len();
-        let tiles = n.div_ceil(TILE);
-        let places: Vec<_> = (0..tiles).flat_map(|i| (i..tiles).map(move |j| [i, j])).collect();
-        let (mut found, count) = (vec![Vec::new(); places.len()], AtomicUsize::new(0));
-        control.expect(places.len());
-        team.for_chunks(
-            places.len(),
-            1,
-            control,
-            || vec![0.0f32; TILE * TILE],
-            |products, place| {
-                let mut pairs = Vec::new();
-                if count.load(Ordering::Relaxed) <= most {
-                    self.tile(places[place.start], products, &keep, &mut pairs);
-                    count.fetch_add(pairs.len(), Ordering::Relaxed);
-                }
-                control.advance(1);
-                pairs
-            },
-            |place, pairs| found[place.start] = pairs,
-        )?;
-        Ok((count.into_inner() <= most).then(|| in_order(found, n)))
-    }
-
-    /// The pairs of two tiles, each once.
-    fn tile(
-        &self,
-        [i, j]: [usize; 2],
-        products: &mut [f32],
-        keep: &impl Fn(usize, usize) -> Option<f64>,
-        found: &mut Vec<Near>,
-    ) {
-        let n = self.codes.len();
-        let range = |tile: usize| tile * TILE..n.min((tile + 1) * TILE);
-        let (own, others) = (range(i), range(j));
-        let products = &mut products[..own.len() * others.len()];
-        let single = self.single;
-        product_nt32(single.rows(&own), single.rows(&others), single.dimensions, products);
-        for (row, products) in own.zip(products.chunks_exact(others.len())) {
-            // In the tile of the row itself those after it.
-            let start = others.start.max(row + 1).min(others.end);
-            for other in self.line(row, start..others.end, &products[start - others.start..]) {
-                found.extend(keep(row, other).map(|square| (row as u32, other as u32, square)));
-            }
-        }
-    }
-
-    /// The others of another class that may be near a row.
-    fn line(&self, row: usize, others: Range<usize>, products: &[f32]) -> impl Iterator<Item = usize> {
-        let line = Line {
-            own: self.squares[row],
-            limit: self.limits[row],
-            products,
-            squares: &self.squares[others.clone()],
-            limits: &self.limits[others.clone()],
-        };
-        let near = hits((self.scan)(&line)).map(move |at| others.start + at);
-        near.filter(move |&other| self.codes[other] != self.codes[row])
-    }
-}
-
-/// The pairs of all tiles by their first rows. Those of a row are in order already.
-fn in_order(found: Vec<Vec<Near>>, n: usize) -> Vec<Near> {
-    let mut ends = vec![0; n + 1];
-    found.iter().flatten().for_each(|pair| ends[pair.0 as usize + 1] += 1);
-    (0..n).for_each(|i| ends[i + 1] += ends[i]);
-    let mut pairs = vec![(0, 0, 0.0); ends[n]];
-    for pair in found.into_iter().flatten() {
-        let end = &mut ends[pair.0 as usize];
-        pairs[*end] = pair;
-        *end += 1;
-    }
-    pairs
 }
 
 #[cfg(test)]

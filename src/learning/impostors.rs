@@ -6,7 +6,6 @@
 
 use crate::error::Result;
 use crate::geometry::dot::squared_distance;
-use crate::geometry::rounding::{exponent, power_of_two};
 use crate::learning::impostor_pairs::{NearPairs, Room};
 use crate::parallel::{Control, Team};
 use std::time::{Duration, Instant};
@@ -68,46 +67,6 @@ impl Scene<'_> {
     pub fn shape(&self) -> [usize; 3] {
         let n = self.codes.len();
         [n, self.images.len() / n, self.limits.len() / n]
-    }
-
-    /// Images in binary32, scaled to magnitude one.
-    #[must_use]
-    pub fn single(&self) -> Single {
-        let [_, p, _] = self.shape();
-        let largest = self.images.iter().fold(0.0f64, |m, x| m.max(x.abs()));
-        let scale = power_of_two(-exponent(largest).unwrap_or(0).clamp(-1000, 1000));
-        let images: Vec<f32> = self.images.iter().map(|x| (x * scale) as f32).collect();
-        let squares = images.chunks_exact(p).map(|t| t.iter().map(|x| x * x).sum()).collect();
-        Single { images, squares, scale, dimensions: p }
-    }
-}
-
-/// Images in binary32, by a power of two.
-pub struct Single {
-    pub images: Vec<f32>,
-    pub squares: Vec<f32>,
-    pub scale: f64,
-    pub dimensions: usize,
-}
-
-impl Single {
-    /// What a square from products may be off by, as a share of the two squares in it.
-    #[must_use]
-    pub fn off(&self) -> f32 {
-        6.0 * (self.dimensions as f32 + 8.0) * f32::EPSILON
-    }
-
-    /// The squared distance of two images, summed in binary64.
-    #[must_use]
-    pub fn square(&self, a: usize, b: usize) -> f64 {
-        let row = |i: usize| &self.images[i * self.dimensions..][..self.dimensions];
-        row(a).iter().zip(row(b)).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2)).sum()
-    }
-
-    /// The images of a range, row-major.
-    #[must_use]
-    pub fn rows(&self, range: &std::ops::Range<usize>) -> &[f32] {
-        &self.images[range.start * self.dimensions..range.end * self.dimensions]
     }
 }
 

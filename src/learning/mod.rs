@@ -11,6 +11,7 @@ mod drift;
 pub mod envelope;
 mod images;
 mod impostor_pairs;
+mod impostor_search;
 mod impostor_sums;
 pub mod impostors;
 mod lists;
