@@ -172,9 +172,9 @@ pub fn orthonormalised(q: &[f64], p: usize) -> Vec<f64> {
 
 /// The transpose of a row-major matrix with `columns` columns.
 #[must_use]
-pub fn transposed(a: &[f64], columns: usize) -> Vec<f64> {
+pub fn transposed<T: Copy + Default>(a: &[T], columns: usize) -> Vec<T> {
     let rows = a.len().checked_div(columns).unwrap_or(0);
-    let mut out = vec![0.0; a.len()];
+    let mut out = vec![T::default(); a.len()];
     for (i, row) in a.chunks_exact(columns.max(1)).enumerate() {
         for (j, &x) in row.iter().enumerate() {
             out[j * rows + i] = x;

@@ -1,23 +1,29 @@
 //! Pairs of rows of different classes that are near each other, sought among all.
 //!
-//! Products of tiles in binary32 say which pairs may be near. Of long images only a first part is multiplied, behind
-//! which stands the length of the rest: `(part, length)` never expands a distance, and few pairs pass where the first
-//! coordinates are those that differ most. Where many do, the whole images of their tiles are multiplied after all.
+//! Products of tiles in binary32 say which pairs may be near. Of long images it is first asked how far apart they are
+//! along the few axes on which they differ most: two images are no nearer than that, and few pairs pass. Where many
+//! do, the whole images of their tiles are multiplied after all.
 
 use crate::error::Result;
-use crate::geometry::matrix::product_nt32;
+use crate::geometry::dot::{axpy, dot, squared_norm};
+use crate::geometry::matrix::{product_nt32, transposed};
 use crate::geometry::rounding::{exponent, power_of_two};
 use crate::geometry::simd::Kernels;
 use crate::learning::images::vanished;
 use crate::learning::impostors::Scene;
 use crate::learning::scan::{Line, Scan, TILE, best, hits};
 use crate::parallel::{Control, Team};
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Coordinates of a first look, and those of images from which there is one.
-const LEAD: usize = 128;
-const LONG: usize = 2 * LEAD;
+/// Axes of a first look, and coordinates of images from which there is one.
+const AXES: usize = 128;
+const LONG: usize = 2 * AXES;
+/// Images that the axes are those of, at least and at most, and steps towards them.
+const FEWEST: usize = 4 * AXES;
+const SAMPLE: usize = 4096;
+const STEPS: usize = 3;
 /// One pair of so many of a tile may pass the first look.
 const OPEN: usize = 8;
 
@@ -62,16 +68,87 @@ impl Single {
         &self.images[range.start * self.dimensions..range.end * self.dimensions]
     }
 
-    /// The first coordinates of each image, and the length of the rest, `(n, LEAD)`; none for short ones.
-    fn lead(&self) -> Option<Vec<f32>> {
-        let rows = self.images.chunks_exact(self.dimensions);
-        let look = |row: &[f32]| {
-            let (first, rest) = row.split_at(LEAD - 1);
-            let square: f64 = rest.iter().map(|&x| f64::from(x).powi(2)).sum();
-            first.iter().copied().chain([square.sqrt() as f32]).collect::<Vec<_>>()
-        };
-        (self.dimensions >= LONG).then(|| rows.flat_map(look).collect())
+    /// All of the images.
+    fn whole(&self) -> Look<'_> {
+        let shrink = 1.0 - self.off();
+        let squares = self.squares.iter().map(|square| square * shrink).collect();
+        Look { values: Cow::Borrowed(&self.images), squares, width: self.dimensions }
     }
+
+    /// Where they are along a few axes; none for short ones and for few.
+    fn along_axes(&self, team: &Team, control: &Control) -> Result<Option<Look<'_>>> {
+        let (n, p) = (self.squares.len(), self.dimensions);
+        if p < LONG || n < FEWEST {
+            return Ok(None);
+        }
+        let axes = self.axes();
+        let mut values = vec![0.0; n * AXES];
+        team.for_chunks(
+            n,
+            TILE,
+            control,
+            || (),
+            |(), part| {
+                let mut along = vec![0.0; part.len() * AXES];
+                product_nt32(self.rows(&part), &axes, p, &mut along);
+                along
+            },
+            |part, along: Vec<f32>| values[part.start * AXES..part.end * AXES].copy_from_slice(&along),
+        )?;
+        // Each of these products is off by p ε ‖x‖ / 2 at most, so that the square of a difference is by 44 p ε / 2
+        // times the two squares of the images; the axes, rounded, make it longer by less than that.
+        let off = (AXES as f32 + 8.0) * 6.0 * f32::EPSILON;
+        let by_axes = 30.0 * (p as f32 + 8.0) * f32::EPSILON;
+        let square = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>();
+        let squares = values.chunks_exact(AXES).zip(&self.squares);
+        let squares = squares.map(|(x, whole)| square(x) * (1.0 - off) - by_axes * whole).collect();
+        Ok(Some(Look { values: Cow::Owned(values), squares, width: AXES }))
+    }
+
+    /// Orthonormal rows `(AXES, p)`, or zeros, near the principal axes of a sample: by subspace iteration.
+    fn axes(&self) -> Vec<f32> {
+        let (n, p) = (self.squares.len(), self.dimensions);
+        let count = n.min(SAMPLE);
+        let sample: Vec<&[f32]> = (0..count).map(|k| &self.images[k * n / count * p..][..p]).collect();
+        let mut mean = vec![0.0; p];
+        sample.iter().for_each(|row| mean.iter_mut().zip(*row).for_each(|(m, x)| *m += x / count as f32));
+        let rows: Vec<f32> =
+            sample.iter().flat_map(|row| row.iter().zip(&mean).map(|(x, m)| x - m)).collect();
+        let columns = transposed(&rows, p);
+        let mut axes = orthonormal(rows[..AXES * p].iter().map(|&x| f64::from(x)).collect(), p);
+        for _ in 0..STEPS {
+            let (mut along, mut turned) = (vec![0.0; AXES * count], vec![0.0; AXES * p]);
+            product_nt32(&axes, &rows, p, &mut along);
+            product_nt32(&along, &columns, count, &mut turned);
+            axes = orthonormal(turned.into_iter().map(f64::from).collect(), p);
+        }
+        axes
+    }
+}
+
+/// Rows made orthonormal one after the other, twice so that they are; zeros for those that depend on others.
+fn orthonormal(mut rows: Vec<f64>, p: usize) -> Vec<f32> {
+    for at in 0..rows.len() / p {
+        let (before, rest) = rows.split_at_mut(at * p);
+        let row = &mut rest[..p];
+        let length = squared_norm(row).sqrt();
+        for _ in 0..2 {
+            before.chunks_exact(p).for_each(|other| axpy(row, -dot(row, other), other));
+        }
+        let left = squared_norm(row).sqrt();
+        // What rounding has left of it is no direction.
+        let scale = if left > 1e-6 * length { 1.0 / left } else { 0.0 };
+        row.iter_mut().for_each(|x| *x *= scale);
+    }
+    rows.into_iter().map(|x| x as f32).collect()
+}
+
+/// What pairs are compared by: rows `(n, width)` that are no farther apart than the images, and their squares, made
+/// smaller by what binary32 may be off by.
+struct Look<'a> {
+    values: Cow<'a, [f32]>,
+    squares: Vec<f32>,
+    width: usize,
 }
 
 /// Two rows, the lower one first, and a squared distance.
@@ -83,10 +160,7 @@ pub struct Search<'a> {
     /// Squared distances that are near enough for each row; no less in binary32.
     near: Vec<f64>,
     limits: Vec<f32>,
-    /// Squares, made smaller by what binary32 may be off by.
-    squares: Vec<f32>,
     single: &'a Single,
-    lead: Option<Vec<f32>>,
     scan: Scan,
 }
 
@@ -94,15 +168,12 @@ impl<'a> Search<'a> {
     /// For pairs within twice the slack of what either row reaches.
     #[must_use]
     pub fn new(scene: &'a Scene, single: &'a Single, reaches: &[f64], slack: f64) -> Self {
-        let shrink = 1.0 - single.off();
         let near: Vec<f64> = reaches.iter().map(|reach| (reach + 2.0 * slack).powi(2)).collect();
         Self {
             codes: scene.codes,
             limits: near.iter().map(|limit| (limit * (1.0 + 1e-6)) as f32).collect(),
             near,
-            squares: single.squares.iter().map(|square| square * shrink).collect(),
             single,
-            lead: single.lead(),
             scan: best(),
         }
     }
@@ -116,7 +187,7 @@ impl<'a> Search<'a> {
 
     /// The pairs of different classes that may be near and are kept, in order; None: they are more than `most`.
     ///
-    /// Cost: `n²` times the dimensions, halved, or for most tiles of long images `64 n²`.
+    /// Cost: `n² p / 2`, or for most tiles of long images `64 n²`.
     pub fn pairs(
         &self,
         most: usize,
@@ -127,6 +198,7 @@ impl<'a> Search<'a> {
         let n = self.codes.len();
         let tiles = n.div_ceil(TILE);
         let places: Vec<_> = (0..tiles).flat_map(|i| (i..tiles).map(move |j| [i, j])).collect();
+        let (first, whole) = (self.single.along_axes(team, control)?, self.single.whole());
         let (mut found, count) = (vec![Vec::new(); places.len()], AtomicUsize::new(0));
         control.expect(places.len());
         team.for_chunks(
@@ -137,7 +209,11 @@ impl<'a> Search<'a> {
             |(products, open), place| {
                 let mut pairs = Vec::new();
                 if count.load(Ordering::Relaxed) <= most {
-                    self.tile(places[place.start], products, open);
+                    let tile = Tile::of(places[place.start], n);
+                    let is_enough = first.as_ref().is_some_and(|look| self.open(&tile, look, products, open));
+                    if !is_enough {
+                        self.open(&tile, &whole, products, open);
+                    }
                     let near = |&(row, other): &(usize, usize)| {
                         keep(row, other).map(|square| (row as u32, other as u32, square))
                     };
@@ -152,51 +228,53 @@ impl<'a> Search<'a> {
         Ok((count.into_inner() <= most).then(|| in_order(found, n)))
     }
 
-    /// The pairs of two tiles that may be near, each once.
-    fn tile(&self, [i, j]: [usize; 2], products: &mut [f32], open: &mut Vec<(usize, usize)>) {
-        let n = self.codes.len();
-        let [own, others] = [i, j].map(|tile| tile * TILE..n.min((tile + 1) * TILE));
+    /// The pairs of two tiles that may be near, each once; whether they are few.
+    fn open(&self, tile: &Tile, look: &Look, products: &mut [f32], open: &mut Vec<(usize, usize)>) -> bool {
+        let Tile { own, others } = tile;
         let products = &mut products[..own.len() * others.len()];
-        if let Some(lead) = &self.lead {
-            let [left, right] = [&own, &others].map(|range| &lead[range.start * LEAD..range.end * LEAD]);
-            product_nt32(left, right, LEAD, products);
-            self.may_be_near(&own, &others, products, open);
-            if open.len() <= products.len() / OPEN {
-                return;
-            }
-        }
-        product_nt32(self.single.rows(&own), self.single.rows(&others), self.single.dimensions, products);
-        self.may_be_near(&own, &others, products, open);
-    }
-
-    /// The pairs that may be near by their products.
-    fn may_be_near(
-        &self,
-        own: &Range<usize>,
-        others: &Range<usize>,
-        products: &[f32],
-        open: &mut Vec<(usize, usize)>,
-    ) {
+        let [left, right] =
+            [own, others].map(|range| &look.values[range.start * look.width..range.end * look.width]);
+        product_nt32(left, right, look.width, products);
         open.clear();
         for (row, products) in own.clone().zip(products.chunks_exact(others.len())) {
             // In the tile of the row itself those after it.
             let start = others.start.max(row + 1).min(others.end);
-            let near = self.line(row, start..others.end, &products[start - others.start..]);
+            let near = self.line(row, start..others.end, look, &products[start - others.start..]);
             open.extend(near.map(|other| (row, other)));
         }
+        open.len() <= products.len() / OPEN
     }
 
     /// The others of another class that may be near a row.
-    fn line(&self, row: usize, others: Range<usize>, products: &[f32]) -> impl Iterator<Item = usize> {
+    fn line(
+        &self,
+        row: usize,
+        others: Range<usize>,
+        look: &Look,
+        products: &[f32],
+    ) -> impl Iterator<Item = usize> {
         let line = Line {
-            own: self.squares[row],
+            own: look.squares[row],
             limit: self.limits[row],
             products,
-            squares: &self.squares[others.clone()],
+            squares: &look.squares[others.clone()],
             limits: &self.limits[others.clone()],
         };
         let near = hits((self.scan)(&line)).map(move |at| others.start + at);
         near.filter(move |&other| self.codes[other] != self.codes[row])
+    }
+}
+
+/// Rows that are compared with others.
+struct Tile {
+    own: Range<usize>,
+    others: Range<usize>,
+}
+
+impl Tile {
+    fn of(place: [usize; 2], n: usize) -> Self {
+        let [own, others] = place.map(|tile| tile * TILE..n.min((tile + 1) * TILE));
+        Self { own, others }
     }
 }
 
@@ -229,8 +307,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
-        fn pairs_that_are_near_are_found_whatever_their_first_coordinates_say(
-            n in 2usize..400, p in prop::sample::select(vec![3, 255, 256, 301]), seed in any::<u32>(),
+        fn pairs_that_are_near_are_found_on_whatever_axes_images_differ(
+            n in 2usize..700, p in prop::sample::select(vec![3, 255, 256, 301]), seed in any::<u32>(),
             fade in prop::sample::select(vec![0.9, 0.99, 1.0, 1.01]), gap in prop::sample::select(vec![0.0, 10.0]),
             size in -60i32..60, share in 0.1..1.1f64,
         ) {
@@ -253,24 +331,29 @@ mod tests {
     }
 
     #[test]
-    fn the_first_coordinates_spare_the_others_where_they_differ_most() {
+    fn axes_spare_the_rest_where_images_differ_most_along_them() {
         let (n, p) = (2 * TILE, 300);
         let codes: Vec<i64> = (0..n as i64).map(|i| i % 2).collect();
         let open = |fade: f64, limit: f64| {
-            let (images, limits) = (images(n, p, fade, 0.0, 1), vec![limit; n]);
+            // The coordinates that differ most come last.
+            let mut images = images(n, p, fade, 0.0, 1);
+            images.chunks_exact_mut(p).for_each(|row| row.reverse());
+            let limits = vec![limit; n];
             let scene = Scene { rows: &images, images: &images, codes: &codes, limits: &limits };
             let single = Single::new(&scene);
             let reaches: Vec<f64> = limits.iter().map(|limit| limit.sqrt() * single.scale).collect();
             let search = Search::new(&scene, &single, &reaches, 0.0);
+            let (team, control) = (Team::new(1).unwrap(), Control::default());
             let (mut products, mut open) = (vec![0.0; TILE * TILE], Vec::new());
-            search.tile([0, 1], &mut products, &mut open);
-            let near = open.iter().filter(|pair| search.near(pair.0, pair.1).is_some()).count();
-            (open.len(), near)
+            let looks = [single.along_axes(&team, &control).unwrap().unwrap(), single.whole()];
+            looks.map(|look| {
+                let are_few = search.open(&Tile::of([0, 1], n), &look, &mut products, &mut open);
+                (open.len(), are_few)
+            })
         };
-        // The first look leaves some that are not near, and the second one none but for rounding.
-        let (first, near) = open(0.99, 25.0);
-        assert!(0 < near && near < first / 2 && first <= TILE * TILE / OPEN, "{first} {near}");
-        let (second, near) = open(1.0, 180.0);
-        assert!(0 < near && near > second * 9 / 10, "{second} {near}");
+        let [(first, is_enough), (near, _)] = open(0.98, 10.0);
+        assert!(is_enough && 100 < near && near < first && first < 20 * near, "{first} {near}");
+        let [(first, is_enough), (near, _)] = open(1.0, 180.0);
+        assert!(!is_enough && first > 10 * near, "{first} {near}");
     }
 }

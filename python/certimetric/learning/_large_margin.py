@@ -3,7 +3,6 @@
 Both are functions of the components that give their value and the gradient with respect to the matrix M.
 """
 
-from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,9 +15,6 @@ from certimetric.learning._pairs import Pairs, Sides, Triplets
 from certimetric.learning.perturbation import PerturbationLoss
 
 __all__ = ["AllImpostors", "FixedTriplets", "MarginObjective", "Neighbors", "find_neighbors"]
-
-_LONG, _MANY = 256, 10
-"""Features from which a search looks at some of them first, and how many times as many rows are worth it."""
 
 _SMALLEST = 1e-150
 """Of radii with a weight of their own: its square is above the smallest binary64 number."""
@@ -72,7 +68,7 @@ class AllImpostors:
         Cost: ``n² (p + d) / 2``, or where impostors are few and G has changed little ``2 n d (p + d)``.
         """
         push = 1 - self.pull
-        images = self.rows @ self._turned(components).T
+        images = self.rows @ components.T
         near = self.targets.squares(images)
         limits = np.full(self.present.shape, -np.inf)
         limits[self.present] = 1 + near
@@ -89,20 +85,6 @@ class AllImpostors:
             gradient -= push * outer
         pushed = float(counts @ (1 + near)) - reached
         return float(self.pull * near.sum() + push * pushed), gradient
-
-    def _turned(self, components: FloatArray) -> FloatArray:
-        """Components of the same distances, of which the first ones differ most if G turns rows by little."""
-        n, features = self.rows.shape
-        pays = features >= _LONG and n >= _MANY * features and len(components) == features
-        return self._axes @ components if pays else components
-
-    @cached_property
-    def _axes(self) -> FloatArray:
-        """The principal axes of the rows, orthogonal (d, d), the longest one first."""
-        # So that no square overflows.
-        scaled = self.rows / np.abs(self.rows).max(initial=1.0)
-        _, vectors = np.linalg.eigh(scaled.T @ scaled)
-        return np.ascontiguousarray(vectors[:, ::-1].T)
 
 
 class FixedTriplets:
