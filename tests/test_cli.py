@@ -363,7 +363,7 @@ def test_info_tells_versions_and_contents(files):
         (("--train", "data.npz", "--jobs", "0"), "error: --jobs must not be 0"),
         (
             ("--train", "data.npz", "--metric", "cosine"),
-            "--metric must be euclidean, covariance or a file; there is no file 'cosine'",
+            "a file, as `certimetric learn` writes; there is no file 'cosine'",
         ),
         (("--train", "data.npz", "--time-limit", "-1"), "error: --time-limit must be at least 0 and not"),
         (("--train", "data.npz", "--time-limit", "nan"), "error: --time-limit must be at least 0 and not"),

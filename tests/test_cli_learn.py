@@ -107,10 +107,53 @@ def test_mistakes_are_one_line(train, options, message):
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_no_file_that_is_read_is_written(train):
+    before, link = train.read_bytes(), train.with_name("link.npz")
+    link.symlink_to(train)
+    other = train.with_name("other.npz")
+    for options, names in (
+        (["--out", train], ["--out", "--train"]),
+        (["--out", link], ["--out", "--train"]),
+        (["--out", other, "--checkpoint", other], ["--checkpoint", "--out"]),
+        (["--checkpoint", train], ["--checkpoint", "--train"]),
+    ):
+        result = learn(train, "-q", *options)
+        assert result.exit_code == 2
+        assert f"error: {names[0]} is the same file as {names[1]}" in result.stderr
+    points = run("certify", "--train", train, "--out", train, "-q")
+    assert "error: --out is the same file as --train" in points.stderr
+    labels = run("predict", "--train", train, "--out", train)
+    assert "error: --out is the same file as --train" in labels.stderr
+    picture = train.with_name("picture.png")
+    both = run("certify", "--train", train, "--plot", picture, "--examples", picture, "--shape", "2x2", "-q")
+    assert "error: --examples is the same file as --plot" in both.stderr
+    assert train.read_bytes() == before
+    assert not other.exists()
+
+
+def test_a_metric_of_rows_in_other_units_is_told(train):
+    path = train.with_name("metric.npz")
+    assert learn(train, "--scale", "minmax", "--max-iter", 2, "-q").exit_code == 0
+    result = run("certify", "--train", train, "--metric", path, "-q")
+    assert result.exit_code == 0
+    assert f"{path} was learned with --scale minmax, but here it is --scale none." in result.stderr
+    same = run("certify", "--train", train, "--metric", path, "--scale", "minmax", "-q")
+    assert "--scale" not in same.stderr
+
+
+def test_what_a_metric_was_learned_with_is_told(train):
+    learn(train, "--max-iter", 2, "-q")
+    result = run("info", train.with_name("metric.npz"))
+    assert "components_: shape (4, 4), float64" in result.stdout
+    about = json.loads(result.stdout.partition("about: ")[2])
+    assert (about["learner"], about["parameters"]["max_iter"]) == ("ARML", 2)
+
+
 def test_a_mistake_about_a_value_names_its_option(train):
     command = ["learn", "prototypes", "--train", train, "--out", train.with_name("points.npz"), "-q"]
     result = run(*command, "--objective", "clean", "--precision", "float16", "--n-prototypes", "0")
     assert "error: --n-prototypes must be" in result.stderr
+    assert "'2.5' is neither a whole number nor 'auto'" in run(*command, "--n-prototypes", "2.5").stderr
     np.savez(train.with_name("few.npz"), X=np.eye(4), y=[0, 0, 1, 1])
     command[3] = train.with_name("few.npz")
     assert "error: --objective='clean' holds out" in run(*command, "--objective", "clean").stderr

@@ -15,6 +15,7 @@ from certimetric import _cli_work as work
 from certimetric._cli_frame import Commands, Quiet, friendly, takes
 from certimetric._cli_perturbed import lmnn_pl
 from certimetric._cli_verify import check, print_checked
+from certimetric._files import check_apart
 from certimetric._versions import show_versions, versions
 
 __all__ = ["app"]
@@ -102,7 +103,7 @@ def certify(
     outputs = report.Outputs(
         out, plot, examples, certificates, report.parse_shape(shape), times=times, resume=resume
     )
-    outputs.check()
+    outputs.check(source.inputs)
     search.check()
     prepared = work.prepare(source)
     outputs.check_shape(prepared.test.X.shape[1])
@@ -135,6 +136,7 @@ def predict(
 ) -> None:
     """Predict the labels of test points."""
     report.check_output(out, "--out")
+    check_apart({"--out": out}, source.inputs)
     prepared = work.prepare(source)
     predicted = prepared.classifier.predict(prepared.test.X)
     report.write_labels(predicted, out)

@@ -18,7 +18,7 @@ from certimetric import datasets
 from certimetric._cli_frame import Quiet, friendly, takes
 from certimetric._cli_report import check_output
 from certimetric._cli_work import LARGEST_SEED, Jobs, Rows, metric_of, scaled
-from certimetric._files import check_npz
+from certimetric._files import check_apart, check_npz
 from certimetric.exceptions import InputError
 from certimetric.learning import ARML, ITML, LFDA, LMNN, NCA, ExactRadius, RobustPrototypes
 from certimetric.learning._base import MetricLearner
@@ -84,7 +84,10 @@ def _options(learner: type[MetricLearner]) -> Iterator[Parameter]:
             continue
         annotation = kind | None if field.default is None else kind
         parser = _auto_or(kind) if Literal["auto"] in get_args(hints[name]) else None
-        option = typer.Option(f"--{name.replace('_', '-')}", help=helps.get(name), parser=parser)
+        metavar = None if parser is None else f"<{kind.__name__}|auto>"
+        option = typer.Option(
+            f"--{name.replace('_', '-')}", help=helps.get(name), parser=parser, metavar=metavar
+        )
         yield Parameter(
             name, Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[annotation, option]
         )
@@ -103,20 +106,24 @@ def _auto_or(kind: type) -> Callable[[Any], Any]:
     """A number of a kind, or the word that leaves it to the data."""
 
     def auto(text: Any) -> Any:
-        return text if text == "auto" else kind(text)
+        try:
+            return text if text == "auto" else kind(text)
+        except ValueError as error:
+            word = "a whole number" if kind is int else "a number"
+            raise typer.BadParameter(f"{text!r} is neither {word} nor 'auto'.") from error
 
     auto.__name__ = f"{kind.__name__}|auto"
     return auto
 
 
 def _helps(docstring: str) -> dict[str, str]:
-    """First sentences of the parameters' descriptions, of a docstring in numpydoc."""
+    """The parameters' descriptions, of a docstring in numpydoc."""
     section = docstring.partition("Parameters\n")[2].partition("\n    Attributes\n")[0]
     entries = re.findall(r"^    (\w+(?:, \w+)*) : .*\n((?:^        .*\n|^\n)*)", section, re.MULTILINE)
     found: dict[str, str] = {}
     for names, text in entries:
-        sentence = " ".join(text.split()).partition(". ")[0].rstrip(".")
-        found |= {name: re.sub(r"``?|:\w+:", "", f"{sentence}.") for name in names.split(", ") if sentence}
+        words = re.sub(r"``?|:\w+:", "", " ".join(text.split()))
+        found |= {name: words for name in names.split(", ") if words}
     return found
 
 
@@ -125,12 +132,15 @@ def _learn(model: MetricLearner, rows: Rows, out: Path) -> None:
     rows.check()
     check_output(out, "--out")
     check_npz(out, "--out")
+    known = model.get_params()
+    files = {"--checkpoint": known.get("checkpoint"), "--metric": known.get("metric")}
+    paths = {name: Path(path) for name, path in files.items() if isinstance(path, str | Path)}
+    check_apart({"--out": out, "--checkpoint": paths.pop("--checkpoint", None)}, {**rows.inputs, **paths})
     if isinstance(model, RobustPrototypes) and rows.scale != "none":
         raise InputError(
             f"--scale {rows.scale} cannot be had with prototypes: they are rows in units of the data, and "
             "whoever certifies them has no other rows to scale by. Scale the files."
         )
-    known = model.get_params()
     if known.get("checkpoint") is not None and known.get("random_state") is None:
         raise InputError("--checkpoint needs --seed, so that a run that goes on draws as before.")
     data = datasets.read(rows.train, "train", **rows.keys)

@@ -1,5 +1,7 @@
 """What the commands print and write."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -12,7 +14,7 @@ from rich.table import Table
 
 from certimetric import _formats, datasets
 from certimetric._curve import nice_radii
-from certimetric._files import check_writable, save_picture, write_text
+from certimetric._files import check_apart, check_writable, save_picture, write_text
 from certimetric._jsonl import check_name
 from certimetric._optional import require
 from certimetric._parts import Parts
@@ -89,7 +91,7 @@ class Outputs:
         """Where finished points are kept until the result is written."""
         return None if self.out is None else Parts.beside(self.out)
 
-    def check(self) -> None:
+    def check(self, inputs: Mapping[str, Path | None] | None = None) -> None:
         """Suffixes, folders, libraries and what an earlier run has left, before any work is done."""
         for option, given in (("--times", self.times), ("--resume", self.resume)):
             if given and self.out is None:
@@ -105,6 +107,8 @@ class Outputs:
         if self.certificates is not None:
             check_name(self.certificates)
             check_output(self.certificates, "--certificates")
+        named = {"--out": self.out, "--plot": self.plot, "--examples": self.examples}
+        check_apart({**named, "--certificates": self.certificates}, inputs)
         if self.out is not None and self.out.suffix.lower() == ".parquet":
             require("pyarrow.parquet", extra="io")
         if self.plot is not None or self.examples is not None:
@@ -243,10 +247,14 @@ def describe(file: Path) -> None:
 
 def _describe_archive(file: Path) -> None:
     try:
+        notes = _formats.read_notes(file)
         with _formats.open_archive(file) as archive:
             for name in archive.files:
                 array = archive[name]
-                print(f"{name}: shape {array.shape}, {array.dtype}")
+                if name != "about" or not notes:
+                    print(f"{name}: shape {array.shape}, {array.dtype}")
+        if notes:
+            print(f"about: {json.dumps(notes, indent=2, ensure_ascii=False)}")
     except _formats.READ_ERRORS as error:
         raise DataError(f"{file}: cannot be read as npz: {error}") from error
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from typer import Option
+from typer import Option, echo
 
 from certimetric import _formats, datasets
 from certimetric._assemble import label_codes
@@ -45,6 +45,9 @@ __all__ = [
 
 LARGEST_SEED = 2**32 - 1
 """What NumPy's generator takes."""
+
+_NAMED = ("euclidean", "covariance")
+"""Metrics that are no files."""
 
 Jobs = Annotated[int | None, Option("--jobs", help="Threads; -1: all processors.")]
 
@@ -92,6 +95,11 @@ class Rows(Keys):
         """The files of data."""
         return [self.train]
 
+    @property
+    def inputs(self) -> dict[str, Path | None]:
+        """The files that are read, by option."""
+        return {"--train": self.train}
+
     def check(self) -> None:
         """Names that no file has a use for, before anything is read."""
         self.check_keys(self.files)
@@ -104,6 +112,11 @@ class Training(Rows):
     metric: Annotated[
         str, Option("--metric", help="euclidean, covariance, or a file (npz with G or M, npy with M).")
     ] = "euclidean"
+
+    @property
+    def inputs(self) -> dict[str, Path | None]:
+        """See :attr:`Rows.inputs`."""
+        return {**super().inputs, "--metric": None if self.metric in _NAMED else Path(self.metric)}
 
 
 @dataclass(frozen=True)
@@ -132,6 +145,11 @@ class Source(Training):
     def files(self) -> list[Path]:
         """The files of data."""
         return [self.train] if self.test is None else [self.train, self.test]
+
+    @property
+    def inputs(self) -> dict[str, Path | None]:
+        """See :attr:`Rows.inputs`."""
+        return {**super().inputs, "--test": self.test}
 
     def check(self) -> None:
         """Numbers out of range and names that no file has a use for, before anything is read."""
@@ -238,7 +256,22 @@ def prepare(source: Source) -> Prepared:
 def fit_reference(training: Training, data: DataSet) -> Reference:
     """Scale the training data, and make the metric."""
     rows, scaler = scaled(training, data)
-    return Reference(rows, scaler, metric_of(training.metric, rows))
+    metric = metric_of(training.metric, rows)
+    _compare_scales(training)
+    return Reference(rows, scaler, metric)
+
+
+def _compare_scales(training: Training) -> None:
+    """Say so where a metric was learned from rows in other units."""
+    if training.metric in _NAMED:
+        return
+    learned = datasets.read_notes(training.metric).get("scale", training.scale)
+    if learned != training.scale:
+        echo(
+            f"certimetric: {training.metric} was learned with --scale {learned}, but here it is --scale "
+            f"{training.scale}.",
+            err=True,
+        )
 
 
 def scaled(rows: Rows, data: DataSet) -> tuple[FloatArray, Scaler]:
@@ -256,7 +289,10 @@ def metric_of(choice: str, rows: FloatArray) -> Mahalanobis:
     if choice == "covariance":
         return Mahalanobis.from_covariance(rows)
     if not Path(choice).exists():
-        raise InputError(f"--metric must be euclidean, covariance or a file; there is no file {choice!r}.")
+        raise InputError(
+            "--metric must be euclidean, covariance or a file, as `certimetric learn` writes; there is no "
+            f"file {choice!r}."
+        )
     return datasets.read_metric(choice)
 
 

@@ -7,7 +7,7 @@ that was killed the draft may stay, ``.certimetric-0123456789abcdef.part``.
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -18,7 +18,7 @@ from certimetric.exceptions import InputError, OutputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["check_npz", "check_writable", "save_picture", "write_text", "writing"]
+__all__ = ["check_apart", "check_npz", "check_writable", "save_picture", "write_text", "writing"]
 
 _DOTS = 150
 """Of a picture, per inch."""
@@ -69,6 +69,25 @@ def check_npz(path: str | PathLike[str], name: str) -> None:
     """Raise where a file to be written would not be read again: by its suffix the format is known."""
     if Path(path).suffix.lower() != ".npz":
         raise InputError(f"{name} must be a file .npz, got {path}.")
+
+
+def check_apart(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None] | None = None) -> None:
+    """Raise where a file to be written is one that is read, or is written twice; the keys name them."""
+    known = {_identity(path): name for name, path in (inputs or {}).items() if path is not None}
+    for name, path in outputs.items():
+        if path is None or (path.exists() and not path.is_file()):
+            continue
+        other = known.setdefault(_identity(path), name)
+        if other != name:
+            raise InputError(f"{name} is the same file as {other}, {path}. Name another one.")
+
+
+def _identity(path: Path) -> object:
+    """The same for all names of a file."""
+    if path.exists():
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return path.resolve()
 
 
 def check_writable(path: str | PathLike[str], name: str) -> None:

@@ -1,6 +1,7 @@
 """One reader per file format: a path in, rows and labels out; :mod:`certimetric.datasets` checks them."""
 
 import csv
+import json
 import lzma
 import struct
 import tokenize
@@ -28,6 +29,7 @@ __all__ = [
     "read_csv",
     "read_libsvm",
     "read_metric_array",
+    "read_notes",
     "read_npy",
     "read_npz",
     "read_parquet",
@@ -272,6 +274,21 @@ def _refuse_objects(archive: Any, path: Path) -> None:
                 raise DataError(
                     f"{path}: {name.removesuffix('.npy')} is a pickle of objects, which is not read."
                 )
+
+
+def read_notes(path: Path) -> dict[str, Any]:
+    """What an npz says of itself in words, ``about`` as JSON; empty where it says nothing."""
+    if kind_of(path) != "npz":
+        return {}
+    with open_archive(path) as archive:
+        about = archive.get("about")
+    if about is None or about.shape or about.dtype.kind != "U":
+        return {}
+    try:
+        notes = json.loads(str(about))
+    except json.JSONDecodeError:
+        return {}
+    return notes if isinstance(notes, dict) else {}
 
 
 def read_metric_array(path: Path) -> tuple[str, NDArray[Any]]:

@@ -1,7 +1,7 @@
 """The one place where arguments become what the Rust core takes: C-contiguous float64, finite, in range."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -9,6 +9,7 @@ import joblib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from sklearn.utils import check_random_state
 
 from certimetric.exceptions import InputError, InputTypeError
 
@@ -210,6 +211,29 @@ def check_count(
     if limit is not None and count > limit:
         raise InputError(f"{name} must be at most {limit_name} = {limit}, got {count}.")
     return count
+
+
+def check_flag(value: object, name: str) -> None:
+    """Raise unless it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputTypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}.")
+
+
+def check_word(value: object, name: str, words: Sequence[str]) -> None:
+    """Raise unless it is one of some words."""
+    if not isinstance(value, str) or value not in words:
+        *first, last = map(repr, words)
+        raise InputError(f"{name} must be {', '.join(first)} or {last}, got {value!r}.")
+
+
+def check_seed(value: Any, name: str = "random_state") -> None:
+    """Raise unless it is what scikit-learn draws with."""
+    try:
+        check_random_state(value)
+    except ValueError as error:
+        raise InputError(
+            f"{name} must be an integer from 0 to 2**32 - 1, a RandomState or None, got {value!r}."
+        ) from error
 
 
 def as_positive(value: object, name: str) -> float | None:

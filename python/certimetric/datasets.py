@@ -195,6 +195,20 @@ def read_metric(path: str | PathLike[str]) -> Mahalanobis:
         raise DataError(f"{source}: {error}") from error
 
 
+def read_notes(path: str | PathLike[str]) -> dict[str, Any]:
+    """What a file of :meth:`MetricLearner.save` tells of a metric beside its numbers; empty for others.
+
+    Raises
+    ------
+    DataError
+        As :func:`read`.
+    """
+    source = Path(path)
+    _formats.check_file(source)
+    notes: dict[str, Any] = _guarded(source, lambda: _formats.read_notes(source))
+    return notes
+
+
 @dataclass(frozen=True)
 class Scaler:
     r"""Affine scaling of features, :math:`(x - offset) / scale`, fitted on a training set."""

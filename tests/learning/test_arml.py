@@ -131,7 +131,7 @@ def test_data_without_anything_to_learn_is_an_error(rows, labels, message):
         ({"n_components": 2, "init": np.eye(4)}, InputError, "n_components is 2, but init has 4 rows"),
         ({"init": "random"}, InputError, "init must be 'auto'"),
         ({"init": np.eye(3)}, InputError, "init has 3 features, but 4"),
-        ({"loss": "square"}, InputError, "loss must be one of 'negative', 'hinge'"),
+        ({"loss": "square"}, InputError, "loss must be 'negative', 'hinge'"),
         ({"hinge": -1.0}, InputError, "hinge must be at least 0"),
         ({"batch_size": 0}, InputError, "batch_size must be at least 1"),
         ({"backend": "jax"}, InputError, "backend must be 'native' or 'torch'"),
@@ -182,6 +182,20 @@ def test_odd_data_give_a_finite_metric(case):
     learner = ARML(max_iter=5, random_state=0).fit(rows, labels)
     assert np.isfinite(learner.components_).all()
     assert learner.n_iter_ == 5
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("scale", [1e-30, 1e-19, 1e19, 1e25])
+def test_single_precision_takes_data_of_any_size(blobs, scale):
+    pytest.importorskip("torch")
+    rows, labels = blobs
+    losses = [
+        ARML(max_iter=3, random_state=0, backend="torch", dtype=kind)
+        .fit(scale * rows, labels)
+        .history_["loss"]
+        for kind in ("float32", "float64")
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-3)
 
 
 @pytest.mark.torch

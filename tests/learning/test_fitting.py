@@ -200,6 +200,38 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(blobs, tmp_path, missing):
         fit(blobs, max_iter=4, checkpoint=path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epoch", "x"),
+        ("epoch", 1e9),
+        ("stale", -1),
+        ("history", []),
+        ("history", {"loss": [[1.0]]}),
+        ("best", [1]),
+        ("best", [1.0, 1]),
+        ("value.components", np.full((4, 4), np.nan)),
+        ("value.components", np.ones((4, 4), dtype=np.int64)),
+    ],
+)
+def test_a_checkpoint_that_was_changed_is_refused(blobs, tmp_path, name, value):
+    path = tmp_path / "fit.npz"
+    fit(blobs, max_iter=2, checkpoint=path)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    head = json.loads(str(arrays["head"]))
+    (arrays if name in arrays else head)[name] = value
+    np.savez(path, **{**arrays, "head": np.array(json.dumps(head))})
+    with pytest.raises(DataError, match=r"fit\.npz: is a damaged checkpoint"):
+        fit(blobs, max_iter=4, checkpoint=path)
+
+
+def test_another_file_is_no_checkpoint(blobs, tmp_path):
+    fit(blobs, max_iter=2).save(tmp_path / "metric.npz")
+    with pytest.raises(DataError, match=r"cannot be read as a checkpoint: it is another file"):
+        fit(blobs, checkpoint=tmp_path / "metric.npz")
+
+
 def test_a_pickle_is_no_checkpoint(blobs, tmp_path):
     path = tmp_path / "fit.npz"
     np.savez(path, head=np.array([{"a": 1}], dtype=object))
@@ -228,6 +260,50 @@ def test_what_a_callback_raises_reaches_the_caller(blobs):
 
     with pytest.raises(RuntimeError, match="enough"):
         fit(blobs, callback=callback)
+
+
+def test_what_a_callback_raises_costs_no_epoch_that_was_made(blobs, tmp_path):
+    def callback(progress):
+        if progress.epoch == 5:
+            raise RuntimeError("enough")
+
+    path = tmp_path / "fit.npz"
+    with pytest.raises(RuntimeError, match="enough"):
+        fit(blobs, callback=callback, checkpoint=path)
+    told = []
+    assert same_fit(fit(blobs, checkpoint=path, callback=told.append), fit(blobs))
+    assert told[0].epoch == 6
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"early_stopping": "False"}, InputTypeError, "early_stopping must be True or False, got 'False'"),
+        ({"warm_start": np.ones(2)}, InputTypeError, "warm_start must be True or False"),
+        ({"progress": 1}, InputTypeError, "progress must be True or False"),
+        ({"loss": np.ones(2)}, InputError, "loss must be 'negative', "),
+        ({"backend": ["native"]}, InputError, "backend must be 'native' or 'torch'"),
+        ({"random_state": "foo"}, InputError, "random_state must be an integer from 0 to"),
+        ({"random_state": -1}, InputError, "random_state must be an integer from 0 to"),
+    ],
+)
+def test_parameters_of_other_types_are_refused_by_name(blobs, parameters, error, message):
+    with pytest.raises(error, match=message):
+        fit(blobs, **parameters)
+
+
+def test_missing_labels_are_refused(blobs):
+    labels = pd.Series(np.asarray(blobs[1]).astype(str), dtype="string")
+    labels[3] = pd.NA
+    with pytest.raises(InputError, match="y has <NA> at row 3"):
+        fit((blobs[0], labels))
+
+
+def test_components_that_no_metric_takes_stop_the_fit(blobs):
+    with pytest.warns(ConvergenceWarning, match=r"ARML has .* in epoch 1 and stops"):
+        learner = fit(blobs, learning_rate=1e160)
+    assert learner.stop_reason_ == "loss not finite"
+    assert learner.metric_.components_.shape == (4, 4)
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,12 @@ def test_a_metric_that_tells_no_rows_apart_is_told(rng):
     assert caught[0].filename == __file__
 
 
+def test_data_out_of_proportion_is_told(blobs):
+    rows, labels = blobs
+    with pytest.warns(ConvergenceWarning, match=r"LMNN has converged in its first epoch: .* Scale X"):
+        LMNN(max_iter=20).fit(1e-10 * rows, labels)
+
+
 def test_a_first_step_of_ones_own_is_taken(blobs):
     rows, labels = blobs
     learner = LMNN(first_step=1e-7, max_iter=1).fit(rows, labels)
@@ -270,6 +276,7 @@ class TestDegenerateData:
         rows = np.repeat(np.random.default_rng(0).normal(size=(4, 3)), 4, axis=0)
         self.fit(rows, [0, 0, 0, 1] * 4, perturbation=perturbation)
 
+    @pytest.mark.filterwarnings("ignore:LMNN has converged in its first epoch")
     def test_rows_that_are_all_the_same(self, perturbation):
         learner = self.fit(np.ones((6, 2)), [0, 0, 0, 1, 1, 1], perturbation=perturbation)
         assert learner.stop_reason_ == "converged"
@@ -280,6 +287,7 @@ class TestDegenerateData:
         rows[:, 4] = 3.0
         self.fit(rows, [0, 0, 0, 1, 1, 1], perturbation=perturbation)
 
+    @pytest.mark.filterwarnings("ignore:LMNN has converged in its first epoch")
     @pytest.mark.parametrize("scale", [1e-120, 1e-8, 1e8, 1e59])
     def test_extreme_scales(self, perturbation, scale):
         rows = np.random.default_rng(0).normal(size=(30, 3)) + 2 * np.repeat([[0], [1]], 15, axis=0)

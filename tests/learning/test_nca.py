@@ -55,6 +55,23 @@ def test_it_takes_every_start(blobs, init):
     assert NCA(2, init=init, max_iter=2, random_state=0).fit(*blobs).components_.shape == (2, 4)
 
 
+def test_it_has_as_many_components_as_it_is_asked_for(blobs):
+    rows, _ = blobs
+    five = np.arange(len(rows)) % 5
+    for last in (np.ones(len(rows)), rows[:, 1]):
+        learner = NCA(3, max_iter=2, random_state=0).fit(np.column_stack([rows[:, :2], last]), five)
+        assert learner.components_.shape == (3, 3)
+    with pytest.raises(InputError, match="init='lda' has 2 components here, but n_components is 3"):
+        NCA(3, init="lda").fit(np.column_stack([rows[:, :2], np.ones(len(rows))]), five)
+
+
+def test_data_out_of_proportion_is_told(rng):
+    rows, labels = rng.normal(size=(60, 3)), np.arange(60) % 2
+    with pytest.warns(ConvergenceWarning, match=r"NCA has converged in its first iteration: .* Scale X"):
+        learner = NCA(max_iter=20, random_state=0).fit(1e6 * rows, labels)
+    assert learner.stop_reason_ == "converged"
+
+
 def test_a_callback_is_told_and_may_stop(blobs):
     told = []
 

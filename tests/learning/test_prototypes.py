@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 import certimetric as cm
 from certimetric._cli_app import app
-from certimetric.exceptions import DataError
-from certimetric.learning import ARML, ExactRadius, RobustPrototypes, _decay
+from certimetric.exceptions import DataError, InputError
+from certimetric.learning import ARML, ExactRadius, RobustPrototypes, _decay, _trials
 from certimetric.learning._base import Labelled
 from certimetric.learning._descent import State
 from certimetric.learning._points import shifted
@@ -279,6 +279,32 @@ def test_a_fit_goes_on_with_the_last_prototypes_of_the_same_classes_only():
     assert np.array_equal(parts.prototypes_, whole.prototypes_)
     with pytest.raises(ValueError, match="other classes"):
         parts.fit(rows, np.where(labels == "in", "a", "b"))
+    with pytest.raises(InputError, match="n_prototypes is 3, but warm_start goes on with 4 of a class"):
+        parts.set_params(n_prototypes=3).fit(rows, labels)
+
+
+def test_a_fit_goes_on_with_as_many_prototypes_whatever_the_number_of_rows():
+    rows, labels = rings(0)
+    some = np.random.default_rng(0).permutation(len(rows))[: len(rows) // 4]
+    model = RobustPrototypes(max_iter=2, warm_start=True, random_state=0).fit(rows[some], labels[some])
+    few = len(model.prototypes_)
+    first = model.prototypes_.copy()
+    model.set_params(max_iter=4).fit(rows, labels)
+    assert (len(model.prototypes_), model.n_iter_) == (few, 4)
+    assert len(RobustPrototypes(max_iter=1, random_state=0).fit(rows, labels).prototypes_) > few
+    assert not np.array_equal(model.prototypes_, first)
+
+
+def test_labels_that_no_file_takes_are_refused():
+    rows, labels = rings(0)
+    dates = np.where(labels == "in", np.datetime64("2020-01-01"), np.datetime64("2021-01-01"))
+    with pytest.raises(InputError, match=r"y has datetime64\[D\] labels, but labels are integers"):
+        RobustPrototypes(2, max_iter=1).fit(rows, dates)
+
+
+def test_a_metric_that_is_zero_is_nothing_to_begin_with():
+    with pytest.raises(InputError, match="metric is zero everywhere"):
+        RobustPrototypes(2, max_iter=1, metric=np.zeros((2, 2)), learn_metric=True).fit(*rings(0))
 
 
 def test_rounded_prototypes_are_those_that_are_certified_and_kept(tmp_path):
@@ -356,14 +382,14 @@ def test_images_are_moved_by_one_pixel_and_keep_their_ink():
 def test_clean_images_take_more_points_and_steps_and_trials_half_of_them(
     monkeypatch, options, epochs, per_class
 ):
-    made, fit = [], _decay.fit_whole
+    made, fit = [], _trials.fit_whole
 
     def listen(trial, *data):
         made.append(trial.max_iter)
         # What trials settle on is not asked here: one epoch is as good.
         return fit(trial.set_params(max_iter=1), *data)
 
-    monkeypatch.setattr(_decay, "fit_whole", listen)
+    monkeypatch.setattr(_trials, "fit_whole", listen)
     rng = np.random.default_rng(0)
     rows, labels = rng.normal(size=(1000, 6)), np.arange(1000) % 2
     rows[:, 0] += 6 * labels

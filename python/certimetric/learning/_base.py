@@ -62,10 +62,14 @@ class MetricLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _labelled(self, X: ArrayLike, y: ArrayLike) -> Labelled:
         """Training data as it is needed: finite, in range, of two classes, one of which has two samples."""
         refuse_text(X, "X")
+        given = np.asarray(y)
+        if given.ndim == 1 and given.dtype.kind == "O":
+            # Before anything compares them, which missing labels cannot be.
+            check_objects(given)
+        if given.dtype.kind in "mMV":
+            raise InputError(f"y has {given.dtype} labels, but labels are integers, strings or booleans.")
         rows, labels = validate_data(self, X, y, dtype=np.float64, order="C")
         check_magnitude(rows, "X")
-        if labels.dtype.kind == "O":
-            check_objects(labels)
         check_classification_targets(labels)
         classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
         name = type(self).__name__

@@ -59,7 +59,8 @@ def load_state(path: Path, fingerprint: str) -> State:
         head = json.loads(str(arrays.pop("head")))
         known = head["format"] == _FORMAT and head["version"] == 1
     except (*_formats.READ_ERRORS, TypeError, json.JSONDecodeError) as error:
-        reason = _formats.first_line(error)
+        lacks = isinstance(error, KeyError)
+        reason = "it is another file" if lacks else _formats.first_line(error)
         raise DataError(f"{path}: cannot be read as a checkpoint: {reason}") from error
     if not known:
         raise DataError(f"{path}: is not a checkpoint of this version.")
@@ -70,7 +71,7 @@ def load_state(path: Path, fingerprint: str) -> State:
         )
     try:
         return _as_state(head, arrays)
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: is a damaged checkpoint: {_formats.first_line(error)}") from error
 
 
@@ -87,9 +88,20 @@ def _as_state(head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> State:
     rng.bit_generator.state = head["generator"]
     best = None if head["best"] is None else Best(head["best"][0], head["best"][1], part("best"))
     kept = {name: head[name] for name in ("epoch", "history", "stale", "converged")}
+    if not all(isinstance(head[name], int) and head[name] >= 0 for name in ("epoch", "stale", "steps")):
+        raise ValueError("its counts are no whole numbers")
+    history = {name: np.asarray(numbers, dtype=np.float64) for name, numbers in head["history"].items()}
+    if any(numbers.ndim != 1 for numbers in history.values()):
+        raise ValueError("its history is no lists of numbers")
     values = part("value")
     if not values:
         raise ValueError("it has no values")
+    shapes = {name: value.shape for name, value in values.items()}
+    if best is not None and shapes != {name: value.shape for name, value in best.values.items()}:
+        raise ValueError("its best values are other arrays than its last ones")
+    for value in [*values.values(), *(() if best is None else best.values.values())]:
+        if value.dtype != np.float64 or not np.isfinite(value).all():
+            raise ValueError("its values are no finite numbers")
     for name, moments in adam.moments.items():
         if any(array.shape != values[name].shape or array.dtype != np.float64 for array in moments):
             raise ValueError(f"the moments of {name} are other arrays than its values")

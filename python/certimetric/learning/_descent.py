@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from certimetric._progress import line_if
-from certimetric._validation import FloatArray
+from certimetric._validation import LARGEST, FloatArray
 from certimetric.exceptions import OutputError
 from certimetric.learning._adam import Adam
 
@@ -112,8 +112,9 @@ class State:
         return time.monotonic() >= self.deadline
 
     def is_finite(self) -> bool:
-        """Whether there is neither NaN nor infinity in what is learned."""
-        return all(bool(np.isfinite(value).all()) for value in self.values.values())
+        """Whether there is neither NaN nor infinity in what is learned, nor what no metric takes."""
+        # Not so for NaN.
+        return all(bool(np.abs(value).max(initial=0.0) <= LARGEST) for value in self.values.values())
 
 
 class OutOfTimeError(Exception):
@@ -200,7 +201,9 @@ class Descent:
         except KeyboardInterrupt:
             reason = "interrupted"
             self._warn(state, f"was interrupted {place} epoch {state.epoch + 1}", stacklevel=4)
-        keep(0.0)
+        finally:
+            # Whatever a callback raises, say: what was learned is not lost with it.
+            keep(0.0)
         return state, reason
 
     def _keep(self, state: State) -> None:
@@ -228,7 +231,8 @@ class Descent:
         loss = epoch(following)
         following.epoch += 1
         if not (math.isfinite(loss) and following.is_finite()):
-            self._warn(state, f"has a loss of {loss} in epoch {following.epoch} and stops", stacklevel=5)
+            what = f"a loss of {loss}" if not math.isfinite(loss) else "numbers that no metric takes"
+            self._warn(state, f"has {what} in epoch {following.epoch} and stops", stacklevel=5)
             return state, "loss not finite"
         following.history.setdefault("loss", []).append(float(loss))
         self._score(following)

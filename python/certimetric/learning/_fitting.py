@@ -22,6 +22,8 @@ from certimetric._validation import (
     as_rows,
     as_tolerance,
     check_count,
+    check_flag,
+    check_seed,
     effective_jobs,
 )
 from certimetric.exceptions import DataError, InputError, InputTypeError
@@ -96,6 +98,9 @@ class GradientLearner(MetricLearner):
     def _check_parameters(self) -> None:
         """Raise for parameters that are wrong whatever the data."""
         self._check_steps()
+        for name in ("warm_start", "early_stopping", "progress"):
+            check_flag(getattr(self, name), name)
+        check_seed(self.random_state)
         as_positive(self.time_limit, "time_limit")
         as_tolerance(self.tol, "tol")
         check_count(self.n_iter_no_change, "n_iter_no_change")

@@ -37,7 +37,10 @@ class TorchTriplets:
             raise InputError(f"device {device!r} cannot be used by PyTorch here: {reason}") from error
         self.dtype = getattr(torch, dtype)
         # Differences do not change, and those of centred rows keep more digits.
-        self.rows = self._tensor(rows - rows.mean(axis=0))
+        centred = rows - rows.mean(axis=0)
+        # To magnitude one, so that no square overflows or vanishes; margins are lengths of the data.
+        self.unit = 2.0 ** np.frexp(np.abs(centred).max())[1]
+        self.rows = self._tensor(centred / self.unit)
         self.codes = torch.as_tensor(codes).to(self.device)
         self.k = k
 
@@ -79,7 +82,7 @@ class TorchTriplets:
         # Triplets without a margin do not count, nor those whose lengths have squares that vanish.
         kind = torch.finfo(self.dtype)
         counted = ((other - same) @ G.detach().T @ G.detach()).norm(dim=1) > kind.tiny**0.5 / kind.eps
-        margins = signed_radii(G, z[counted], same[counted], other[counted])
+        margins = self.unit * signed_radii(G, z[counted], same[counted], other[counted])
         value = _loss(torch, margins, loss).sum() / max(1, len(margins))
         value.backward()
         found = np.full(len(z), np.nan)

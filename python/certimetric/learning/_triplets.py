@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from certimetric import _native
-from certimetric._validation import FloatArray, IntArray
-from certimetric.exceptions import InputError
+from certimetric._validation import FloatArray, IntArray, check_word
+from certimetric.exceptions import InputError, InputTypeError
 
 __all__ = ["LOSSES", "Loss", "NativeTriplets", "TripletBackend", "check_backend", "make_backend"]
 
@@ -58,10 +58,10 @@ class NativeTriplets:
 
 def check_backend(name: str, device: str | None, dtype: str) -> None:
     """Raise for a backend that is none, or that has no such device or numbers."""
-    if name not in ("native", "torch"):
-        raise InputError(f"backend must be 'native' or 'torch', got {name!r}.")
-    if dtype not in ("float32", "float64"):
-        raise InputError(f"dtype must be 'float32' or 'float64', got {dtype!r}.")
+    check_word(name, "backend", ("native", "torch"))
+    check_word(dtype, "dtype", ("float32", "float64"))
+    if device is not None and not isinstance(device, str):
+        raise InputTypeError(f"device must be a name of PyTorch's or None, got {device!r}.")
     if name == "native" and device not in (None, "cpu"):
         raise InputError(f"device={device!r} needs backend='torch': the native one computes on the CPU.")
 

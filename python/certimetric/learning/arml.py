@@ -1,13 +1,13 @@
 """ARML: a metric under which the closed-form radii of random triplets of near rows are large."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from certimetric._validation import IntArray, as_tolerance, check_count
-from certimetric.exceptions import InputError
+from certimetric._validation import IntArray, as_tolerance, check_count, check_word
 from certimetric.learning._base import Labelled
 from certimetric.learning._descent import Callback, Epoch, State, Values
 from certimetric.learning._fitting import GradientLearner, initial_components
@@ -39,6 +39,7 @@ class ARML(GradientLearner):
     max_iter : int, default=1000
         Epochs.
     learning_rate : float, default=1e-3
+        Of Adam.
     batch_size : int, optional
         Rows of a step; default: all.
     init : "auto", "identity", "pca" or array-like of shape (p, d), default="auto"
@@ -54,6 +55,7 @@ class ARML(GradientLearner):
     early_stopping : bool, default=False
         Hold out rows, certify them every 10 epochs, and keep the metric with the largest mean radius.
     validation_fraction : float, default=0.1
+        Of the rows of each class, held out.
     n_iter_no_change : int, default=10
         End after so many validations without a better one.
     tol : float, default=0.0
@@ -152,8 +154,7 @@ class ARML(GradientLearner):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_count(self.n_neighbors, "n_neighbors")
-        if self.loss not in LOSSES:
-            raise InputError(f"loss must be one of {', '.join(map(repr, LOSSES))}; got {self.loss!r}.")
+        check_word(self.loss, "loss", tuple(LOSSES))
         as_tolerance(self.hinge, "hinge")
         check_backend(self.backend, self.device, self.dtype)
         if self.batch_size is not None:
@@ -171,6 +172,9 @@ class ARML(GradientLearner):
     def _epoch(self, state: State, backend: TripletBackend) -> float:
         anchors, *near = draw(backend.neighbors(state.values["components"]), state.rng)
         order = np.arange(len(anchors)) if self.batch_size is None else state.rng.permutation(len(anchors))
+        if not len(order):
+            # No row has neighbours at finite distances.
+            return math.nan
         size = self.batch_size or len(order)
         total = 0.0
         for start in range(0, len(order), size):

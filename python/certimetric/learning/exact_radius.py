@@ -84,6 +84,7 @@ class ExactRadius(GradientLearner):
     early_stopping : bool, default=False
         Hold out rows, certify them every 10 epochs, and keep the metric with the largest mean radius.
     validation_fraction : float, default=0.1
+        Of the rows of each class, held out.
     n_iter_no_change : int, default=10
         End after so many validations without a better one.
     tol : float, default=0.0
@@ -94,7 +95,8 @@ class ExactRadius(GradientLearner):
         Seconds; an epoch that is not whole by then does not count.
     checkpoint : path, optional
         A file that keeps the fit, every minute and at its end. Where it is there, and of these data and
-        parameters, the fit goes on from it, to the same bits.
+        parameters, the fit goes on from it, to the same bits; with another ``max_iter`` its steps are as long
+        as they would be there.
     progress : bool, default=False
         A line on standard error.
     n_jobs : int, optional
@@ -273,4 +275,6 @@ class ExactRadius(GradientLearner):
 
 def normed(components: FloatArray) -> FloatArray:
     """Components with the Frobenius norm of an identity of as many rows; radii do not depend on it."""
-    return components * (math.sqrt(len(components)) / np.linalg.norm(components))
+    # To magnitude one, so that no square vanishes.
+    scaled: FloatArray = components / np.abs(components).max()
+    return scaled * (math.sqrt(len(components)) / np.linalg.norm(scaled))

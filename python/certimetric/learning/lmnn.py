@@ -21,6 +21,9 @@ __all__ = ["LMNN"]
 _LARGEST = 1e60
 """Fourth powers of distances stay below 1.8e308, and so do sums of them."""
 
+_LOOSE = 1e-3
+"""A share of the objective by which a fit may well end at once."""
+
 
 class LMNN(GradientLearner):
     r"""Large margin nearest neighbours, also with the perturbation loss (LMNN-PL).
@@ -66,6 +69,7 @@ class LMNN(GradientLearner):
     early_stopping : bool, default=False
         Hold out rows, certify them every 10 epochs, and keep the metric with the largest mean radius.
     validation_fraction : float, default=0.1
+        Of the rows of each class, held out.
     n_iter_no_change : int, default=10
         End after so many validations without a better one.
     tol : float, default=0.0
@@ -201,6 +205,14 @@ class LMNN(GradientLearner):
 
     def _learned(self, values: Values) -> None:
         super()._learned(values)
+        is_loose = self.convergence_tol > _LOOSE
+        if self.n_iter_ == 1 and self.stop_reason_ == "converged" and not is_loose:
+            warnings.warn(
+                "LMNN has converged in its first epoch: beside the margin of 1 distances may be too small or "
+                "too large to learn from. Scale X to a span of about 1.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
         if not self.components_.any():
             warnings.warn(
                 "LMNN has learned M = 0, by which all rows are the same. Scale X to a span of about 1, or "

@@ -13,15 +13,19 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NeighborhoodComponentsAnalysis
 
 from certimetric._progress import Report, progress_line
-from certimetric._validation import FloatArray, as_positive, as_tolerance, check_count
+from certimetric._validation import FloatArray, as_positive, as_tolerance, check_count, check_flag, check_seed
 from certimetric.exceptions import InputError, InputTypeError
 from certimetric.learning._base import Labelled, MetricLearner
 from certimetric.learning._descent import Callback, FitProgress, says_stop
 from certimetric.learning._fitting import initial_components
+from certimetric.learning._large_margin import find_neighbors
 
 __all__ = ["NCA"]
 
 _INITS = ("auto", "pca", "lda", "identity", "random")
+
+_LOOSE = 1e-3
+"""A tolerance by which a fit may well end at once."""
 
 
 class NCA(MetricLearner):
@@ -135,6 +139,14 @@ class NCA(MetricLearner):
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        is_at_once = self.stop_reason_ == "converged" and watch.n_iter <= 1 and self.tol < _LOOSE
+        if is_at_once and _any_is_wrong(data):
+            warnings.warn(
+                "NCA has converged in its first iteration: distances may be too small or too large to learn "
+                "from. Scale X to a span of about 1.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         self.components_ = np.ascontiguousarray(watch.components, dtype=np.float64)
         self.n_iter_ = watch.n_iter
         return self
@@ -146,6 +158,8 @@ class NCA(MetricLearner):
         if isinstance(self.init, str) and self.init not in _INITS:
             raise InputError(f"init must be {', '.join(map(repr, _INITS))} or an array, got {self.init!r}.")
         check_count(self.max_iter, "max_iter")
+        check_flag(self.progress, "progress")
+        check_seed(self.random_state)
         if self.callback is not None and not callable(self.callback):
             raise InputTypeError(f"callback must be callable or None, got {self.callback!r}.")
         if not np.isfinite(as_tolerance(self.tol, "tol")):
@@ -162,10 +176,31 @@ class NCA(MetricLearner):
             if len(components) > features:
                 raise InputError(f"init has {len(components)} rows, but X has {features} features.")
             return components
-        most = {"pca": min(n, features), "lda": min(features, len(data.classes) - 1)}.get(self.init, features)
-        if size > most:
-            raise InputError(f"init={self.init!r} has {most} components here, but n_components is {size}.")
+        most = {"pca": min(n, features), "lda": _discriminants(data, size)}
+        if size > most.get(self.init, features):
+            found = most[self.init]
+            raise InputError(f"init={self.init!r} has {found} components here, but n_components is {size}.")
+        if self.init == "auto" and most["lda"] < size <= len(data.classes) - 1:
+            # scikit-learn would count classes alone, and learn fewer components than it was asked for.
+            return "pca" if size < most["pca"] else "identity"
         return self.init
+
+
+def _any_is_wrong(data: Labelled) -> bool:
+    """Whether a row is nearest to one of another class, so that there is something to learn."""
+    near = find_neighbors(data, 1, 1, 1)
+    own, other = (
+        np.linalg.norm(data.rows - data.rows[rows[:, 0]], axis=1) + np.where(rows[:, 0] < 0, np.inf, 0.0)
+        for rows in near
+    )
+    return bool((other < own).any())
+
+
+def _discriminants(data: Labelled, most: int) -> int:
+    """How many directions tell the classes apart: fewer than there are classes and features."""
+    centred = data.rows - data.rows.mean(axis=0)
+    means = np.array([centred[data.codes == code].mean(axis=0) for code in range(len(data.classes))])
+    return int(min(most, np.linalg.matrix_rank(means), len(data.classes) - 1))
 
 
 class _EndError(Exception):

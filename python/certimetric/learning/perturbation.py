@@ -58,7 +58,7 @@ class PerturbationLoss:
     radius: float
 
     def __post_init__(self) -> None:
-        if as_positive(self.radius, "radius") is None:
+        if self.radius is None or as_positive(self.radius, "radius") is None:
             raise InputError(f"radius must be a finite number, got {self.radius!r}.")
 
     def __call__(

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from certimetric import datasets
 from certimetric._resolve import MetricLike, as_fitted_metric
-from certimetric._validation import FloatArray, IntArray, as_positive, check_count
+from certimetric._validation import FloatArray, IntArray, as_positive, check_count, check_flag, check_word
 from certimetric.certification import Certification
 from certimetric.exceptions import DataError, InputError
 from certimetric.learning._auto import check_auto_count, check_auto_rate, given
@@ -102,6 +102,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     early_stopping : bool, default=False
         Hold out rows, and keep the prototypes of the best of every tenth epoch.
     validation_fraction : float, default=0.1
+        Of the rows of each class, held out.
     n_iter_no_change : int, default=10
         End after so many validations without a better one.
     tol : float, default=0.0
@@ -113,7 +114,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         many of them as it takes, and more.
     checkpoint : path, optional
         A file that keeps the fit, every minute and at its end. Where it is there, and of these data and
-        parameters, the fit goes on from it, to the same bits.
+        parameters, the fit goes on from it, to the same bits; with another ``max_iter`` its steps are as long
+        as they would be there.
     progress : bool, default=False
         A line on standard error.
     n_jobs : int, optional
@@ -219,10 +221,9 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         check_auto_count(self.batch_size, "batch_size")
         as_positive(self.eps, "eps")
         as_positive(self.decay, "decay")
-        if self.objective not in ("area", "clean"):
-            raise InputError(f"objective must be 'area' or 'clean', got {self.objective!r}.")
-        if self.precision not in ("float64", "float32", "float16"):
-            raise InputError(f"precision must be 'float64', 'float32' or 'float16', got {self.precision!r}.")
+        check_word(self.objective, "objective", ("area", "clean"))
+        check_word(self.precision, "precision", ("float64", "float32", "float16"))
+        check_flag(self.learn_metric, "learn_metric")
         if self.shifts is not None:
             if not isinstance(self.shifts, tuple | list) or len(self.shifts) != 2:
                 raise InputError(f"shifts must be a height and a width, or None; got {self.shifts!r}.")
@@ -241,7 +242,7 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         seed = int(self._generator().integers(2**31))
         count = given(self.n_prototypes, default_count(data, is_varied=self._is_varied))
         points = centres(data, count, seed)
-        self._check_warm_start(points[1])
+        start, codes = self._known_points() or points
         rows = spread(n)
         anchors = data.rows[rows], data.codes[rows]
         far = reach(signed_radii(points, components_of(metric), anchors, n_jobs=jobs))
@@ -258,9 +259,9 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
             batch=batch,
             epochs=epochs,
             metric=metric,
-            start=points[0],
-            codes=points[1],
-            share=_KEPT if len(points[1]) >= _MANY * len(data.classes) else 1.0,
+            start=start,
+            codes=codes,
+            share=_KEPT if len(codes) >= _MANY * len(data.classes) else 1.0,
         )
         self.cap_, self.batch_size_ = cap, batch
         self.learning_rate_, self.max_iter_ = self._plan.rate, self._plan.epochs
@@ -295,13 +296,22 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
         _, epochs = self._lengths(n)
         return math.ceil(epochs / 2) if self._is_varied else epochs
 
-    def _check_warm_start(self, codes: IntArray) -> None:
-        """Raise where a fit would go on with prototypes of other classes."""
-        known = getattr(self, "prototype_labels_", None) if self.warm_start else None
-        if known is not None and not np.array_equal(known, self.classes_[codes]):
+    def _known_points(self) -> tuple[FloatArray, IntArray] | None:
+        """The prototypes and their codes that a warm start goes on with; None where it begins anew."""
+        known = getattr(self, "_state", None) if self.warm_start else None
+        if known is None:
+            return None
+        labels = self.prototype_labels_
+        if not np.array_equal(np.unique(labels), self.classes_):
             raise InputError(
                 "warm_start goes on with the last prototypes, but those of y are of other classes."
             )
+        counts = np.unique(labels, return_counts=True)[1]
+        if not isinstance(self.n_prototypes, str) and counts.max() != self.n_prototypes:
+            raise InputError(
+                f"n_prototypes is {self.n_prototypes}, but warm_start goes on with {counts.max()} of a class."
+            )
+        return known.values["points"], np.searchsorted(self.classes_, labels)
 
     def _last_epoch(self) -> int:
         return self._plan.epochs
@@ -309,6 +319,8 @@ class RobustPrototypes(ClassifierMixin, GradientLearner):  # type: ignore[misc]
     def _begin(self, _: Labelled) -> Values:
         values = {"points": self._plan.start}
         if self.learn_metric:
+            if not self._plan.metric.components_.any():
+                raise InputError("metric is zero everywhere: by it all rows coincide.")
             values["components"] = normed(self._plan.metric.components_)
         return values
 
