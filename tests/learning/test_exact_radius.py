@@ -28,6 +28,8 @@ def mean_radius(metric, train, test) -> float:
 def test_radii_of_new_points_are_larger_than_under_the_euclidean_metric():
     train, test = overlapping(0), overlapping(1)
     learner = ExactRadius(random_state=0).fit(*train)
+    assert learner.reference_share_ in ((0.125, 0.3), (0.2, 0.6), (0.5, 1.0))
+    assert (learner.batch_size_, learner.n_iter_, learner.max_iter_) == (60, 250, 250)
     assert mean_radius(learner, train, test) > 1.1 * mean_radius("euclidean", train, test)
 
 
@@ -38,12 +40,8 @@ def test_what_is_left_to_the_data_scales_with_it():
     np.testing.assert_allclose(four.components_, one.components_, atol=1e-5)
 
 
-def test_what_a_fit_went_by_is_there_and_given_values_win():
+def test_given_values_win():
     train = overlapping(0)
-    free = ExactRadius(random_state=0).fit(*train)
-    assert free.reference_share_ in ((0.125, 0.3), (0.2, 0.6), (0.5, 1.0))
-    assert free.batch_size_ == 60
-    assert free.n_iter_ == free.max_iter_ == 250
     bound = ExactRadius(reference_share=0.5, cap=2.0, batch_size=100, max_iter=3, random_state=0).fit(*train)
     assert (bound.reference_share_, bound.cap_, bound.batch_size_, bound.n_iter_) == ((0.5, 0.5), 2.0, 100, 3)
 
@@ -143,7 +141,7 @@ def test_an_interrupt_while_shares_are_tried_leaves_the_beginning(monkeypatch):
 
 def test_few_components_are_better_than_the_axes_that_they_begin_with():
     train, test = overlapping(0), overlapping(1)
-    learner = ExactRadius(3, random_state=0).fit(*train)
+    learner = ExactRadius(3, reference_share=(0.2, 0.6), max_iter=100, random_state=0).fit(*train)
     assert learner.components_.shape == (3, 6)
     axes = np.linalg.svd(train[0] - train[0].mean(axis=0), full_matrices=False)[2][:3]
     assert mean_radius(learner, train, test) > mean_radius(cm.Mahalanobis.from_components(axes), train, test)
