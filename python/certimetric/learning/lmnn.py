@@ -104,9 +104,10 @@ class LMNN(GradientLearner):
     -----
     An epoch costs n² (p + d) / 2, or 2 n d (p + d) where impostors are few, below n² / 16 and 16 n k or two
     million, and G has changed little: pairs that may become some are kept, and sought anew when a bound of
-    how far rows have moved says so, of 256 features or more mostly along 128 axes. With ``perturbation`` it costs 2 n d (p + d), and d for each pair of the
-    triplets, of which there are up to n k (2 + q) with k targets and q impostors. Memory: n (p + d) numbers,
-    10 for each triplet, and up to 200 MB or 1,600 n k bytes for pairs.
+    how far rows have moved says so, of 256 features or more mostly along 128 axes. With ``perturbation`` it
+    costs 2 n d (p + d), and d for each pair of the triplets, of which there are up to n k (2 + q) with k
+    targets and q impostors. Memory: n (p + d) numbers, 10 for each triplet, and up to 200 MB or 1,600 n k
+    bytes for pairs.
 
     References
     ----------
