@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 
-from certimetric.exceptions import DataError
+from certimetric.exceptions import DataError, InputError
 from certimetric.learning import ExactRadius, RobustPrototypes, _decay
 
 IRIS = load_iris(return_X_y=True)
@@ -100,6 +100,13 @@ def test_a_choice_that_no_epoch_was_made_by_is_made_again(trials, tmp_path):
     whole = RobustPrototypes(**CLEAN).fit(*IRIS)
     assert model.decay_ == whole.decay_ < model.cap_
     assert np.array_equal(model.prototypes_, whole.prototypes_)
+
+
+def test_data_that_cannot_be_held_out_leave_no_checkpoint(tmp_path):
+    path = tmp_path / "fit.npz"
+    with pytest.raises(InputError, match="objective='clean' holds out a third"):
+        RobustPrototypes(**CLEAN | {"n_prototypes": 1}, checkpoint=path).fit(np.eye(4), [0, 0, 1, 1])
+    assert not path.exists()
 
 
 def test_without_an_epoch_to_make_nothing_is_tried(trials):

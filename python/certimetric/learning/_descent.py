@@ -203,7 +203,8 @@ class Descent:
             self._warn(state, f"was interrupted {place} epoch {state.epoch + 1}", stacklevel=4)
         finally:
             # Whatever a callback raises, say: what was learned is not lost with it.
-            keep(0.0)
+            if reason or state.epoch or state.trials:
+                keep(0.0)
         return state, reason
 
     def _keep(self, state: State) -> None:
