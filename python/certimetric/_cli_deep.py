@@ -15,7 +15,7 @@ from typer import Option
 from certimetric._cli_frame import Quiet, friendly
 from certimetric._cli_report import check_output, parse_radii
 from certimetric._cli_work import LARGEST_SEED, Jobs
-from certimetric._files import write_text
+from certimetric._files import check_apart, write_text
 from certimetric._validation import effective_jobs
 from certimetric.exceptions import DataError, InputError
 
@@ -72,6 +72,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a network by a defence of the literature."""
+    check_apart({"--out": out, "--log": log}, {"--data": data, "--config": config})
     deep = load_deep(jobs)
     if preset not in deep.PRESETS:
         raise InputError(f"--preset must be {', '.join(deep.PRESETS)}, got {preset!r}.")
@@ -123,7 +124,7 @@ def evaluate(
     """R@k, mAP, mAP@R and NMI of the test images, without an attack or under one."""
     if points is not None and under is None:
         raise InputError("--points goes with --under: without an attack all images are asked.")
-    _check_json(out)
+    _check_json(out, run, data)
     deep = load_deep(jobs)
     model, settings = _trained(deep, run, _device(device))
     images = _read(deep, data, "test", settings)
@@ -153,7 +154,7 @@ def attack(
 
     A run that was stopped goes on from a file beside --out.
     """
-    _check_json(out)
+    _check_json(out, run, data)
     deep = load_deep(jobs)
     model, settings = _trained(deep, run, _device(device))
     images = _read(deep, data, "test", settings)
@@ -196,8 +197,7 @@ def certify(
 ) -> None:
     """Radii of test images, proven, of a network of a known constant (train --preset certified)."""
     radii = parse_radii(eps)
-    if out is not None:
-        check_output(out, "--out")
+    _check_result(out, run, data)
     deep = load_deep(jobs)
     model, settings = _trained(deep, run, "cpu")
     if not isinstance(model, deep.LipschitzNetwork):
@@ -273,11 +273,16 @@ def _read(deep: Any, data: Path, part: str, settings: "Configuration") -> "Image
     return found
 
 
-def _check_json(out: Path | None) -> None:
+def _check_result(out: Path | None, run: Path, data: Path) -> None:
     if out is not None:
         check_output(out, "--out")
-        if out.suffix != ".json":
-            raise InputError(f"--out must be a file .json, got {out}.")
+        check_apart({"--out": out}, {"the run": run, "--data": data})
+
+
+def _check_json(out: Path | None, run: Path, data: Path) -> None:
+    _check_result(out, run, data)
+    if out is not None and out.suffix != ".json":
+        raise InputError(f"--out must be a file .json, got {out}.")
 
 
 def _write(out: Path | None, values: dict[str, Any]) -> None:

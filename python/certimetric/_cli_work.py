@@ -91,18 +91,18 @@ class Rows(Keys):
     ] = "none"
 
     @property
-    def files(self) -> list[Path]:
-        """The files of data."""
-        return [self.train]
+    def data(self) -> dict[str, Path | None]:
+        """The files of data, by option."""
+        return {"--train": self.train}
 
     @property
     def inputs(self) -> dict[str, Path | None]:
         """The files that are read, by option."""
-        return {"--train": self.train}
+        return self.data
 
     def check(self) -> None:
         """Names that no file has a use for, before anything is read."""
-        self.check_keys(self.files)
+        self.check_keys([path for path in self.data.values() if path is not None])
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Training(Rows):
     @property
     def inputs(self) -> dict[str, Path | None]:
         """See :attr:`Rows.inputs`."""
-        return {**super().inputs, "--metric": None if self.metric in _NAMED else Path(self.metric)}
+        return {**self.data, "--metric": None if self.metric in _NAMED else Path(self.metric)}
 
 
 @dataclass(frozen=True)
@@ -142,14 +142,9 @@ class Source(Training):
     jobs: Jobs = None
 
     @property
-    def files(self) -> list[Path]:
-        """The files of data."""
-        return [self.train] if self.test is None else [self.train, self.test]
-
-    @property
-    def inputs(self) -> dict[str, Path | None]:
-        """See :attr:`Rows.inputs`."""
-        return {**super().inputs, "--test": self.test}
+    def data(self) -> dict[str, Path | None]:
+        """See :attr:`Rows.data`."""
+        return {**super().data, "--test": self.test}
 
     def check(self) -> None:
         """Numbers out of range and names that no file has a use for, before anything is read."""

@@ -183,6 +183,23 @@ def test_mistakes_are_one_line(arguments, message, data, tmp_path, monkeypatch):
     assert len(found.output.strip().splitlines()) == 1
 
 
+def test_no_result_takes_the_place_of_what_is_read(trained, data, tmp_path):
+    linked = tmp_path / "result.csv"
+    linked.symlink_to(data)
+    state, arrays = trained.read_bytes(), data.read_bytes()
+    for arguments, message in (
+        (["train", "--data", data, "--out", "x.pt", "--log", data], "--log is the same file as --data"),
+        (["train", "--data", data, "--out", "x.pt", "--log", "x.pt"], "--log is the same file as --out"),
+        (["evaluate", trained, "--data", data, "--out", trained], "--out is the same file as the run"),
+        (["attack", trained, "--data", data, "--out", data], "--out is the same file as --data"),
+        (["certify", trained, "--data", data, "--out", linked], "--out is the same file as --data"),
+    ):
+        found = run(*arguments)
+        assert found.exit_code == 2
+        assert message in found.output.replace("\n", " ")
+    assert (trained.read_bytes(), data.read_bytes()) == (state, arrays)
+
+
 def test_files_of_others_are_refused(data, tmp_path):
     path = tmp_path / "other.pt"
     for content in (

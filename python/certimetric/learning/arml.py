@@ -45,7 +45,8 @@ class ARML(GradientLearner):
     init : "auto", "identity", "pca" or array-like of shape (p, d), default="auto"
         G at first; "auto" is the identity, or with fewer components than features the principal axes.
     backend : "native" or "torch", default="native"
-        The Rust core, or PyTorch (extra ``torch``): the same objective and gradient up to rounding.
+        The Rust core, or PyTorch (extra ``torch``): the same objective and gradient up to rounding. Rows
+        that are equally near may come in another order, so that other ones are drawn.
     device : str or None, default="cpu"
         Of PyTorch, such as "cuda". The Rust core has no other than the CPU, which None means too.
     dtype : "float64" or "float32", default="float64"
