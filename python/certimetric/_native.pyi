@@ -182,6 +182,15 @@ def triplet_objective(
     n_jobs: int = 1,
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:  # mean loss, gradient (p, d), margins (t,)
     ...
+def neighbor_chances(
+    rows: NDArray[np.float64],  # (n, d), around the origin, of magnitude 1
+    codes: NDArray[np.int64],  # (n,) classes
+    components: NDArray[np.float64],  # (p, d)
+    n_jobs: int = 1,
+) -> tuple[
+    float, NDArray[np.float64]
+]:  # the sum of the chances of a neighbour of the own class, gradient (p, d)
+    ...
 def pair_squares(
     images: NDArray[np.float64],  # (n, p)
     first: NDArray[np.int64],  # (m,) rows, in order

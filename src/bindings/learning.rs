@@ -4,6 +4,7 @@ use super::arrays::{into_matrix, into_vector, matrix};
 use super::enter::{Call, enter};
 use crate::learning::adam::{MANY, Moved, Step};
 use crate::learning::bregman::Bounded;
+use crate::learning::components_analysis::Classes;
 use crate::learning::envelope::{self, Anchors, Wanted, Worth};
 use crate::learning::impostors::{Impostors as Searched, Scene, Sum};
 use crate::learning::neighborhood::Neighborhood as Core;
@@ -107,6 +108,27 @@ pub fn triplet_objective<'py>(
     let call = Call { jobs: n_jobs, time_limit: None, progress: None };
     let found = enter(py, &call, |team, control| triplets.objective(g, loss, team, control))?;
     Ok((found.loss, into_matrix(py, found.gradient, d), into_vector(py, found.margins)))
+}
+
+#[pyfunction]
+#[pyo3(signature = (rows, codes, components, n_jobs = 1))]
+pub fn neighbor_chances<'py>(
+    py: Python<'py>,
+    rows: PyReadonlyArray2<'py, f64>,
+    codes: PyReadonlyArray1<'py, i64>,
+    components: PyReadonlyArray2<'py, f64>,
+    n_jobs: usize,
+) -> PyResult<(f64, Bound<'py, PyArray2<f64>>)> {
+    let [n, d] = [rows.shape()[0], rows.shape()[1]];
+    let (values, g) = (matrix("rows", &rows, d)?, matrix("components", &components, d)?);
+    let codes = codes.as_slice()?;
+    if codes.len() != n || n < 2 || g.is_empty() || !values.iter().all(|x| x.abs() <= 1.0) {
+        return Err(PyValueError::new_err("rows are not two or more of magnitude 1, with a class for each"));
+    }
+    let call = Call { jobs: n_jobs, time_limit: None, progress: None };
+    let classes = Classes { rows: values, features: d, codes };
+    let found = enter(py, &call, |team, control| classes.chances(g, team, control))?;
+    Ok((found.sum, into_matrix(py, found.gradient, d)))
 }
 
 fn pairs<'a>(first: &'a [i64], second: &'a [i64], n: usize) -> PyResult<Pairs<'a>> {

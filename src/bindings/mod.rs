@@ -43,6 +43,7 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(search::pairwise_distances, module)?)?;
     module.add_function(wrap_pyfunction!(search::triplet_radius, module)?)?;
     module.add_function(wrap_pyfunction!(search::average_precision, module)?)?;
+    module.add_function(wrap_pyfunction!(learning::neighbor_chances, module)?)?;
     module.add_function(wrap_pyfunction!(learning::triplet_objective, module)?)?;
     module.add_function(wrap_pyfunction!(learning::pair_squares, module)?)?;
     module.add_function(wrap_pyfunction!(learning::pair_outer, module)?)?;

@@ -1,4 +1,4 @@
-"""NCA is scikit-learn's, checked, and ends when it is told to."""
+"""NCA learns what scikit-learn's does, in bounded memory, and ends when it is told to."""
 
 import warnings
 
@@ -7,20 +7,65 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NeighborhoodComponentsAnalysis
 
+from certimetric import _native
 from certimetric.exceptions import InputError, InputTypeError
 from certimetric.learning import NCA
 
 
-def test_it_is_that_of_scikit_learn(blobs):
+@pytest.mark.parametrize("init", ["auto", "pca", "lda", "identity", "random"])
+def test_it_learns_what_scikit_learn_does(blobs, init):
     rows, labels = blobs
-    ours = NCA(2, max_iter=7, random_state=0).fit(rows, labels)
-    theirs = NeighborhoodComponentsAnalysis(2, max_iter=7, random_state=0).fit(
-        rows - rows.mean(axis=0), labels
-    )
-    np.testing.assert_array_equal(ours.components_, theirs.components_)
+    ours = NCA(2, init=init, max_iter=7, random_state=0).fit(rows, labels)
+    theirs = NeighborhoodComponentsAnalysis(2, init=init, max_iter=7, random_state=0)
+    theirs.fit(rows - rows.mean(axis=0), labels)
+    np.testing.assert_allclose(ours.components_, theirs.components_, rtol=1e-6, atol=1e-8)
     assert ours.n_iter_ == 7
-    with pytest.raises(ValueError, match="n_components"):
-        NCA(5).fit(rows, labels)
+
+
+def test_it_tells_the_mean_chance_of_another_class(blobs):
+    rows, labels = blobs
+    learner = NCA(max_iter=5, random_state=0).fit(rows, labels)
+    images = learner.transform(rows)
+    squares = ((images[:, None] - images) ** 2).sum(axis=2)
+    np.fill_diagonal(squares, np.inf)
+    chances = np.exp(squares.min(axis=1, keepdims=True) - squares)
+    chances /= chances.sum(axis=1, keepdims=True)
+    other = (chances * (labels[:, None] != labels)).sum(axis=1).mean()
+    losses = learner.history_["loss"]
+    assert losses[-1] == pytest.approx(other, abs=1e-10)
+    assert len(losses) == 5
+    assert (np.diff(losses) < 0).all()
+
+
+@pytest.mark.parametrize("size", [0.3, 3.0, 40.0])
+@pytest.mark.torch
+def test_the_gradient_is_that_of_autograd(rng, size):
+    torch = pytest.importorskip("torch", reason="needs PyTorch: the extra torch")
+    rows, codes = rng.uniform(-1, 1, (300, 5)), rng.integers(0, 3, 300)
+    components = size * rng.normal(size=(3, 5))
+    G = torch.tensor(components, requires_grad=True)
+    images = torch.tensor(rows) @ G.T
+    squares = ((images[:, None] - images) ** 2).sum(dim=2) + torch.diag(torch.full((300,), torch.inf))
+    is_own = torch.tensor(codes[:, None] == codes)
+    expected = (torch.softmax(-squares, dim=1) * is_own).sum()
+    expected.backward()
+    found, gradient = _native.neighbor_chances(rows, codes, components)
+    assert found == pytest.approx(float(expected.detach()), abs=1e-8)
+    np.testing.assert_allclose(gradient, G.grad.numpy(), rtol=1e-7, atol=1e-8)
+
+
+def test_rotations_and_shifts_of_the_data_change_nothing(blobs, rng):
+    rows, labels = blobs
+    Q = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    plain, turned = (
+        NCA(max_iter=5).fit(X, labels).get_mahalanobis_matrix() for X in (rows, 100 + rows @ Q.T)
+    )
+    np.testing.assert_allclose(Q @ plain @ Q.T, turned, rtol=1e-6, atol=1e-6)
+
+
+def test_threads_change_no_bit(blobs):
+    one, two = (NCA(max_iter=4, n_jobs=jobs).fit(*blobs).components_ for jobs in (1, 2))
+    np.testing.assert_array_equal(one, two)
 
 
 def test_it_refuses_rows_by_its_own_messages():
@@ -43,6 +88,7 @@ def test_it_refuses_rows_by_its_own_messages():
         ({"tol": np.inf}, "tol must be finite"),
         ({"time_limit": 0}, "time_limit must be positive"),
         ({"callback": 3}, "callback must be callable or None, got 3"),
+        ({"n_jobs": 0}, "n_jobs must not be 0"),
     ],
 )
 def test_it_refuses_parameters_by_its_own_messages(blobs, parameters, message):
@@ -127,9 +173,24 @@ def test_an_interrupt_before_anything_is_learned_is_one(blobs, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(NeighborhoodComponentsAnalysis, "_initialize", interrupt)
+    monkeypatch.setattr(_native, "neighbor_chances", interrupt)
     with pytest.raises(KeyboardInterrupt):
         NCA(random_state=0).fit(*blobs)
+
+
+def test_an_objective_that_is_not_finite_ends_the_fit(blobs, monkeypatch):
+    native, values = _native.neighbor_chances, []
+
+    def damaged(*arguments):
+        values.append(arguments)
+        sum_, gradient = native(*arguments)
+        return sum_, gradient * (np.nan if len(values) > 3 else 1)
+
+    monkeypatch.setattr(_native, "neighbor_chances", damaged)
+    with pytest.warns(ConvergenceWarning, match=r"NCA has no finite objective in iteration \d"):
+        learner = NCA(init="identity").fit(*blobs)
+    assert learner.stop_reason_ == "loss not finite"
+    assert np.isfinite(learner.components_).all()
 
 
 def test_progress_is_a_line_on_standard_error(blobs, capsys):

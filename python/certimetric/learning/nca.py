@@ -1,19 +1,31 @@
-"""NCA: scikit-learn's neighbourhood components analysis, as a learner of this library."""
+"""NCA: neighbourhood components analysis, with memory bounded by tiles."""
 
 import math
 import time
 import warnings
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import OptimizeResult, minimize
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.neighbors import NeighborhoodComponentsAnalysis
+from sklearn.utils import check_random_state
 
+from certimetric import _native
 from certimetric._progress import Report, progress_line
-from certimetric._validation import FloatArray, as_positive, as_tolerance, check_count, check_flag, check_seed
+from certimetric._validation import (
+    FloatArray,
+    as_positive,
+    as_tolerance,
+    check_count,
+    check_flag,
+    check_seed,
+    effective_jobs,
+)
 from certimetric.exceptions import InputError, InputTypeError
 from certimetric.learning._base import Labelled, MetricLearner
 from certimetric.learning._descent import Callback, FitProgress, says_stop
@@ -29,22 +41,36 @@ _LOOSE = 1e-3
 
 
 class NCA(MetricLearner):
-    r"""Neighbourhood components analysis, by scikit-learn.
+    r"""Neighbourhood components analysis.
 
     .. math:: \max_G \sum_i \sum_{j : y_j = y_i} p_{ij}, \qquad
         p_{ij} = \frac{\exp(-d^2(i, j))}{\sum_{l \ne i} \exp(-d^2(i, l))}
 
+    by L-BFGS: objective, starts and rule of the end are those of
+    :class:`sklearn.neighbors.NeighborhoodComponentsAnalysis`, of which no matrix of n² is made here.
+
     Parameters
     ----------
-    n_components, init, max_iter, tol, random_state
-        As of :class:`sklearn.neighbors.NeighborhoodComponentsAnalysis`.
+    n_components : int, optional
+        Rows p of G; default: the number of features.
+    init : "auto", "pca", "lda", "identity", "random" or array-like of shape (p, d), default="auto"
+        G at first: principal axes, those of linear discriminant analysis, the identity, or normal numbers.
+        "auto" is "lda" where it has p axes, else "pca" for fewer components than features, else "identity".
+    max_iter : int, default=50
+        Iterations of L-BFGS, of one or a few values of the objective each.
+    tol : float, default=1e-5
+        An iteration that raises the objective by no more than this share of it is the last one, as is one
+        with no larger entry in the gradient.
     callback : callable, optional
-        ``callback(progress)`` after each iteration, with a :class:`FitProgress` whose record is empty; True
-        ends the fit.
+        ``callback(progress)`` after each iteration, with a :class:`FitProgress`; True ends the fit.
     time_limit : float, optional
-        Seconds, after which no other iteration begins.
+        Seconds; an iteration that is not whole by then does not count, but for the first one.
     progress : bool, default=False
         A line on standard error.
+    n_jobs : int, optional
+        Threads; they change no bit of the result.
+    random_state : int, RandomState or None, optional
+        Of "random" and "pca".
 
     Attributes
     ----------
@@ -53,12 +79,16 @@ class NCA(MetricLearner):
     n_iter_ : int
         Iterations made.
     stop_reason_ : str
-        "converged", "max_iter", "callback", "time_limit" or "interrupted".
+        "converged", "max_iter", "callback", "time_limit", "interrupted" or "loss not finite".
+    history_ : dict of str to ndarray
+        ``loss`` of each iteration: the mean chance of a neighbour of another class.
 
     Notes
     -----
-    Costs n² (p + d) an iteration; memory: some matrices of n². scikit-learn's optimiser keeps its state to
-    itself: there are no checkpoints.
+    A value costs n² p in binary32, and p + d for each pair whose chance is more than 1e-13 of the nearest
+    one's; others are left out. Where these are most, it costs 2 n² (p + d). Memory beside X: n (d + 1.5 p)
+    numbers, 32 matrices of d², and 256 n numbers in each thread. SciPy's optimiser keeps its state to itself:
+    there are no checkpoints.
 
     References
     ----------
@@ -82,6 +112,7 @@ class NCA(MetricLearner):
         callback: Callback | None = None,
         time_limit: float | None = None,
         progress: bool = False,
+        n_jobs: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.n_components = n_components
@@ -91,6 +122,7 @@ class NCA(MetricLearner):
         self.callback = callback
         self.time_limit = time_limit
         self.progress = progress
+        self.n_jobs = n_jobs
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
@@ -115,31 +147,21 @@ class NCA(MetricLearner):
         limit = as_positive(self.time_limit, "time_limit")
         deadline = math.inf if limit is None else time.monotonic() + limit
         self._check_parameters()
+        jobs = effective_jobs(self.n_jobs)
         data = self._labelled(X, y)
-        own = {name: getattr(self, name) for name in ("n_components", "max_iter", "tol", "random_state")}
-        # The mean changes nothing but the rounding, and may be far away.
-        rows = data.rows - data.rows.mean(axis=0)
+        start = self._start(data)
         with progress_line(label="NCA", unit="iterations") if self.progress else nullcontext() as line:
-            watch = _Watch(self.max_iter, data.rows.shape[1], self.callback, deadline, line)
-            learner = NeighborhoodComponentsAnalysis(**own, init=self._first(data), callback=watch)
-            try:
-                learner.fit(rows, data.codes)
-                watch.components = learner.components_
-                self.stop_reason_ = "max_iter" if watch.n_iter >= self.max_iter else "converged"
-            except _EndError as reason:
-                self.stop_reason_ = str(reason)
-            except KeyboardInterrupt:
-                if watch.components is None:
-                    raise
-                self.stop_reason_ = "interrupted"
-        if self.stop_reason_ == "interrupted":
+            ascent = _Ascent(data, start, jobs, self.max_iter, self.callback, deadline, line)
+            self.stop_reason_ = ascent.run(self.tol)
+        if self.stop_reason_ in ("interrupted", "loss not finite"):
+            what = "was interrupted" if self.stop_reason_ == "interrupted" else "has no finite objective"
             warnings.warn(
-                f"NCA was interrupted in iteration {watch.n_iter + 1}: what was learned by the end of "
-                f"iteration {watch.n_iter} is kept.",
+                f"NCA {what} in iteration {ascent.n_iter + 1}: what was learned by the end of "
+                f"iteration {ascent.n_iter} is kept.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        is_at_once = self.stop_reason_ == "converged" and watch.n_iter <= 1 and self.tol < _LOOSE
+        is_at_once = self.stop_reason_ == "converged" and ascent.n_iter <= 1 and self.tol < _LOOSE
         if is_at_once and _any_is_wrong(data):
             warnings.warn(
                 "NCA has converged in its first iteration: distances may be too small or too large to learn "
@@ -147,8 +169,8 @@ class NCA(MetricLearner):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        self.components_ = np.ascontiguousarray(watch.components, dtype=np.float64)
-        self.n_iter_ = watch.n_iter
+        self.components_, self.n_iter_ = ascent.components, ascent.n_iter
+        self.history_ = {"loss": np.array(ascent.losses)}
         return self
 
     def _check_parameters(self) -> None:
@@ -165,8 +187,8 @@ class NCA(MetricLearner):
         if not np.isfinite(as_tolerance(self.tol, "tol")):
             raise InputError(f"tol must be finite, got {self.tol}.")
 
-    def _first(self, data: Labelled) -> str | FloatArray:
-        """``init``, where it goes with the data."""
+    def _start(self, data: Labelled) -> FloatArray:
+        """Components before the first iteration."""
         n, features = data.rows.shape
         size = features
         if self.n_components is not None:
@@ -180,10 +202,26 @@ class NCA(MetricLearner):
         if size > most.get(self.init, features):
             found = most[self.init]
             raise InputError(f"init={self.init!r} has {found} components here, but n_components is {size}.")
-        if self.init == "auto" and most["lda"] < size <= len(data.classes) - 1:
-            # scikit-learn would count classes alone, and learn fewer components than it was asked for.
-            return "pca" if size < most["pca"] else "identity"
-        return self.init
+        init = self.init
+        if init == "auto":
+            # Classes may be more than the directions that tell them apart.
+            init = "lda" if size <= most["lda"] else "pca" if size < most["pca"] else "identity"
+        return _started(init, size, data, check_random_state(self.random_state))
+
+
+def _started(init: str, size: int, data: Labelled, rng: np.random.RandomState) -> FloatArray:
+    """The components that a name stands for."""
+    features = data.rows.shape[1]
+    if init == "identity":
+        return np.eye(size, features)
+    if init == "random":
+        return rng.standard_normal((size, features))
+    rows = data.rows - data.rows.mean(axis=0)
+    if init == "pca":
+        found = PCA(size, random_state=rng).fit(rows).components_
+    else:
+        found = LinearDiscriminantAnalysis(n_components=size).fit(rows, data.codes).scalings_.T[:size]
+    return np.ascontiguousarray(found, dtype=np.float64)
 
 
 def _any_is_wrong(data: Labelled) -> bool:
@@ -204,27 +242,68 @@ def _discriminants(data: Labelled, most: int) -> int:
 
 
 class _EndError(Exception):
-    """Why no other iteration begins."""
+    """Why there is no other iteration."""
 
 
 @dataclass
-class _Watch:
-    """What scikit-learn calls after each iteration."""
+class _Ascent:
+    """Iterations of L-BFGS, and what they have come to."""
 
+    data: Labelled
+    components: FloatArray
+    jobs: int
     max_iter: int
-    features: int
     callback: Callback | None
     deadline: float
     line: Report | None
-    components: FloatArray | None = None
     n_iter: int = 0
+    losses: list[float] = field(default_factory=list)
 
-    def __call__(self, transformation: FloatArray, _: int) -> None:
-        # Its own count begins at the first value of the objective.
-        self.components, self.n_iter = transformation.reshape(-1, self.features).copy(), self.n_iter + 1
+    def __post_init__(self) -> None:
+        # The mean changes nothing but the rounding, and may be far away. A power of two changes no digit.
+        centred = self.data.rows - self.data.rows.mean(axis=0)
+        self._size = int(np.frexp(np.abs(centred).max())[1])
+        self._rows = np.ldexp(centred, -self._size, out=centred)
+
+    def run(self, tol: float) -> str:
+        """Learn; the reason of the end."""
+        try:
+            minimize(
+                self._objective,
+                self.components.ravel(),
+                method="L-BFGS-B",
+                jac=True,
+                tol=tol,
+                callback=self._watch,
+                options={"maxiter": self.max_iter},
+            )
+        except _EndError as reason:
+            return str(reason)
+        except KeyboardInterrupt:
+            if not self.n_iter:
+                raise
+            return "interrupted"
+        return "max_iter" if self.n_iter >= self.max_iter else "converged"
+
+    def _objective(self, flat: FloatArray) -> tuple[float, FloatArray]:
+        """What is minimised: the negative of the sum of chances, with its gradient."""
+        if self.n_iter and time.monotonic() >= self.deadline:
+            raise _EndError("time_limit")
+        if not np.isfinite(flat).all():
+            raise _EndError("loss not finite")
+        components = np.ldexp(flat.reshape(self.components.shape), self._size)
+        chances, gradient = _native.neighbor_chances(self._rows, self.data.codes, components, self.jobs)
+        return -chances, -np.ldexp(gradient, self._size).ravel()
+
+    # SciPy tells the value as well where the parameter has this name.
+    def _watch(self, intermediate_result: OptimizeResult) -> None:
+        self.components = intermediate_result.x.reshape(self.components.shape).copy()
+        self.losses.append(1.0 + float(intermediate_result.fun) / len(self._rows))
+        self.n_iter += 1
         if self.line is not None:
             self.line(self.n_iter, self.max_iter)
-        progress = FitProgress(self.n_iter, self.max_iter, {"components": self.components}, {})
+        record = {"loss": self.losses[-1]}
+        progress = FitProgress(self.n_iter, self.max_iter, {"components": self.components}, record)
         try:
             is_told_to_stop = self.callback is not None and says_stop(self.callback(progress))
         except StopIteration as error:
@@ -232,5 +311,3 @@ class _Watch:
             raise RuntimeError("callback raised StopIteration") from error
         if is_told_to_stop:
             raise _EndError("callback")
-        if time.monotonic() >= self.deadline:
-            raise _EndError("time_limit")

@@ -22,7 +22,7 @@ from certimetric.learning._settings import determining
 from certimetric.neighbors import CertifiedKNeighborsClassifier
 from certimetric.reproduce.protocol import Split
 
-__all__ = ["METRICS", "MOST_ROWS", "PROTOTYPES", "TITLES", "Metrics", "learned", "settings", "settings_of"]
+__all__ = ["METRICS", "PROTOTYPES", "TITLES", "Metrics", "learned", "settings", "settings_of"]
 
 _SEED = 42
 
@@ -77,10 +77,6 @@ def _points(split: Split, eps: float) -> RobustPrototypes:
     count = min(800, max(1, smallest // 4))
     shared: dict[str, Any] = {"shifts": split.image, "max_iter": 40, "random_state": _SEED}
     return RobustPrototypes(eps=eps, n_prototypes=count, precision="float16", **shared)
-
-
-MOST_ROWS = {"nca": 20_000}
-"""Training rows beyond which a learner is left out: its memory grows with their square."""
 
 
 def settings(metric: str, split: Split) -> dict[str, Any]:

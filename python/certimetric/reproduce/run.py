@@ -11,13 +11,11 @@ from certimetric.certification import Certification
 from certimetric.exceptions import InputError
 from certimetric.neighbors import CertifiedKNeighborsClassifier
 from certimetric.reproduce.cells import Cell, Store
-from certimetric.reproduce.metrics import MOST_ROWS, Metrics
+from certimetric.reproduce.metrics import Metrics
 from certimetric.reproduce.protocol import TITLES, Source, Split, load
 from certimetric.reproduce.tables import Table
 
 __all__ = ["Panel", "Run"]
-
-_TOO_LARGE = "Its learner needs memory for the square of the number of training rows."
 
 
 @dataclass(frozen=True)
@@ -137,9 +135,6 @@ class Run:
             self.panels.append(panel)
             fitted: dict[str, CertifiedKNeighborsClassifier] = {}
             for cell in self.cells:
-                if len(split.X) > MOST_ROWS.get(cell.metric, len(split.X)):
-                    panel.left_out[cell] = _TOO_LARGE
-                    continue
                 found = self.store.get(split, cell)
                 if found is None:
                     begin(panel, cell)
