@@ -197,6 +197,29 @@ impl Team {
         if control.is_interrupted() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
+    /// Fills `values`, so many to a row, a chunk of rows at a time.
+    pub fn fill<T: Copy + Default + Send>(
+        &self,
+        values: &mut [T],
+        width: usize,
+        chunk: usize,
+        control: &Control,
+        work: impl Fn(Range<usize>, &mut [T]) + Sync,
+    ) -> Result<()> {
+        self.for_chunks(
+            values.len() / width,
+            chunk,
+            control,
+            || (),
+            |(), rows| {
+                let mut part = vec![T::default(); rows.len() * width];
+                work(rows, &mut part);
+                part
+            },
+            |rows, part| values[rows.start * width..rows.end * width].copy_from_slice(&part),
+        )
+    }
+
     /// Number of threads.
     #[must_use]
     pub fn jobs(&self) -> usize {

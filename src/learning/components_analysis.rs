@@ -19,13 +19,16 @@ use crate::geometry::rounding::{exponent, power_of_two};
 use crate::learning::images::vanished;
 use crate::learning::outer::{Outer, PARTS, add_product_tn};
 use crate::learning::scan::{Line, TILE, best, hits};
+use crate::learning::single::Single;
 use crate::parallel::{Control, Team};
 use std::ops::Range;
 
 /// Terms smaller than `exp(−CUT)` of a row's largest, 10⁻¹³, are left out.
 const CUT: f64 = 30.0;
 /// Rows whose pairs are held at once.
-const BLOCK: usize = 128;
+const BLOCK: usize = 256;
+/// Columns of a product: several tiles, so that little of the time is spent on its packing.
+const PANEL: usize = 4 * TILE;
 /// Columns of pairs that are measured together: their rows stay in the cache.
 const STRIP: usize = 32;
 /// Products take the place of differences where one in so many pairs counts.
@@ -131,12 +134,11 @@ struct Sums {
     outer: Outer,
 }
 
-/// Rows under components of magnitude one.
+/// Rows under components of magnitude one, in both precisions.
 struct Images {
     values: Vec<f64>,
-    rounded: Vec<f32>,
+    single: Single,
     squares: Vec<f64>,
-    rounded_squares: Vec<f32>,
     dimensions: usize,
     /// What squared distances of images are multiplied by, to be those of the metric.
     unit: f64,
@@ -152,25 +154,14 @@ impl Images {
         let shrink = power_of_two((-size).clamp(-1000, 1000));
         let map: Vec<f64> = components.iter().map(|x| x * shrink).collect();
         let mut values = vec![0.0; n * p];
-        team.for_chunks(
-            n,
-            BLOCK,
-            control,
-            || (),
-            |(), block| {
-                let mut part = vec![0.0; block.len() * p];
-                product_nt_fast(rows.rows_of(&block), &map, d, &mut part);
-                part
-            },
-            |block, part: Vec<f64>| values[block.start * p..block.end * p].copy_from_slice(&part),
-        )?;
-        let rounded: Vec<f32> = values.iter().map(|&x| x as f32).collect();
+        team.fill(&mut values, p, BLOCK, control, |block, images| {
+            product_nt_fast(rows.rows_of(&block), &map, d, images);
+        })?;
+        let single = Single::new(&values, p);
         let squares: Vec<f64> = values.chunks_exact(p).map(|z| dot(z, z)).collect();
-        let rounded_squares: Vec<f32> =
-            rounded.chunks_exact(p).map(|z| z.iter().map(|x| x * x).sum()).collect();
         let largest = squares.iter().fold(0.0f64, |m, &x| m.max(x));
         let unit = power_of_two((2 * size).clamp(-1000, 1000));
-        Ok(Self { values, rounded, squares, rounded_squares, dimensions: p, unit, largest })
+        Ok(Self { values, single, squares, dimensions: p, unit, largest })
     }
 
     /// Adds what the rows of a block make of their pairs.
@@ -193,41 +184,42 @@ impl Images {
 
     /// For each row of a block the others, in order, that may be no farther than the nearest by `CUT`.
     fn near(&self, block: &Range<usize>) -> Vec<Vec<u32>> {
-        let (p, n) = (self.dimensions, self.squares.len());
-        let rounding = (p as f64 + 8.0) * f64::from(f32::EPSILON);
+        let (p, n, single) = (self.dimensions, self.squares.len(), &self.single);
+        let longest = single.squares.iter().fold(0.0f32, |m, &x| m.max(x));
+        let cut = (CUT / self.unit * single.scale.powi(2)) as f32;
         let none = [f32::NEG_INFINITY; TILE];
-        let mut products = vec![0.0; block.len() * TILE];
+        let mut products = vec![0.0; block.len() * PANEL];
         let mut lines: Vec<_> = block
             .clone()
             .map(|row| {
-                let off = 4.0 * rounding * (self.squares[row] + self.largest) + f64::from(vanished(p));
-                let more = (CUT / self.unit + 2.0 * off) as f32;
-                Nearest { more, nearest: f32::INFINITY, found: Vec::new() }
+                let off = single.off() * (single.squares[row] + longest) + vanished(p);
+                Nearest { more: cut + 2.0 * off, nearest: f32::INFINITY, found: Vec::new() }
             })
             .collect();
         let scan = best();
-        for start in (0..n).step_by(TILE) {
-            let tile = start..n.min(start + TILE);
-            let products = &mut products[..block.len() * tile.len()];
-            product_nt32(self.rounded_of(block), self.rounded_of(&tile), p, products);
-            let squares = &self.rounded_squares[tile.clone()];
+        for start in (0..n).step_by(PANEL) {
+            let panel = start..n.min(start + PANEL);
+            let products = &mut products[..block.len() * panel.len()];
+            product_nt32(single.rows(block), single.rows(&panel), p, products);
             for ((row, line), products) in
-                block.clone().zip(&mut lines).zip(products.chunks_exact(tile.len()))
+                block.clone().zip(&mut lines).zip(products.chunks_exact(panel.len()))
             {
-                let own = self.rounded_squares[row];
-                let limit = line.nearest + line.more;
-                for k in hits(scan(&Line { own, limit, products, squares, limits: &none[..tile.len()] })) {
-                    if start + k != row {
-                        line.take(start + k, (own + squares[k]) - 2.0 * products[k]);
+                let own = single.squares[row];
+                let squares = single.squares[panel.clone()].chunks(TILE);
+                for (first, (products, squares)) in
+                    panel.clone().step_by(TILE).zip(products.chunks(TILE).zip(squares))
+                {
+                    let limit = line.nearest + line.more;
+                    let limits = &none[..squares.len()];
+                    for k in hits(scan(&Line { own, limit, products, squares, limits })) {
+                        if first + k != row {
+                            line.take(first + k, (own + squares[k]) - 2.0 * products[k]);
+                        }
                     }
                 }
             }
         }
         lines.into_iter().map(Nearest::within).collect()
-    }
-
-    fn rounded_of(&self, range: &Range<usize>) -> &[f32] {
-        &self.rounded[range.start * self.dimensions..range.end * self.dimensions]
     }
 
     fn of(&self, range: &Range<usize>) -> &[f64] {

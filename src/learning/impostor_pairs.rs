@@ -5,8 +5,9 @@
 //! such a pair is no impostor: `d ≥ c d₀ − δ_i − δ_l`.
 
 use crate::error::Result;
-use crate::learning::impostor_search::{Near, Search, Single};
+use crate::learning::impostor_search::{Near, Search};
 use crate::learning::impostors::{Found, Pushed, Scene, Sum};
+use crate::learning::single::Single;
 use crate::parallel::{Control, Team};
 
 /// Pairs, or rows, of a chunk of the work.
@@ -66,7 +67,7 @@ fn rounded(single: &Single, reaches: &[f64]) -> f64 {
 impl NearPairs {
     /// None: there are more than there is room for. Cost: `n² p / 2`.
     pub fn within(scene: &Scene, room: Room, team: &Team, control: &Control) -> Result<Option<Self>> {
-        let single = Single::new(scene);
+        let single = Single::new(scene.images, scene.shape()[1]);
         let reaches = reaches(scene, single.scale);
         let mean = reaches.iter().sum::<f64>() / reaches.len() as f64;
         let slack = room.slack * mean + rounded(&single, &reaches);
@@ -87,7 +88,7 @@ impl NearPairs {
         team: &Team,
         control: &Control,
     ) -> Result<Option<Found>> {
-        let single = Single::new(scene);
+        let single = Single::new(scene.images, scene.shape()[1]);
         let reaches = reaches(scene, single.scale);
         let search = Search::new(scene, &single, &reaches, rounded(&single, &reaches));
         let pairs = search.pairs(most, |first, second| scene.impostor(first, second), team, control)?;

@@ -7,11 +7,9 @@
 use crate::error::Result;
 use crate::geometry::dot::{axpy, dot, squared_norm};
 use crate::geometry::matrix::{product_nt32, transposed};
-use crate::geometry::rounding::{exponent, power_of_two};
-use crate::geometry::simd::Kernels;
-use crate::learning::images::vanished;
 use crate::learning::impostors::Scene;
 use crate::learning::scan::{Line, Scan, TILE, best, hits};
+use crate::learning::single::Single;
 use crate::parallel::{Control, Team};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -27,47 +25,7 @@ const STEPS: usize = 3;
 /// One pair of so many of a tile may pass the first look.
 const OPEN: usize = 8;
 
-/// Images in binary32, by a power of two to magnitude one.
-pub struct Single {
-    pub images: Vec<f32>,
-    pub squares: Vec<f32>,
-    pub scale: f64,
-    pub dimensions: usize,
-    kernels: &'static Kernels,
-}
-
 impl Single {
-    #[must_use]
-    pub fn new(scene: &Scene) -> Self {
-        let [_, p, _] = scene.shape();
-        let largest = scene.images.iter().fold(0.0f64, |m, x| m.max(x.abs()));
-        let scale = power_of_two(-exponent(largest).unwrap_or(0).clamp(-1000, 1000));
-        let images: Vec<f32> = scene.images.iter().map(|x| (x * scale) as f32).collect();
-        let squares = images.chunks_exact(p).map(|t| t.iter().map(|x| x * x).sum()).collect();
-        Self { images, squares, scale, dimensions: p, kernels: Kernels::best() }
-    }
-
-    /// What a square from products may be off by, as a share of the two squares in it.
-    #[must_use]
-    pub fn off(&self) -> f32 {
-        6.0 * (self.dimensions as f32 + 8.0) * f32::EPSILON
-    }
-
-    /// What the squared distance of two images is at least.
-    #[must_use]
-    pub fn square_down(&self, a: usize, b: usize) -> f64 {
-        let row = |i: usize| &self.images[i * self.dimensions..][..self.dimensions];
-        let square = self.kernels.squared_distance(row(a), row(b));
-        let rounding = (self.dimensions as f64 + 8.0) * f64::from(f32::EPSILON);
-        (f64::from(square) * (1.0 - rounding) - f64::from(vanished(self.dimensions))).max(0.0)
-    }
-
-    /// The images of a range, row-major.
-    #[must_use]
-    pub fn rows(&self, range: &Range<usize>) -> &[f32] {
-        &self.images[range.start * self.dimensions..range.end * self.dimensions]
-    }
-
     /// All of the images.
     fn whole(&self) -> Look<'_> {
         let shrink = 1.0 - self.off();
@@ -83,18 +41,9 @@ impl Single {
         }
         let axes = self.axes();
         let mut values = vec![0.0; n * AXES];
-        team.for_chunks(
-            n,
-            TILE,
-            control,
-            || (),
-            |(), part| {
-                let mut along = vec![0.0; part.len() * AXES];
-                product_nt32(self.rows(&part), &axes, p, &mut along);
-                along
-            },
-            |part, along: Vec<f32>| values[part.start * AXES..part.end * AXES].copy_from_slice(&along),
-        )?;
+        team.fill(&mut values, AXES, TILE, control, |part, along| {
+            product_nt32(self.rows(&part), &axes, p, along);
+        })?;
         // Each of these products is off by p ε ‖x‖ / 2 at most, so that the square of a difference is by 44 p ε / 2
         // times the two squares of the images; the axes, rounded, make it longer by less than that.
         let off = (AXES as f32 + 8.0) * 6.0 * f32::EPSILON;
@@ -318,7 +267,7 @@ mod tests {
             let apart = |a: usize, b: usize| crate::geometry::dot::squared_distance(&images[a * p..][..p], &images[b * p..][..p], 1.0);
             let limits: Vec<f64> = (0..n).map(|i| share * apart(i, (i + 1) % n)).collect();
             let scene = Scene { rows: &images, images: &images, codes: &codes, limits: &limits };
-            let single = Single::new(&scene);
+            let single = Single::new(scene.images, scene.shape()[1]);
             let reaches: Vec<f64> = limits.iter().map(|limit| limit.sqrt() * single.scale).collect();
             let search = Search::new(&scene, &single, &reaches, 1e-3 * single.scale * unit);
             let (team, control) = (Team::new(1).unwrap(), Control::default());
@@ -340,7 +289,7 @@ mod tests {
             images.chunks_exact_mut(p).for_each(|row| row.reverse());
             let limits = vec![limit; n];
             let scene = Scene { rows: &images, images: &images, codes: &codes, limits: &limits };
-            let single = Single::new(&scene);
+            let single = Single::new(scene.images, scene.shape()[1]);
             let reaches: Vec<f64> = limits.iter().map(|limit| limit.sqrt() * single.scale).collect();
             let search = Search::new(&scene, &single, &reaches, 0.0);
             let (team, control) = (Team::new(1).unwrap(), Control::default());

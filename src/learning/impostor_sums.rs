@@ -6,9 +6,9 @@
 use crate::error::Result;
 use crate::geometry::matrix::product_nt32;
 use crate::learning::images::vanished;
-use crate::learning::impostor_search::Single;
 use crate::learning::impostors::{Found, Scene, Sum};
 use crate::learning::outer::{BLOCK, Outer, PARTS, add_product_tn};
+use crate::learning::single::Single;
 use crate::parallel::{Control, Team};
 use std::ops::Range;
 
@@ -101,7 +101,7 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn new(scene: &'a Scene<'a>) -> Self {
-        let ([n, _, k], single) = (scene.shape(), Single::new(scene));
+        let ([n, _, k], single) = (scene.shape(), Single::new(scene.images, scene.shape()[1]));
         let limit = |at: usize| (scene.limits[at % n * k + at / n] * single.scale * single.scale) as f32;
         let limits = (0..n * k).map(limit).collect();
         let codes = scene.codes.iter().map(|&code| code as i32).collect();

@@ -23,3 +23,4 @@ pub mod pairs;
 pub mod radius;
 pub mod reference;
 mod scan;
+mod single;

@@ -27,17 +27,13 @@ impl Pairs<'_> {
     pub fn squares(&self, images: &[f64], p: usize, team: &Team, control: &Control) -> Result<Vec<f64>> {
         let row = |i: i64| &images[i as usize * p..][..p];
         let mut squares = vec![0.0; self.first.len()];
-        team.for_chunks(
-            squares.len(),
-            SHARE,
-            control,
-            || (),
-            |(), part| -> Vec<f64> {
-                let pairs = self.first[part.clone()].iter().zip(&self.second[part]);
-                pairs.map(|(&a, &b)| squared_distance(row(a), row(b), 1.0)).collect()
-            },
-            |part, found| squares[part].copy_from_slice(&found),
-        )?;
+        team.fill(&mut squares, 1, SHARE, control, |part, squares| {
+            let pairs = self.first[part.clone()].iter().zip(&self.second[part]);
+            squares
+                .iter_mut()
+                .zip(pairs)
+                .for_each(|(s, (&a, &b))| *s = squared_distance(row(a), row(b), 1.0));
+        })?;
         Ok(squares)
     }
 }

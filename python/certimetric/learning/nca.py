@@ -87,8 +87,8 @@ class NCA(MetricLearner):
     -----
     A value costs n² p in binary32, and p + d for each pair whose chance is more than 1e-13 of the nearest
     one's; others are left out. Where these are most, it costs 2 n² (p + d). Memory beside X: n (d + 1.5 p)
-    numbers, 32 matrices of d², and 256 n numbers in each thread. SciPy's optimiser keeps its state to itself:
-    there are no checkpoints.
+    numbers, 32 matrices of d², and up to 512 n numbers in each thread. SciPy's optimiser keeps its state to
+    itself: there are no checkpoints.
 
     References
     ----------
@@ -162,7 +162,7 @@ class NCA(MetricLearner):
                 stacklevel=2,
             )
         is_at_once = self.stop_reason_ == "converged" and ascent.n_iter <= 1 and self.tol < _LOOSE
-        if is_at_once and _any_is_wrong(data):
+        if is_at_once and _any_is_wrong(data, jobs):
             warnings.warn(
                 "NCA has converged in its first iteration: distances may be too small or too large to learn "
                 "from. Scale X to a span of about 1.",
@@ -224,9 +224,9 @@ def _started(init: str, size: int, data: Labelled, rng: np.random.RandomState) -
     return np.ascontiguousarray(found, dtype=np.float64)
 
 
-def _any_is_wrong(data: Labelled) -> bool:
+def _any_is_wrong(data: Labelled, n_jobs: int) -> bool:
     """Whether a row is nearest to one of another class, so that there is something to learn."""
-    near = find_neighbors(data, 1, 1, 1)
+    near = find_neighbors(data, 1, 1, n_jobs)
     own, other = (
         np.linalg.norm(data.rows - data.rows[rows[:, 0]], axis=1) + np.where(rows[:, 0] < 0, np.inf, 0.0)
         for rows in near
