@@ -10,15 +10,15 @@
 //!
 //! The weights of a row add up to 0, so the sum is `T + Tᵀ` with `T = Σ_i x_i (c_i x_i / 2 − Σ_j w_ij x_j)ᵀ`, where `c` are the
 //! sums of the columns of `w`. Of a row only pairs count that are not much farther than the nearest: products in binary32
-//! find them, differences in binary64 measure them. Where most count, products in binary64 take the place of both.
+//! find them, along a few axes first where images are long; differences in binary64 measure them. Where most count,
+//! products in binary64 take the place of both.
 
 use crate::error::Result;
 use crate::geometry::dot::{axpy, dot, squared_distance};
-use crate::geometry::matrix::{product_nt, product_nt_fast, product_nt32, transposed};
+use crate::geometry::matrix::{product_nt, product_nt_fast, transposed};
 use crate::geometry::rounding::{exponent, power_of_two};
-use crate::learning::images::vanished;
+use crate::learning::near_images::NearImages;
 use crate::learning::outer::{Outer, PARTS, add_product_tn};
-use crate::learning::scan::{Line, TILE, best, hits};
 use crate::learning::single::Single;
 use crate::parallel::{Control, Team};
 use std::ops::Range;
@@ -27,8 +27,6 @@ use std::ops::Range;
 const CUT: f64 = 30.0;
 /// Rows whose pairs are held at once.
 const BLOCK: usize = 256;
-/// Columns of a product: several tiles, so that little of the time is spent on its packing.
-const PANEL: usize = 4 * TILE;
 /// Columns of pairs that are measured together: their rows stay in the cache.
 const STRIP: usize = 32;
 /// Products take the place of differences where one in so many pairs counts.
@@ -50,11 +48,13 @@ pub struct Chances {
 }
 
 impl Classes<'_> {
-    /// Cost: `n² p` in binary32, `p + d` for a pair that counts, and `n d (2 p + 2 d)`; `2 n² (p + d)` where most pairs count.
+    /// Cost: `n² p` in binary32, or `128 n²` for `p ≥ 256` where few pairs are near, `p + d` for a pair that counts, and
+    /// `n d (2 p + 2 d)`; `2 n² (p + d)` where most pairs count.
     /// Memory: `n p` numbers in both precisions, `2 PARTS` matrices of `d²`, and up to `2 BLOCK n` numbers in each thread.
     pub fn chances(&self, components: &[f64], team: &Team, control: &Control) -> Result<Chances> {
         let (n, d) = (self.codes.len(), self.features);
         let images = Images::new(self, components, team, control)?;
+        let near = NearImages::new(&images.single, CUT / images.unit, team, control)?;
         let share = n.div_ceil(PARTS).max(1);
         let mut parts: Vec<Option<Sums>> = vec![None; n.div_ceil(share)];
         control.expect(n);
@@ -67,7 +67,7 @@ impl Classes<'_> {
                 let mut sums = Sums { chance: 0.0, columns: vec![0.0; n], outer: Outer::new(d) };
                 for block in blocks(part).take_while(|_| !control.is_interrupted()) {
                     control.advance(block.len());
-                    images.add(self, block, &mut sums);
+                    images.add(self, &near.of(&block), block, &mut sums);
                 }
                 sums
             },
@@ -165,14 +165,13 @@ impl Images {
     }
 
     /// Adds what the rows of a block make of their pairs.
-    fn add(&self, rows: &Classes, block: Range<usize>, sums: &mut Sums) {
+    fn add(&self, rows: &Classes, near: &[Vec<u32>], block: Range<usize>, sums: &mut Sums) {
         let mut partners = vec![0.0; block.len() * rows.features];
-        let near = self.near(&block);
         let counted: usize = near.iter().map(Vec::len).sum();
         if counted * MANY > block.len() * self.squares.len() && self.has_exact_products() {
             self.subtract_all(rows, &block, sums, &mut partners);
         } else {
-            self.subtract_near(rows, &block, &near, sums, &mut partners);
+            self.subtract_near(rows, &block, near, sums, &mut partners);
         }
         sums.outer.add(rows.rows_of(&block), &partners);
     }
@@ -180,46 +179,6 @@ impl Images {
     /// Whether squares from products in binary64 are as good as those of differences, for the exponential.
     fn has_exact_products(&self) -> bool {
         4.0 * (self.dimensions as f64 + 8.0) * f64::EPSILON * self.largest * self.unit < 1e-9
-    }
-
-    /// For each row of a block the others, in order, that may be no farther than the nearest by `CUT`.
-    fn near(&self, block: &Range<usize>) -> Vec<Vec<u32>> {
-        let (p, n, single) = (self.dimensions, self.squares.len(), &self.single);
-        let longest = single.squares.iter().fold(0.0f32, |m, &x| m.max(x));
-        let cut = (CUT / self.unit * single.scale.powi(2)) as f32;
-        let none = [f32::NEG_INFINITY; TILE];
-        let mut products = vec![0.0; block.len() * PANEL];
-        let mut lines: Vec<_> = block
-            .clone()
-            .map(|row| {
-                let off = single.off() * (single.squares[row] + longest) + vanished(p);
-                Nearest { more: cut + 2.0 * off, nearest: f32::INFINITY, found: Vec::new() }
-            })
-            .collect();
-        let scan = best();
-        for start in (0..n).step_by(PANEL) {
-            let panel = start..n.min(start + PANEL);
-            let products = &mut products[..block.len() * panel.len()];
-            product_nt32(single.rows(block), single.rows(&panel), p, products);
-            for ((row, line), products) in
-                block.clone().zip(&mut lines).zip(products.chunks_exact(panel.len()))
-            {
-                let own = single.squares[row];
-                let squares = single.squares[panel.clone()].chunks(TILE);
-                for (first, (products, squares)) in
-                    panel.clone().step_by(TILE).zip(products.chunks(TILE).zip(squares))
-                {
-                    let limit = line.nearest + line.more;
-                    let limits = &none[..squares.len()];
-                    for k in hits(scan(&Line { own, limit, products, squares, limits })) {
-                        if first + k != row {
-                            line.take(first + k, (own + squares[k]) - 2.0 * products[k]);
-                        }
-                    }
-                }
-            }
-        }
-        lines.into_iter().map(Nearest::within).collect()
     }
 
     fn of(&self, range: &Range<usize>) -> &[f64] {
@@ -274,25 +233,6 @@ impl Images {
     }
 }
 
-/// What is near a row, as far as it is known.
-struct Nearest {
-    more: f32,
-    nearest: f32,
-    found: Vec<(u32, f32)>,
-}
-
-impl Nearest {
-    fn take(&mut self, j: usize, square: f32) {
-        self.nearest = self.nearest.min(square);
-        self.found.push((j as u32, square));
-    }
-
-    fn within(self) -> Vec<u32> {
-        let limit = self.nearest + self.more;
-        self.found.into_iter().filter(|&(_, square)| square <= limit).map(|(j, _)| j).collect()
-    }
-}
-
 /// Calls `visit` with the number of a list, the place in it and what is there, for all of some lists in order: those of a
 /// strip of rows together.
 fn by_strips(lists: &[Vec<u32>], mut visit: impl FnMut(usize, usize, usize)) {
@@ -333,10 +273,9 @@ mod tests {
 
     /// `Σ p_i` as it is written.
     fn by_hand(rows: &[f64], d: usize, codes: &[i64], g: &[f64]) -> f64 {
-        let square = |i: usize, j: usize| -> f64 {
-            let gap: Vec<f64> = (0..d).map(|f| rows[i * d + f] - rows[j * d + f]).collect();
-            g.chunks_exact(d).map(|row| row.iter().zip(&gap).map(|(g, x)| g * x).sum::<f64>().powi(2)).sum()
-        };
+        let image = |row: &[f64]| -> Vec<f64> { g.chunks_exact(d).map(|g| dot(g, row)).collect() };
+        let images: Vec<_> = rows.chunks_exact(d).map(image).collect();
+        let square = |i: usize, j: usize| squared_distance(&images[i], &images[j], 1.0);
         let n = codes.len();
         (0..n)
             .map(|i| {
@@ -403,6 +342,26 @@ mod tests {
             let g: Vec<f64> = noise(d * d, 4).iter().map(|x| x * size).collect();
             let (found, expected) = (chances(&rows, d, &codes, &g, 2), by_hand(&rows, d, &codes, &g));
             assert!((found.sum - expected).abs() < 1e-9 * n as f64, "{size} {} {expected}", found.sum);
+        }
+    }
+
+    /// Long images are compared along axes first where few pairs are near, also where rows depend on each other.
+    #[test]
+    fn pairs_of_long_images_count_as_short_ones_do() {
+        let (n, d) = (1200, 260);
+        let (codes, centers) = (codes(n), noise(40 * d, 5));
+        for rank in [3, d] {
+            let mut rows = noise(n * d, 6);
+            for (i, row) in rows.chunks_exact_mut(d).enumerate() {
+                row[rank..].fill(0.0);
+                axpy(&mut row[..rank], 20.0, &centers[i % 40 * d..][..rank]);
+            }
+            for size in [0.03, 0.3, 1.0, 30.0] {
+                let g: Vec<f64> = noise(d * d, 7).iter().map(|x| x * size / (d as f64).sqrt()).collect();
+                let (found, expected) = (chances(&rows, d, &codes, &g, 2), by_hand(&rows, d, &codes, &g));
+                let off = (found.sum - expected).abs();
+                assert!(off < 1e-8 * n as f64, "{rank} {size} {} {expected}", found.sum);
+            }
         }
     }
 

@@ -16,6 +16,8 @@ mod impostor_search;
 mod impostor_sums;
 pub mod impostors;
 mod lists;
+mod look;
+mod near_images;
 pub mod neighborhood;
 pub mod objective;
 mod outer;

@@ -30,11 +30,17 @@ impl Single {
         6.0 * (self.dimensions as f32 + 8.0) * f32::EPSILON
     }
 
+    /// The squared distance of two images, off by less than one from products.
+    #[must_use]
+    pub fn square(&self, a: usize, b: usize) -> f32 {
+        let row = |i: usize| &self.images[i * self.dimensions..][..self.dimensions];
+        self.kernels.squared_distance(row(a), row(b))
+    }
+
     /// What the squared distance of two images is at least.
     #[must_use]
     pub fn square_down(&self, a: usize, b: usize) -> f64 {
-        let row = |i: usize| &self.images[i * self.dimensions..][..self.dimensions];
-        let square = self.kernels.squared_distance(row(a), row(b));
+        let square = self.square(a, b);
         let rounding = (self.dimensions as f64 + 8.0) * f64::from(f32::EPSILON);
         (f64::from(square) * (1.0 - rounding) - f64::from(vanished(self.dimensions))).max(0.0)
     }

@@ -85,10 +85,10 @@ class NCA(MetricLearner):
 
     Notes
     -----
-    A value costs n² p in binary32, and p + d for each pair whose chance is more than 1e-13 of the nearest
-    one's; others are left out. Where these are most, it costs 2 n² (p + d). Memory beside X: n (d + 1.5 p)
-    numbers, 32 matrices of d², and up to 512 n numbers in each thread. SciPy's optimiser keeps its state to
-    itself: there are no checkpoints.
+    A value costs n² p in binary32, or 128 n² for p of 256 and more where few pairs are near, and p + d for
+    each pair whose chance is more than 1e-13 of the nearest one's; others are left out. Where these are
+    most, it costs 2 n² (p + d). Memory beside X: n (d + 1.5 p) numbers, 32 matrices of d², and up to 512 n
+    numbers in each thread. SciPy's optimiser keeps its state to itself: there are no checkpoints.
 
     References
     ----------
