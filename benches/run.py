@@ -20,6 +20,7 @@ import deep
 import exact_radius
 import lmnn
 import metrics
+import nca
 import neighbors
 import scaling
 import votes
@@ -41,6 +42,7 @@ FAMILIES = {
     "arml": arml.CASES,
     "exact_radius": exact_radius.CASES,
     "lmnn": lmnn.CASES,
+    "nca": nca.CASES,
     "deep": deep.CASES,
 }
 CASES: dict[str, Case] = {
