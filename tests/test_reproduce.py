@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import certimetric as cm
 from certimetric._cli_app import app
 from certimetric.learning import ARML, ExactRadius
 from certimetric.reproduce import METRICS, PROTOCOLS, TABLES, Cell, Protocol, Source, Store, load, report
+from certimetric.reproduce.metrics import PROTOTYPES
 from certimetric.reproduce.picture import draw
 
 PUBLISHED = np.array([0.039, 0.126, 0.316, 0.577, 0.784, 0.937])
@@ -459,6 +461,17 @@ def quick_fits(monkeypatch):
     return fits
 
 
+@pytest.fixture
+def quick_prototypes(monkeypatch):
+    """The prototypes of a table and their metric, with fewer epochs."""
+
+    def shortened(make, split):
+        return make(split).set_params(max_iter=20, metric__max_iter=10)
+
+    for name in ("prototypes-clean", "prototypes-area"):
+        monkeypatch.setitem(PROTOTYPES, name, partial(shortened, PROTOTYPES[name]))
+
+
 def learned(path):
     """The metric of these fits, by the library itself."""
     with np.load(path) as archive:
@@ -551,7 +564,7 @@ def lonely(path, out):
     np.savez(out, **arrays)
 
 
-def test_one_data_set_that_no_learner_can_have_does_not_end_the_others(folder, rng):
+def test_one_data_set_that_no_learner_can_have_does_not_end_the_others(folder, quick_prototypes):
     lonely(folder / "mine.npz", folder / "data" / "pendigits.npz")
     records, shown = done("--data", "data", "--metric", "prototypes-clean", table="arml-table1")
     assert {r["data_set"] for r in records} == {"splice"}
@@ -585,7 +598,7 @@ def test_every_metric_can_be_learned_kept_and_read(folder, metric, quick_fits):
 
 
 @pytest.mark.parametrize("name", ["prototypes-clean", "prototypes-area"])
-def test_prototypes_can_be_learned_kept_and_read(folder, name):
+def test_prototypes_can_be_learned_kept_and_read(folder, name, quick_prototypes):
     choice = ("--data", "data", "--only", "pendigits", "--metric", name)
     first, shown = done(*choice, table="arml-table1")
     assert "RobustPrototypes" in shown
