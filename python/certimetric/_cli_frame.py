@@ -3,7 +3,8 @@
 import functools
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from inspect import Parameter, Signature, signature
 from itertools import chain
 from typing import Annotated, Any, ParamSpec
@@ -39,13 +40,23 @@ class Commands(TyperGroup):
             code = 2
         sys.exit(code)
 
+    # Here, because options are read here too, for which typer imports large libraries.
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with _interrupts_are_told():
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _interrupts_are_told():
             return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            # Here, because a command's options are read here too, for which typer imports large libraries.
-            typer.echo(f"certimetric: interrupted{f': {error}' if str(error) else ''}", err=True)
-            raise typer.Exit(130) from error
+
+
+@contextmanager
+def _interrupts_are_told() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        typer.echo(f"certimetric: interrupted{f': {error}' if str(error) else ''}", err=True)
+        raise typer.Exit(130) from error
 
 
 def friendly(command: Callable[P, None]) -> Callable[P, None]:

@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NeighborhoodComponentsAnalysis
 
 from certimetric import _native
-from certimetric.exceptions import InputError, InputTypeError
+from certimetric.exceptions import DataError, InputError, InputTypeError
 from certimetric.learning import NCA
 
 
@@ -140,13 +140,37 @@ def test_what_a_callback_raises_is_no_end_of_the_fit(blobs, raised):
     def callback(progress):
         raise raised("callback raised")
 
-    with pytest.raises(RuntimeError, match="callback raised"):
+    with pytest.raises(raised, match="callback raised"):
         NCA(max_iter=3, random_state=0, callback=callback).fit(*blobs)
 
 
 def test_a_time_limit_ends_the_fit(blobs):
     learner = NCA(max_iter=50, random_state=0, time_limit=1e-6).fit(*blobs)
-    assert (learner.stop_reason_, learner.n_iter_) == ("time_limit", 1)
+    assert (learner.stop_reason_, learner.n_iter_) == ("time_limit", 0)
+
+
+@pytest.mark.parametrize("init", ["random", "identity"])
+def test_a_fit_goes_on_from_its_checkpoint_to_the_same_bits(blobs, tmp_path, init):
+    def parts(most, **options):
+        return NCA(2, init=init, max_iter=most, random_state=3, **options).fit(*blobs)
+
+    path = tmp_path / "fit.npz"
+    whole = parts(25)
+    for most in (4, 5, 17, 25):
+        learner = parts(most, checkpoint=path)
+        assert learner.n_iter_ == min(most, whole.n_iter_)
+    np.testing.assert_array_equal(learner.components_, whole.components_)
+    np.testing.assert_array_equal(learner.history_["loss"], whole.history_["loss"])
+    with pytest.raises(DataError, match="is a checkpoint of a fit with other data or other parameters"):
+        NCA(2, init="pca", random_state=3, checkpoint=path).fit(*blobs)
+
+
+def test_a_warm_start_goes_on(blobs):
+    learner = NCA(2, max_iter=4, random_state=0, warm_start=True).fit(*blobs)
+    learner.set_params(max_iter=9).fit(*blobs)
+    np.testing.assert_array_equal(
+        learner.components_, NCA(2, max_iter=9, random_state=0).fit(*blobs).components_
+    )
 
 
 def test_interrupts_leave_what_was_learned(blobs):
@@ -159,7 +183,7 @@ def test_interrupts_leave_what_was_learned(blobs):
         learner = NCA(max_iter=20, random_state=0, callback=interrupt).fit(*blobs)
     assert [(str(w.message), w.category) for w in caught] == [
         (
-            "NCA was interrupted in iteration 4: what was learned by the end of iteration 3 is kept.",
+            "NCA was interrupted in epoch 4: what was learned by the end of epoch 3 is kept.",
             ConvergenceWarning,
         )
     ]
@@ -169,13 +193,14 @@ def test_interrupts_leave_what_was_learned(blobs):
     )
 
 
-def test_an_interrupt_before_anything_is_learned_is_one(blobs, monkeypatch):
+def test_an_interrupt_before_anything_is_learned_leaves_the_start(blobs, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_native, "neighbor_chances", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        NCA(random_state=0).fit(*blobs)
+    with pytest.warns(ConvergenceWarning, match="NCA was interrupted in epoch 1: what it began with is kept"):
+        learner = NCA(init="identity").fit(*blobs)
+    np.testing.assert_array_equal(learner.components_, np.eye(4))
 
 
 def test_an_objective_that_is_not_finite_ends_the_fit(blobs, monkeypatch):
@@ -187,7 +212,7 @@ def test_an_objective_that_is_not_finite_ends_the_fit(blobs, monkeypatch):
         return sum_, gradient * (np.nan if len(values) > 3 else 1)
 
     monkeypatch.setattr(_native, "neighbor_chances", damaged)
-    with pytest.warns(ConvergenceWarning, match=r"NCA has no finite objective in iteration \d"):
+    with pytest.warns(ConvergenceWarning, match=r"NCA has a loss of nan in epoch \d and stops"):
         learner = NCA(init="identity").fit(*blobs)
     assert learner.stop_reason_ == "loss not finite"
     assert np.isfinite(learner.components_).all()

@@ -1,36 +1,25 @@
 """NCA: neighbourhood components analysis, with memory bounded by tiles."""
 
-import math
-import time
 import warnings
-from contextlib import nullcontext
-from dataclasses import dataclass, field
-from typing import Any, Self
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import OptimizeResult, minimize
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from certimetric import _native
-from certimetric._progress import Report, progress_line
-from certimetric._validation import (
-    FloatArray,
-    as_positive,
-    as_tolerance,
-    check_count,
-    check_flag,
-    check_seed,
-    effective_jobs,
-)
-from certimetric.exceptions import InputError, InputTypeError
-from certimetric.learning._base import Labelled, MetricLearner
-from certimetric.learning._descent import Callback, FitProgress, says_stop
-from certimetric.learning._fitting import initial_components
+from certimetric._validation import FloatArray, check_count
+from certimetric.exceptions import InputError
+from certimetric.learning._base import Labelled
+from certimetric.learning._descent import Callback, Epoch, State, Values
+from certimetric.learning._fitting import GradientLearner, initial_components
 from certimetric.learning._large_margin import find_neighbors
+from certimetric.learning._quasi_newton import QuasiNewton
 
 __all__ = ["NCA"]
 
@@ -40,7 +29,7 @@ _LOOSE = 1e-3
 """A tolerance by which a fit may well end at once."""
 
 
-class NCA(MetricLearner):
+class NCA(GradientLearner):
     r"""Neighbourhood components analysis.
 
     .. math:: \max_G \sum_i \sum_{j : y_j = y_i} p_{ij}, \qquad
@@ -61,10 +50,16 @@ class NCA(MetricLearner):
     tol : float, default=1e-5
         An iteration that raises the objective by no more than this share of it is the last one, as is one
         with no larger entry in the gradient.
+    warm_start : bool, default=False
+        Go on from the last ``fit``.
     callback : callable, optional
         ``callback(progress)`` after each iteration, with a :class:`FitProgress`; True ends the fit.
     time_limit : float, optional
-        Seconds; an iteration that is not whole by then does not count, but for the first one.
+        Seconds; an iteration that is not whole by then does not count.
+    checkpoint : path, optional
+        A file that keeps the fit, every minute and at its end. Where it is there, and of these data and
+        parameters, the fit goes on from it, to the same bits; ``max_iter`` may be another. ``random_state``
+        is an integer then.
     progress : bool, default=False
         A line on standard error.
     n_jobs : int, optional
@@ -77,7 +72,7 @@ class NCA(MetricLearner):
     components_ : ndarray of shape (p, d)
         G.
     n_iter_ : int
-        Iterations made.
+        Iterations made, in the messages epochs.
     stop_reason_ : str
         "converged", "max_iter", "callback", "time_limit", "interrupted" or "loss not finite".
     history_ : dict of str to ndarray
@@ -87,8 +82,8 @@ class NCA(MetricLearner):
     -----
     A value costs n² p in binary32, or 128 n² for p of 256 and more where few pairs are near, and p + d for
     each pair whose chance is more than 1e-13 of the nearest one's; others are left out. Where these are
-    most, it costs 2 n² (p + d). Memory beside X: n (d + 1.5 p) numbers, 32 matrices of d², and up to 512 n
-    numbers in each thread. SciPy's optimiser keeps its state to itself: there are no checkpoints.
+    most, it costs 2 n² (p + d). Memory beside X: n (d + 1.5 p) numbers, 64 matrices of p d, and up to 512 n
+    numbers in each thread.
 
     References
     ----------
@@ -102,6 +97,9 @@ class NCA(MetricLearner):
     (2, 4)
     """
 
+    early_stopping = False
+    validation_fraction, n_iter_no_change = 0.1, 10
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -109,8 +107,10 @@ class NCA(MetricLearner):
         init: str | ArrayLike = "auto",
         max_iter: int = 50,
         tol: float = 1e-5,
+        warm_start: bool = False,
         callback: Callback | None = None,
         time_limit: float | None = None,
+        checkpoint: str | Path | None = None,
         progress: bool = False,
         n_jobs: int | None = None,
         random_state: Any = None,
@@ -119,73 +119,44 @@ class NCA(MetricLearner):
         self.init = init
         self.max_iter = max_iter
         self.tol = tol
+        self.warm_start = warm_start
         self.callback = callback
         self.time_limit = time_limit
+        self.checkpoint = checkpoint
         self.progress = progress
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Learn from labelled rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-        y : array-like of shape (n,)
-            Class labels: integers, strings or booleans.
-
-        Raises
-        ------
-        ValueError, TypeError
-            NaN, infinity, wrong shapes or types, a single class, continuous targets, parameters out of range.
-
-        Notes
-        -----
-        Ctrl-C after the first iteration ends the fit with a ``ConvergenceWarning`` and what was learned so
-        far.
-        """
-        limit = as_positive(self.time_limit, "time_limit")
-        deadline = math.inf if limit is None else time.monotonic() + limit
-        self._check_parameters()
-        jobs = effective_jobs(self.n_jobs)
-        data = self._labelled(X, y)
-        start = self._start(data)
-        with progress_line(label="NCA", unit="iterations") if self.progress else nullcontext() as line:
-            ascent = _Ascent(data, start, jobs, self.max_iter, self.callback, deadline, line)
-            self.stop_reason_ = ascent.run(self.tol)
-        if self.stop_reason_ in ("interrupted", "loss not finite"):
-            what = "was interrupted" if self.stop_reason_ == "interrupted" else "has no finite objective"
-            warnings.warn(
-                f"NCA {what} in iteration {ascent.n_iter + 1}: what was learned by the end of "
-                f"iteration {ascent.n_iter} is kept.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        is_at_once = self.stop_reason_ == "converged" and ascent.n_iter <= 1 and self.tol < _LOOSE
-        if is_at_once and _any_is_wrong(data, jobs):
-            warnings.warn(
-                "NCA has converged in its first iteration: distances may be too small or too large to learn "
-                "from. Scale X to a span of about 1.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        self.components_, self.n_iter_ = ascent.components, ascent.n_iter
-        self.history_ = {"loss": np.array(ascent.losses)}
-        return self
-
     def _check_parameters(self) -> None:
-        """Raise for parameters that are wrong whatever the data."""
+        super()._check_parameters()
         if self.n_components is not None:
             check_count(self.n_components, "n_components")
         if isinstance(self.init, str) and self.init not in _INITS:
             raise InputError(f"init must be {', '.join(map(repr, _INITS))} or an array, got {self.init!r}.")
-        check_count(self.max_iter, "max_iter")
-        check_flag(self.progress, "progress")
-        check_seed(self.random_state)
-        if self.callback is not None and not callable(self.callback):
-            raise InputTypeError(f"callback must be callable or None, got {self.callback!r}.")
-        if not np.isfinite(as_tolerance(self.tol, "tol")):
+        if not np.isfinite(self.tol):
             raise InputError(f"tol must be finite, got {self.tol}.")
+
+    def _check_steps(self) -> None:
+        check_count(self.max_iter, "max_iter")
+
+    def _begin(self, data: Labelled) -> Values:
+        return QuasiNewton.begin(self._start(data))
+
+    def _epochs(self, data: Labelled, jobs: int) -> Epoch:
+        ascent = QuasiNewton(_objective(data, jobs), self.tol)
+
+        def iteration(state: State) -> float:
+            value = ascent.epoch(state)
+            if state.converged and state.epoch == 0 and self.tol < _LOOSE and _any_is_wrong(data, jobs):
+                warnings.warn(
+                    "NCA has converged in its first iteration: distances may be too small or too large to "
+                    "learn from. Scale X to a span of about 1.",
+                    ConvergenceWarning,
+                    stacklevel=5,
+                )
+            return 1.0 + value / len(data.rows)
+
+        return iteration
 
     def _start(self, data: Labelled) -> FloatArray:
         """Components before the first iteration."""
@@ -241,73 +212,17 @@ def _discriminants(data: Labelled, most: int) -> int:
     return int(min(most, np.linalg.matrix_rank(means), len(data.classes) - 1))
 
 
-class _EndError(Exception):
-    """Why there is no other iteration."""
+def _objective(data: Labelled, jobs: int) -> Callable[[FloatArray], tuple[float, FloatArray]]:
+    """What is minimised: the negative of the sum of chances, with its gradient."""
+    # The mean changes nothing but the rounding, and may be far away. A power of two changes no digit.
+    rows = data.rows - data.rows.mean(axis=0)
+    size = int(np.frexp(np.abs(rows).max())[1])
+    rows = np.ldexp(rows, -size, out=rows)
 
+    def objective(components: FloatArray) -> tuple[float, FloatArray]:
+        if not np.isfinite(components).all():
+            return np.nan, np.zeros_like(components)
+        chances, gradient = _native.neighbor_chances(rows, data.codes, np.ldexp(components, size), jobs)
+        return -chances, -np.ldexp(gradient, size)
 
-@dataclass
-class _Ascent:
-    """Iterations of L-BFGS, and what they have come to."""
-
-    data: Labelled
-    components: FloatArray
-    jobs: int
-    max_iter: int
-    callback: Callback | None
-    deadline: float
-    line: Report | None
-    n_iter: int = 0
-    losses: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        # The mean changes nothing but the rounding, and may be far away. A power of two changes no digit.
-        centred = self.data.rows - self.data.rows.mean(axis=0)
-        self._size = int(np.frexp(np.abs(centred).max())[1])
-        self._rows = np.ldexp(centred, -self._size, out=centred)
-
-    def run(self, tol: float) -> str:
-        """Learn; the reason of the end."""
-        try:
-            minimize(
-                self._objective,
-                self.components.ravel(),
-                method="L-BFGS-B",
-                jac=True,
-                tol=tol,
-                callback=self._watch,
-                options={"maxiter": self.max_iter},
-            )
-        except _EndError as reason:
-            return str(reason)
-        except KeyboardInterrupt:
-            if not self.n_iter:
-                raise
-            return "interrupted"
-        return "max_iter" if self.n_iter >= self.max_iter else "converged"
-
-    def _objective(self, flat: FloatArray) -> tuple[float, FloatArray]:
-        """What is minimised: the negative of the sum of chances, with its gradient."""
-        if self.n_iter and time.monotonic() >= self.deadline:
-            raise _EndError("time_limit")
-        if not np.isfinite(flat).all():
-            raise _EndError("loss not finite")
-        components = np.ldexp(flat.reshape(self.components.shape), self._size)
-        chances, gradient = _native.neighbor_chances(self._rows, self.data.codes, components, self.jobs)
-        return -chances, -np.ldexp(gradient, self._size).ravel()
-
-    # SciPy tells the value as well where the parameter has this name.
-    def _watch(self, intermediate_result: OptimizeResult) -> None:
-        self.components = intermediate_result.x.reshape(self.components.shape).copy()
-        self.losses.append(1.0 + float(intermediate_result.fun) / len(self._rows))
-        self.n_iter += 1
-        if self.line is not None:
-            self.line(self.n_iter, self.max_iter)
-        record = {"loss": self.losses[-1]}
-        progress = FitProgress(self.n_iter, self.max_iter, {"components": self.components}, record)
-        try:
-            is_told_to_stop = self.callback is not None and says_stop(self.callback(progress))
-        except StopIteration as error:
-            # SciPy would take it for the end of the fit.
-            raise RuntimeError("callback raised StopIteration") from error
-        if is_told_to_stop:
-            raise _EndError("callback")
+    return objective

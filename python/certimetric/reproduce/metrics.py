@@ -28,7 +28,7 @@ _SEED = 42
 
 METRICS: dict[str, Callable[[Split], MetricLearner] | None] = {
     "euclidean": None,
-    "nca": lambda _: NCA(init="identity", max_iter=100, tol=1e-9),
+    "nca": lambda _: NCA(init="identity", max_iter=100, tol=1e-9, random_state=_SEED),
     "lmnn": lambda _: LMNN(first_step=1e-7, random_state=_SEED),
     "itml": lambda _: ITML(random_state=_SEED),
     "lfda": lambda _: LFDA(),
